@@ -1,0 +1,1 @@
+"""Getting a good portrait: camera and lights as one station, the canonical crop, the encoders."""

@@ -1,0 +1,1 @@
+"""Central intake and back office: receives sealed packets, gives receipts, shows the officer what was captured."""

@@ -1,0 +1,1 @@
+"""Is this portrait acceptable: face landmarks, measures, the rule table, profiles, the report."""
