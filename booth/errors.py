@@ -1,0 +1,151 @@
+"""Errors of the booth: whose fault, whether to retry, one plain sentence.
+
+    BoothError
+    +-- CommandError              a page asked for something
+    |   +-- CommandMalformedError   that no booth understands
+    |   +-- CommandRefusedError     that the visit does not allow now
+    +-- ConfigError               booth.toml or the environment
+    |   +-- ConfigUnreadableError   no such file, not TOML
+    |   +-- ConfigInvalidError      a key with a wrong or missing value
+    +-- OutboxError               the store of sealed packets
+    |   +-- OutboxFullError         quota or disk: no visit may start
+    |   +-- OutboxWriteError        the disk refused; nothing was confirmed
+    |   +-- OutboxDamagedError      what the disk gave back is not what was stored
+    |   +-- CommitRevokedError      the visit ended before the commit
+    +-- UplinkError               the way to the intake
+    |   +-- IntakeUnreachableError  not now: try again
+    |   +-- IntakeRefusedError      not ever: a technician must look
+    |   +-- ReceiptRejectedError    an answer that proves nothing
+    +-- CheckerError              the checking thread
+        +-- CheckerStoppedError     it has ended
+
+A refused photo is data (a Report), never one of these.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Blame = Literal["us", "device", "peer", "operator"]
+
+
+class BoothError(Exception):
+    """Root of the booth's errors."""
+
+    code: ClassVar[str] = "booth.error"
+    blame: ClassVar[Blame] = "us"
+    retry: ClassVar[bool] = False
+
+
+class CommandError(BoothError):
+    """A page's command cannot be followed."""
+
+
+class CommandMalformedError(CommandError):
+    """The command or its body is not one that the booth understands."""
+
+    code = "command.malformed"
+    blame = "operator"
+
+
+class CommandRefusedError(CommandError):
+    """The visit does not allow the command in its present state."""
+
+    code = "command.refused"
+    blame = "operator"
+
+    def __init__(self, command: str, state: str) -> None:
+        super().__init__(f"The command {command!r} is not allowed while the visit is in {state!r}.")
+        self.command = command
+        self.state = state
+
+
+class ConfigError(BoothError):
+    """The configuration cannot be used."""
+
+
+class ConfigUnreadableError(ConfigError):
+    """The file is missing, unreadable or not TOML."""
+
+    code = "config.unreadable"
+    blame = "operator"
+
+
+class ConfigInvalidError(ConfigError):
+    """A key is missing, unknown or has a wrong value."""
+
+    code = "config.invalid"
+    blame = "operator"
+
+
+class OutboxError(BoothError):
+    """The outbox could not do what was asked."""
+
+
+class OutboxFullError(OutboxError):
+    """Quota reached or too little disk space: no visit may start."""
+
+    code = "outbox.full"
+    blame = "us"
+    retry = True
+
+
+class OutboxWriteError(OutboxError):
+    """The disk or the database refused a write: the packet was not committed."""
+
+    code = "outbox.write"
+    blame = "device"
+    retry = True
+
+
+class OutboxDamagedError(OutboxError):
+    """A stored packet or the database does not read back as it was written."""
+
+    code = "outbox.damaged"
+    blame = "device"
+
+
+class CommitRevokedError(OutboxError):
+    """The visit was given up before its packet was committed; nothing is stored."""
+
+    code = "outbox.revoked"
+    blame = "us"
+
+
+class UplinkError(BoothError):
+    """A packet did not reach the intake."""
+
+
+class IntakeUnreachableError(UplinkError):
+    """No usable answer: network, overload, or an intake that is down."""
+
+    code = "intake.unreachable"
+    blame = "peer"
+    retry = True
+
+
+class IntakeRefusedError(UplinkError):
+    """The intake refuses this packet for good; a technician must look."""
+
+    code = "intake.refused"
+    blame = "peer"
+
+
+class ReceiptRejectedError(UplinkError):
+    """The intake's receipt does not prove that it has this packet."""
+
+    code = "intake.receipt"
+    blame = "peer"
+    retry = True
+
+
+class CheckerError(BoothError):
+    """The checking thread could not answer."""
+
+
+class CheckerStoppedError(CheckerError):
+    """The checking thread has ended."""
+
+    code = "checker.stopped"
+    blame = "us"
+    retry = True

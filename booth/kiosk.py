@@ -1,0 +1,308 @@
+"""What the pages see of the booth: its state, its commands, and the one seam between the web and the visit.
+
+Rules:
+  - `KioskState` is the whole truth for the screen. Every change gives a new, complete, frozen state; a page that reconnects needs nothing else.
+  - A page never decides. It posts a `KioskCommand`; the visit accepts it or raises `CommandRefusedError`.
+  - Everything here is un-mirrored: overlay coordinates are fractions of the preview as the camera sees it; the page mirrors picture and
+    overlay together. Arrows are the applicant's own directions.
+  - No application number and no portrait is in a `KioskState`; the portrait is asked for by `BoothFacade.portrait()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from booth.errors import CommandMalformedError
+
+Arrow = Literal["up", "down", "left", "right", "closer", "back", "none"]
+Language = Literal["en", "de", "ru", "ar"]
+LANGUAGES: tuple[Language, ...] = ("en", "de", "ru", "ar")
+StateName = Literal[
+    "attract",
+    "language",
+    "identify",
+    "consent",
+    "framing",
+    "capturing",
+    "checking",
+    "review",
+    "sealing",
+    "thanks",
+    "clearing",
+    "assistance",
+    "out_of_service",
+]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- what the page shows ---------------------------------------------------------------------------------------------
+
+
+class Instruction(_Value):
+    """The one thing to do now: a message key and a direction."""
+
+    key: str
+    arrow: Arrow = "none"
+
+
+class Oval(_Value):
+    """The head oval, in fractions of the preview's width (x) and height (y)."""
+
+    centre_x: float
+    centre_y: float
+    radius_x: float
+    radius_y: float
+
+
+class Overlay(_Value):
+    """The guide drawn over the preview: where the head belongs, and where the software would cut."""
+
+    oval: Oval
+    eye_line_y: float
+    crop: tuple[
+        tuple[float, float], ...
+    ] = ()  # four corners, clockwise from top left of the crop; empty without a face
+
+
+class KioskFinding(_Value):
+    """One rule of the review: ticked, or explained."""
+
+    rule: str
+    verdict: Literal["pass", "warn", "fail", "not_assessed"]
+    level: Literal["reject", "warn", "info"]
+    value: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    advice: str  # message key
+
+
+class FaultNotice(_Value):
+    """What is wrong with the booth, for the applicant."""
+
+    code: str
+    message: str  # message key
+
+
+class KioskState(_Value):
+    """The kiosk's whole state, as sent to the page."""
+
+    state: StateName
+    language: Language
+    visit: str | None  # random, new for every visit; None between visits
+    instruction: Instruction
+    countdown_s: int | None = None  # to the shutter while framing
+    timeout_s: float | None = None  # shown as a warning: the visit is cleared after this time unless somebody acts
+    overlay: Overlay | None = None
+    findings: tuple[KioskFinding, ...] = ()
+    compliant: bool | None = None  # verdict of the portrait under review
+    portrait: str | None = None  # address of the portrait under review
+    reference: str | None = None  # on the thanks screen
+    fault: FaultNotice | None = None
+    tries_left: int
+    commands: tuple[str, ...] = ()  # events that the visit accepts now
+
+
+# --- what the page asks ----------------------------------------------------------------------------------------------
+
+
+class Start(_Value):
+    """Wakes the booth."""
+
+    event: Literal["start"] = "start"
+
+
+class ChooseLanguage(_Value):
+    """Chooses, or changes, the language."""
+
+    event: Literal["language"] = "language"
+    language: Language
+
+
+class Identify(_Value):
+    """The application number as typed."""
+
+    event: Literal["identify"] = "identify"
+    number: str = Field(max_length=64, repr=False)
+
+
+class Consent(_Value):
+    """The answer to the privacy notice."""
+
+    event: Literal["consent"] = "consent"
+    answer: bool
+
+
+class Retake(_Value):
+    """Another try."""
+
+    event: Literal["retake"] = "retake"
+
+
+class Accept(_Value):
+    """Keeps this portrait."""
+
+    event: Literal["accept"] = "accept"
+
+
+class Help(_Value):
+    """Calls staff."""
+
+    event: Literal["help"] = "help"
+
+
+class HelpGiven(_Value):
+    """Staff have helped; the visit ends."""
+
+    event: Literal["help_given"] = "help_given"
+
+
+class Cancel(_Value):
+    """Ends the visit."""
+
+    event: Literal["cancel"] = "cancel"
+
+
+class MoreTime(_Value):
+    """Stays after a warning."""
+
+    event: Literal["more_time"] = "more_time"
+
+
+KioskCommand = Annotated[
+    Start | ChooseLanguage | Identify | Consent | Retake | Accept | Help | HelpGiven | Cancel | MoreTime,
+    Field(discriminator="event"),
+]
+_COMMANDS: TypeAdapter[KioskCommand] = TypeAdapter(KioskCommand)
+
+
+def read_command(event: str, body: object) -> KioskCommand:
+    """The command of `POST /api/visit/{event}` with its JSON body (an object, or None); raises CommandMalformedError."""
+    fields: dict[str, Any] = {}
+    if isinstance(body, dict):
+        fields.update(body)
+    elif body is not None:
+        raise CommandMalformedError("The body of a command must be a JSON object.")
+    fields["event"] = event
+    try:
+        return _COMMANDS.validate_python(fields)
+    except ValidationError as error:
+        # The input itself stays out of the message: it may be an application number.
+        where = ", ".join(".".join(str(part) for part in item["loc"]) or "event" for item in error.errors())
+        raise CommandMalformedError(f"The command cannot be read: check {where}.") from None
+
+
+# --- the technician's view -------------------------------------------------------------------------------------------
+
+
+class DeviceView(_Value):
+    """One device: name, address, state and for how long."""
+
+    name: str
+    url: str
+    state: Literal["missing", "connecting", "ready", "lost"]
+    for_s: float
+    detail: str
+    info: dict[str, str]
+
+
+class OutboxView(_Value):
+    """What waits for its receipt."""
+
+    waiting: int
+    refused: int
+    damaged: int
+    stored_bytes: int
+    max_packets: int
+    max_bytes: int
+    free_bytes: int
+    oldest_age_s: float | None
+    accepting: bool
+
+
+class IntakeView(_Value):
+    """The way to the intake."""
+
+    url: str
+    last_receipt_at: str | None  # UTC, ISO 8601
+    last_error: str | None
+    next_try_s: float | None
+    clock_skew_s: float | None
+
+
+class EventView(_Value):
+    """One line of the event log; never personal data."""
+
+    at: str  # UTC, ISO 8601
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+class TechnicianStatus(_Value):
+    """Everything on the technician's page."""
+
+    state: StateName
+    booth: str
+    site: str
+    centre: str
+    profile: str
+    profile_version: str
+    software_version: str
+    devices: tuple[DeviceView, ...]
+    lights_pct: dict[str, float]
+    outbox: OutboxView
+    intake: IntakeView
+    certificate_days: float | None
+    fault: FaultNotice | None
+    fault_hint: str | None
+    findings: tuple[KioskFinding, ...]  # of the newest preview frame that was judged
+    preview_fps: float
+    events: tuple[EventView, ...]  # newest first
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewFrame:
+    """A preview picture: when the camera's frame was received, and its JPEG bytes, un-mirrored."""
+
+    at_ns: int
+    jpeg: bytes
+
+
+# --- the seam --------------------------------------------------------------------------------------------------------
+
+
+class BoothFacade(Protocol):
+    """The booth as the pages use it; called on the booth's event loop only."""
+
+    @property
+    def state(self) -> KioskState:
+        """The state now."""
+        ...
+
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[KioskState]]:
+        """States from now on: the present one at once, then each newest; a slow reader misses some and delays nobody."""
+        ...
+
+    def post(self, command: KioskCommand) -> None:
+        """Follows the command; `state` tells the outcome. Raises CommandRefusedError and changes nothing."""
+        ...
+
+    def preview(self) -> PreviewFrame | None:
+        """The newest preview picture, encoded once per frame; None without a live camera. Blocks for one JPEG encoding at most."""
+        ...
+
+    def portrait(self) -> bytes | None:
+        """The portrait under review (JPEG); None outside REVIEW, ASSISTANCE after a refusal, and SEALING."""
+        ...
+
+    def technician(self) -> TechnicianStatus:
+        """Everything on the technician's page."""
+        ...
