@@ -1,0 +1,27 @@
+"""Errors of the capture room."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+
+class CaptureError(Exception):
+    """Root of everything the capture room raises."""
+
+    code: ClassVar[str] = "capture"
+    blame: ClassVar[Literal["us", "device", "peer", "operator"]] = "us"
+    retry: ClassVar[bool] = False
+
+
+class UpscalingRefusedError(CaptureError):
+    """The source has fewer pixels than the portrait asks for; pixels are never invented."""
+
+    code = "capture.upscaling_refused"
+    blame = "operator"
+
+
+class EncodingFailedError(CaptureError):
+    """The encoder did not deliver, or not at the asked size."""
+
+    code = "capture.encoding_failed"
+    blame = "us"

@@ -1,0 +1,290 @@
+"""Where the faces are: landmarks, other faces, the person's outline. The only file that imports mediapipe.
+
+Order for one picture: shrink to at most MODEL_SIDE_PX (the networks look at 192-256 pixel patches; more pixels only cost memory) ->
+face mesh -> if it finds nobody but a detector does, the mesh again on an enlarged cut-out of that face -> both face detectors for
+other people -> person mask. All results are in pixels of the picture that was given.
+A FaceModel belongs to one thread. `video=False` keeps no memory between pictures: same pixels, same scene. `video=True` tracks the face;
+the detectors and the mask then run on every REFRESH_EVERY-th frame, and the scene tells their age in frames.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from validation.errors import ModelFailedError
+
+MODEL_SIDE_PX = 2048
+REFRESH_EVERY = 5
+MAX_FACES = 4
+# The mesh's own default; the detectors are asked for more so that a pattern on the wall is not taken for a person.
+MESH_CONFIDENCE = 0.5
+DETECTOR_CONFIDENCE = 0.6
+# Two boxes of one face overlap at least by this (intersection / smaller box).
+SAME_FACE_OVERLAP = 0.4
+# A cut-out around a face that only a detector saw, in widths of its box.
+SECOND_LOOK_WIDTHS = 3.0
+SECOND_LOOK_SIDE_PX = 512
+# What mediapipe 0.10.21 writes to descriptor 2 on every start, whatever its log level; other lines are passed on.
+CHATTER = (
+    b"Created TensorFlow Lite XNNPACK delegate",
+    b"All log messages before absl::InitializeLog",
+    b"inference_feedback_manager",
+    b"landmark_projection_calculator",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """A face as a rectangle in pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        """Square pixels."""
+        return self.width * self.height
+
+    def overlap(self, other: FaceBox) -> float:
+        """Shared area / area of the smaller box."""
+        wide = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        high = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        smaller = min(self.area, other.area)
+        return max(wide, 0.0) * max(high, 0.0) / smaller if smaller > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face: 478 landmarks (x, y in pixels of the picture, z in the same scale) and the picture's size."""
+
+    landmarks: NDArray[np.float32]
+    width: int
+    height: int
+
+    @property
+    def box(self) -> FaceBox:
+        """The rectangle around all landmarks."""
+        low, high = self.landmarks[:, :2].min(axis=0), self.landmarks[:, :2].max(axis=0)
+        return FaceBox(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """Everything the model saw in one picture."""
+
+    faces: tuple[Face, ...]  # with landmarks, largest first
+    other_faces: tuple[FaceBox, ...] = ()  # seen by a detector only
+    person_mask: NDArray[np.uint8] | None = None  # (H, W), 255 = person
+    mask_age: int = 0  # frames since the mask was computed
+    others_age: int = 0  # frames since the detectors looked
+
+    @property
+    def face(self) -> Face | None:
+        """The largest face."""
+        return self.faces[0] if self.faces else None
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Runs the body with descriptor 2 caught; passes on every line that is not known start-up chatter of the graph."""
+    sys.stderr.flush()
+    saved, caught = os.dup(2), os.memfd_create("stderr")
+    os.dup2(caught, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        size = os.lseek(caught, 0, os.SEEK_CUR)
+        lines = os.pread(caught, size, 0).splitlines(keepends=True)
+        kept = b"".join(line for line in lines if not any(known in line for known in CHATTER))
+        if kept:
+            os.write(2, kept)
+        os.close(caught)
+        os.close(saved)
+
+
+class FaceModel:
+    """The networks of the mediapipe wheel behind one call. Construction loads nothing; `with` loads and always releases."""
+
+    def __init__(self, *, video: bool = False) -> None:
+        self._video = video
+        self._open = ExitStack()
+        self._mesh: Any = None
+        self._detectors: tuple[Any, ...] = ()
+        self._segmenter: Any = None
+        self._seen_a_face = False
+        self._mask: NDArray[np.uint8] | None = None
+        self._mask_age = 0
+        self._others: tuple[FaceBox, ...] = ()
+        self._others_age = REFRESH_EVERY
+
+    def __enter__(self) -> Self:
+        try:
+            with _without_chatter():
+                self._load()
+        except (ImportError, RuntimeError, OSError, ValueError) as error:
+            self._open.close()
+            raise ModelFailedError(
+                f"The face model did not start ({type(error).__name__}); install the locked packages again."
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+        self._mesh = self._segmenter = self._mask = None
+        self._detectors = self._others = ()
+
+    def _load(self) -> None:
+        import mediapipe
+
+        solutions = mediapipe.solutions
+        self._mesh = self._owned(
+            solutions.face_mesh.FaceMesh(
+                static_image_mode=not self._video,
+                max_num_faces=1 if self._video else MAX_FACES,
+                refine_landmarks=True,
+                min_detection_confidence=MESH_CONFIDENCE,
+            )
+        )
+        # 0 looks within 2 m, 1 within 5 m; people behind the sitter are seen by the second.
+        self._detectors = tuple(
+            self._owned(
+                solutions.face_detection.FaceDetection(
+                    model_selection=reach, min_detection_confidence=DETECTOR_CONFIDENCE
+                )
+            )
+            for reach in (0, 1)
+        )
+        self._segmenter = self._owned(solutions.selfie_segmentation.SelfieSegmentation(model_selection=0))
+        blank = np.zeros((64, 64, 3), np.uint8)  # makes every graph start now and not at the first picture
+        for graph in (self._mesh, *self._detectors, self._segmenter):
+            graph.process(blank)
+
+    def _owned(self, graph: Any) -> Any:
+        self._open.callback(graph.close)
+        return graph
+
+    def scene(self, image_bgr: NDArray[np.uint8], *, mask: bool = True) -> Scene:
+        """What is in the picture. Without `mask` the person's outline is left out (None)."""
+        if self._mesh is None:
+            raise ModelFailedError("The face model is not open; use it inside a with block.")
+        height, width = image_bgr.shape[:2]
+        rgb, scale = _for_model(image_bgr)
+        try:
+            faces = self._faces(rgb)
+            others = self._other_faces(rgb, faces)
+            if not faces and others:
+                faces = self._second_look(rgb, others)
+                others = tuple(o for o in others if not any(o.overlap(f.box) > SAME_FACE_OVERLAP for f in faces))
+            outline = self._outline(rgb, (width, height)) if mask else None
+        except (RuntimeError, ValueError) as error:
+            raise ModelFailedError("The face model did not answer; start the checker again.") from error
+        return Scene(
+            faces=tuple(Face(_scaled(f.landmarks, 1 / scale), width, height) for f in faces),
+            other_faces=tuple(FaceBox(o.x / scale, o.y / scale, o.width / scale, o.height / scale) for o in others),
+            person_mask=outline,
+            mask_age=self._mask_age if mask else 0,
+            others_age=self._others_age,
+        )
+
+    def _mesh_on(self, rgb: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        if self._seen_a_face:
+            found = self._mesh.process(rgb)
+        else:  # the first face makes one more graph start
+            with _without_chatter():
+                found = self._mesh.process(rgb)
+        all_points = found.multi_face_landmarks or ()
+        self._seen_a_face = self._seen_a_face or bool(all_points)
+        height, width = rgb.shape[:2]
+        size = np.array([width, height, width], dtype=np.float32)
+        return [np.array([(p.x, p.y, p.z) for p in face.landmark], dtype=np.float32) * size for face in all_points]
+
+    def _faces(self, rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
+        height, width = rgb.shape[:2]
+        kept: list[Face] = []
+        for face in sorted((Face(p, width, height) for p in self._mesh_on(rgb)), key=lambda f: -f.box.area):
+            if not any(face.box.overlap(other.box) > SAME_FACE_OVERLAP for other in kept):
+                kept.append(face)
+        return tuple(kept)
+
+    def _other_faces(self, rgb: NDArray[np.uint8], faces: tuple[Face, ...]) -> tuple[FaceBox, ...]:
+        self._others_age += 1
+        if not self._video or self._others_age >= REFRESH_EVERY or not faces:
+            self._others = self._detect(rgb)
+            self._others_age = 0
+        kept: list[FaceBox] = []
+        for box in sorted(self._others, key=lambda b: -b.area):
+            known = [*(f.box for f in faces), *kept]
+            if not any(box.overlap(other) > SAME_FACE_OVERLAP for other in known):
+                kept.append(box)
+        if self._video and faces and kept and kept[0].area > faces[0].box.area:
+            self._mesh.reset()  # it follows the smaller of two people; look afresh on the next frame
+        return tuple(kept)
+
+    def _detect(self, rgb: NDArray[np.uint8]) -> tuple[FaceBox, ...]:
+        height, width = rgb.shape[:2]
+        boxes = []
+        for detector in self._detectors:
+            for found in detector.process(rgb).detections or ():
+                box = found.location_data.relative_bounding_box
+                boxes.append(FaceBox(box.xmin * width, box.ymin * height, box.width * width, box.height * height))
+        return tuple(boxes)
+
+    def _second_look(self, rgb: NDArray[np.uint8], others: tuple[FaceBox, ...]) -> tuple[Face, ...]:
+        """The mesh on an enlarged cut-out around the largest detected face: its own detector misses small ones."""
+        height, width = rgb.shape[:2]
+        box = others[0]
+        side = SECOND_LOOK_WIDTHS * box.width
+        left, top = box.x + box.width / 2 - side / 2, box.y + box.height / 2 - side / 2
+        grow = SECOND_LOOK_SIDE_PX / side
+        to_cut = np.array([[grow, 0, -left * grow], [0, grow, -top * grow]])
+        side_px = (SECOND_LOOK_SIDE_PX, SECOND_LOOK_SIDE_PX)
+        cut = np.asarray(cv2.warpAffine(rgb, to_cut, side_px, flags=cv2.INTER_LINEAR), dtype=np.uint8)
+        faces = []
+        for points in self._mesh_on(cut):
+            back = _scaled(points, 1 / grow)
+            back[:, 0] += left
+            back[:, 1] += top
+            faces.append(Face(back, width, height))
+        return tuple(sorted(faces, key=lambda f: -f.box.area)[:1])
+
+    def _outline(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        self._mask_age += 1
+        old = self._mask
+        if self._video and old is not None and self._mask_age < REFRESH_EVERY and old.shape == (size[1], size[0]):
+            return old
+        soft = self._segmenter.process(rgb).segmentation_mask
+        mask = np.asarray(np.rint(np.clip(soft, 0.0, 1.0) * 255.0), dtype=np.uint8)
+        if mask.shape != (size[1], size[0]):
+            mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        self._mask, self._mask_age = mask, 0
+        return mask
+
+
+def _for_model(image_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """The RGB picture the networks see, and its size relative to the given one."""
+    longest = max(image_bgr.shape[:2])
+    if longest <= MODEL_SIDE_PX:
+        return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8), 1.0
+    scale = MODEL_SIDE_PX / longest
+    size = (max(round(image_bgr.shape[1] * scale), 1), max(round(image_bgr.shape[0] * scale), 1))
+    small = cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8), scale
+
+
+def _scaled(points: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    return (points * np.float32(scale)).astype(np.float32)

@@ -1,0 +1,96 @@
+"""PURE: measures of the face's shape from 478 landmarks: eyes, lids, mouth, head size, roll.
+
+Names: M = midpoint of the eye centres, T = distance from M to the chin, IED = distance of the eye centres; an eye's centre is the midpoint
+of its two corners. "Right" is the subject's own right, at the left of the un-mirrored picture. Pixels: x right, y down.
+Every ratio is free of scale, position and tilt; angles follow: roll positive when the head tips to the subject's own left.
+The mesh ends near the hair line, so the crown is estimated: head length = 2 T (docs/rules.md says how well that holds).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.floating]
+
+EYE_CORNERS_RIGHT = (33, 133)
+EYE_CORNERS_LEFT = (362, 263)
+LIDS_RIGHT = ((160, 144), (159, 145), (158, 153))
+LIDS_LEFT = ((385, 380), (386, 374), (387, 373))
+INNER_LIPS = ((81, 178), (13, 14), (311, 402))
+LOWER_LIP = (14, 17)
+CHIN = 152
+FOREHEAD_TOP = 10
+HEAD_LENGTH_PER_T = 2.0
+
+
+def _distance(a: Points, b: Points) -> float:
+    return float(np.hypot(a[0] - b[0], a[1] - b[1]))
+
+
+def eyes(landmarks: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The eye centres: the subject's right (image left), then left."""
+    points = np.asarray(landmarks, dtype=np.float64)[:, :2]
+    return points[list(EYE_CORNERS_RIGHT)].mean(axis=0), points[list(EYE_CORNERS_LEFT)].mean(axis=0)
+
+
+def eye_midpoint(landmarks: Points) -> NDArray[np.float64]:
+    """M."""
+    right, left = eyes(landmarks)
+    return (right + left) / 2
+
+
+def inter_eye_px(landmarks: Points) -> float:
+    """Distance of the eye centres as seen (a turned head sees it shorter)."""
+    right, left = eyes(landmarks)
+    return _distance(right, left)
+
+
+def chin_distance_px(landmarks: Points) -> float:
+    """T."""
+    return _distance(eye_midpoint(landmarks), landmarks[CHIN])
+
+
+def head_length_px(landmarks: Points) -> float:
+    """Chin to crown without hair, estimated."""
+    return HEAD_LENGTH_PER_T * chin_distance_px(landmarks)
+
+
+def crown(landmarks: Points) -> NDArray[np.float64]:
+    """The estimated crown: as far above the eyes as the chin is below, along the face's own axis."""
+    middle = eye_midpoint(landmarks)
+    chin = np.asarray(landmarks[CHIN, :2], dtype=np.float64)
+    return chin + (middle - chin) * HEAD_LENGTH_PER_T
+
+
+def roll_deg(landmarks: Points) -> float:
+    """Tilt of the eye line."""
+    right, left = eyes(landmarks)
+    return math.degrees(math.atan2(left[1] - right[1], left[0] - right[0]))
+
+
+def eye_opening(landmarks: Points) -> float:
+    """The smaller eye's largest lid gap / T."""
+    gaps = [max(_distance(landmarks[u], landmarks[d]) for u, d in lids) for lids in (LIDS_RIGHT, LIDS_LEFT)]
+    return min(gaps) / chin_distance_px(landmarks)
+
+
+def mouth_opening(landmarks: Points) -> float:
+    """The largest gap of the inner lips / T."""
+    return max(_distance(landmarks[u], landmarks[d]) for u, d in INNER_LIPS) / chin_distance_px(landmarks)
+
+
+def lip_gap_per_lower_lip(landmarks: Points) -> float:
+    """The largest gap of the inner lips / thickness of the lower lip."""
+    thickness = _distance(landmarks[LOWER_LIP[0]], landmarks[LOWER_LIP[1]])
+    return max(_distance(landmarks[u], landmarks[d]) for u, d in INNER_LIPS) / max(thickness, 1e-6)
+
+
+def moved(landmarks: Points, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Landmarks under a 2x3 similarity; depth is scaled with it."""
+    points = np.asarray(landmarks, dtype=np.float64)
+    scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    plane = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.column_stack([plane, points[:, 2] * scale]).astype(np.float32)

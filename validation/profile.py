@@ -1,0 +1,115 @@
+"""A profile: which size the portrait has, and every rule's limits with the clause they come from. Data, not code (profiles/*.toml).
+
+A profile may extend another: tables are merged key by key, the nearer file wins. A rule that no profile names is not judged.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from validation.errors import ProfileInvalidError, ProfileUnknownError
+from validation.report import Level, Limit
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RuleLimits(_Settings):
+    """One rule's bands under a profile."""
+
+    level: Level = Level.REJECT
+    low: float | None = None
+    high: float | None = None
+    warn_low: float | None = None
+    warn_high: float | None = None
+    source: str = Field(min_length=3)
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.low is self.high is self.warn_low is self.warn_high is None:
+            raise ValueError("a rule needs at least one limit")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+    @property
+    def limit(self) -> Limit:
+        """The band whose breach fails."""
+        return Limit(low=self.low, high=self.high)
+
+    @property
+    def warn_limit(self) -> Limit | None:
+        """The narrower band whose breach warns."""
+        if self.warn_low is None and self.warn_high is None:
+            return None
+        return Limit(low=self.warn_low, high=self.warn_high)
+
+
+class CropRecipe(_Settings):
+    """Where the booth's own crop puts the face (icao_rules 2.3: the middle of every band)."""
+
+    head_height: float = Field(default=0.775, gt=0, lt=1, description="head length / image height")
+    eye_line: float = Field(default=0.435, gt=0, lt=1, description="eye line from the top / image height")
+    level_up_to_deg: float = Field(default=8.0, ge=0, le=15, description="a larger roll is left to the rule")
+
+
+class Profile(_Settings):
+    """One national or test profile."""
+
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    title: str = Field(min_length=1)
+    width_px: int = Field(gt=0, description="width of the portrait the booth delivers")
+    height_px: int = Field(gt=0)
+    size_source: str = Field(min_length=3)
+    retakes: int = Field(ge=1, description="captures per visit before staff help")
+    hold_s: float = Field(gt=0, description="how long everything must be right before the capture")
+    pitch_zero_deg: float = Field(default=0.0, description="calibration: what a level head reads on this camera")
+    camera_distance_mm: float = Field(default=900.0, gt=100, description="assumed distance, for perspective")
+    crop: CropRecipe = CropRecipe()
+    rules: dict[str, RuleLimits]
+
+
+def profile_names() -> tuple[str, ...]:
+    """The installed profiles."""
+    files = resources.files("validation").joinpath("profiles").iterdir()
+    return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = dict(under)
+    for key, value in over.items():
+        old = both.get(key)
+        both[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _read(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
+    if name not in profile_names():
+        raise ProfileUnknownError(f"There is no profile '{name}'; the profiles are {', '.join(profile_names())}.")
+    if name in below:
+        raise ProfileInvalidError(f"Profile '{name}' extends itself through {', '.join(below)}; correct the file.")
+    text = resources.files("validation").joinpath("profiles", f"{name}.toml").read_text("utf-8")
+    try:
+        own = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileInvalidError(f"Profile '{name}' is not valid TOML ({error}); correct the file.") from error
+    base = own.pop("extends", None)
+    return own if base is None else _merged(_read(base, (*below, name)), own)
+
+
+@cache
+def load_profile(name: str) -> Profile:
+    """The named profile with everything it extends."""
+    try:
+        return Profile.model_validate(_read(name))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ProfileInvalidError(f"Profile '{name}' is wrong at '{where}': {first['msg']}; correct it.") from error

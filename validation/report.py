@@ -1,0 +1,128 @@
+"""The answer of the checker: one Report with one Finding for each rule of the table.
+
+Rules of the answer:
+* every rule of the table has its finding, in the table's order (the order of guidance); what cannot be judged says so and why;
+* a value stands in the rule's native unit, beside the limits it was held against and the clause they come from;
+* `fail` is a broken limit; `warn` is a broken advisory limit; `not_assessed` never counts as passed;
+* a report is a value: the same pixels, profile and software give the same report, byte for byte. It holds no time and no name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Judged = Literal["as_submitted", "crop", "live"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Verdict(StrEnum):
+    """What a rule says of the photo."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    WARN = "warn"
+    FAIL = "fail"
+    NOT_ASSESSED = "not_assessed"
+
+
+class Level(StrEnum):
+    """What breaking the rule means: the photo is refused, a person is told, or it is only measured."""
+
+    REJECT = "reject"
+    WARN = "warn"
+    INFO = "info"
+
+
+class Limit(_Value):
+    """A closed band in the rule's unit; None leaves that side open."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies inside the band."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+class Box(_Value):
+    """A rectangle in pixels of the judged picture."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Evidence(_Value):
+    """What to draw on the judged picture to show where a value comes from."""
+
+    points: tuple[tuple[float, float], ...] = ()
+    boxes: tuple[Box, ...] = ()
+
+
+class Finding(_Value):
+    """One rule's answer."""
+
+    rule: str
+    value: float | None
+    unit: str
+    limit: Limit
+    warn_limit: Limit | None = None
+    verdict: Verdict
+    level: Level
+    reason: str | None = Field(default=None, description="why the rule was not assessed")
+    source: str = Field(description="clause or document the limits come from")
+    advice: str = Field(description="message key of what to do; advice.none when there is nothing to do")
+    evidence: Evidence | None = None
+
+
+class CropFacts(_Value):
+    """What was done to the source pixels before judging (the whole of it: nothing is ever retouched)."""
+
+    source_width: int
+    source_height: int
+    angle_deg: float = Field(description="the picture was turned by this, clockwise positive, to level the eyes")
+    scale: float = Field(description="output pixels per source pixel; never above 1")
+    corners: tuple[tuple[float, float], ...] = Field(
+        description="the crop's corners in the source, clockwise from top left"
+    )
+
+
+class Report(_Value):
+    """All findings on one photo under one profile."""
+
+    schema_version: int = SCHEMA_VERSION
+    profile: str
+    profile_version: str
+    judged: Judged
+    width: int
+    height: int
+    findings: tuple[Finding, ...]
+    software: str
+    notes: tuple[str, ...] = ()
+    crop: CropFacts | None = None
+
+    @property
+    def compliant(self) -> bool:
+        """No rule of level reject failed or stayed unassessed."""
+        return not self.blocking
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """The findings that stand between this photo and its release, most urgent first."""
+        blocks = (Verdict.FAIL, Verdict.NOT_ASSESSED)
+        return tuple(f for f in self.findings if f.level is Level.REJECT and f.verdict in blocks)
+
+    def finding(self, rule: str) -> Finding:
+        """The finding of one rule; KeyError when the profile does not hold it."""
+        for found in self.findings:
+            if found.rule == rule:
+                return found
+        raise KeyError(rule)
