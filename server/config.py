@@ -1,0 +1,137 @@
+"""Settings of the intake and of the desk: command line over environment (`INTAKE_…`, `DESK_…`) over defaults; frozen once read.
+
+Both processes share one data folder: the intake writes packets and rows, the desk reads them. The keys they hold differ: the intake has the
+key that signs receipts and never one that opens a packet; the desk has the key that opens packets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from server.errors import SettingsError
+
+MEBIBYTE = 1024 * 1024
+
+
+class ListenSettings(BaseSettings):
+    """Where a process listens and the certificate it shows."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535, description="0 takes a free port and tells it in the ready line.")
+    tls_certificate: Path
+    tls_key: Path
+    head_s: PositiveFloat = Field(
+        default=10.0, description="A connection that did not send a whole request head by then is closed."
+    )
+    stop_s: PositiveInt = Field(default=10, description="How long running requests may take to finish after SIGTERM.")
+
+
+class StoreSettings(BaseSettings):
+    """Where packets and rows are kept."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path
+    database_url: str | None = Field(default=None, description="SQLAlchemy URL; None is SQLite inside the data folder.")
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database in use."""
+        return self.database_url or f"sqlite+aiosqlite:///{(self.data_dir / 'intake.sqlite3').resolve()}"
+
+    @property
+    def objects_dir(self) -> Path:
+        """The folder of the sealed packets."""
+        return self.data_dir / "objects"
+
+
+class IntakeSettings(ListenSettings, StoreSettings):
+    """Everything the intake needs. It holds no key that opens a packet."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="INTAKE_")
+
+    name: str = Field(default="intake", description="The intake's name in its receipts.")
+    trust: Path = Field(description="Root certificates that booths chain to (PEM).")
+    receipt_signer: str = Field(description="URI of the key that signs receipts, e.g. file:/etc/passbooth/intake.key")
+    public_url: str | None = Field(
+        default=None, description="The address that booths sign, when a proxy in front changes scheme or host."
+    )
+    # A packet of the demo profile has about 0.3 MB, one with a full-resolution portrait and PAD frames up to 6 MB (product.md).
+    max_packet_bytes: PositiveInt = 20 * MEBIBYTE
+    body_idle_s: PositiveFloat = Field(default=20.0, description="Longest silence inside a body.")
+    body_total_s: PositiveFloat = Field(
+        default=300.0, description="Longest time for a body: 20 MiB over a 0.6 Mbit/s line."
+    )
+    max_uploads: PositiveInt = Field(
+        default=32, description="Uploads at once; more are told to come back (Retry-After)."
+    )
+    retry_after_s: PositiveInt = 5
+
+    @classmethod
+    def from_pki(cls, pki: Path, data: Path, **more: object) -> Self:
+        """Settings that use the development keys in `pki` (`intake pki init`). Raises `SettingsError` when a file is missing."""
+        files = _present(pki, "ca.pem", "intake.key", "intake.pem", "intake-tls.pem", "intake-tls.key")
+        return cls.model_validate(
+            {
+                "data_dir": data,
+                "trust": files["ca.pem"],
+                "receipt_signer": f"file:{files['intake.key']}",
+                "tls_certificate": files["intake-tls.pem"],
+                "tls_key": files["intake-tls.key"],
+                **more,
+            }
+        )
+
+
+class DeskSettings(ListenSettings, StoreSettings):
+    """Everything the desk needs, among it the key that opens packets."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="DESK_")
+
+    trust: Path = Field(description="Root certificates that booths chain to (PEM).")
+    recipient_key: Path = Field(description="The private key that opens packets.")
+    idle_s: PositiveFloat = Field(default=15 * 60.0, description="A session ends after this time without a request.")
+    session_s: PositiveFloat = Field(
+        default=10 * 3600.0, description="A session ends after this time whatever happens."
+    )
+    login_tries: PositiveInt = Field(
+        default=5, description="Wrong access codes from one address before it has to wait."
+    )
+    lockout_s: PositiveFloat = Field(
+        default=60.0, description="First waiting time; it doubles with each further wrong code."
+    )
+    opened_kept: PositiveInt = Field(default=16, description="Opened packets kept in memory.")
+    opened_kept_s: PositiveFloat = Field(default=10 * 60.0, description="How long an opened packet is kept in memory.")
+    list_length: PositiveInt = Field(default=25, le=200, description="Packets on one page of the list.")
+
+    @classmethod
+    def from_pki(cls, pki: Path, data: Path, **more: object) -> Self:
+        """Settings that use the development keys in `pki`. Raises `SettingsError` when a file is missing."""
+        files = _present(pki, "ca.pem", "desk.hpke", "desk-tls.pem", "desk-tls.key")
+        return cls.model_validate(
+            {
+                "data_dir": data,
+                "trust": files["ca.pem"],
+                "recipient_key": files["desk.hpke"],
+                "tls_certificate": files["desk-tls.pem"],
+                "tls_key": files["desk-tls.key"],
+                **more,
+            }
+        )
+
+
+def _present(folder: Path, *names: str) -> dict[str, Path]:
+    """The files of a key folder by name, all of them there."""
+    files = {name: (folder / name).resolve() for name in names}
+    missing = [name for name, path in files.items() if not path.is_file()]
+    if missing:
+        raise SettingsError(
+            f"The key folder {folder} lacks {', '.join(missing)}: make it with `intake pki init {folder}`."
+        )
+    return files

@@ -1,0 +1,294 @@
+"""The errors of the intake and the desk.
+
+One root, leaves end in `Error`. `str(error)` is one plain sentence for a person and never holds anything of a request or of an applicant:
+it is what leaves the process. The HTTP status of a leaf is the `status` beside its code; server/problems.py turns it into RFC 9457 JSON.
+
+    ServerError
+    ├── SettingsError, ListenError   the process cannot start
+    ├── RequestError             what the sender asked cannot be done as asked
+    │   ├── MalformedRequestError, UnknownRouteError, MethodNotAllowedError, LengthRequiredError, MediaTypeError
+    │   ├── SlowRequestError, TruncatedRequestError
+    │   ├── SignatureMissingError, SignatureInvalidError, SignatureExpiredError, ReplayedRequestError
+    │   ├── PacketTooLargeError, DigestMismatchError, PacketUnreadableError, BoothMismatchError, UnknownPacketError
+    ├── OverloadError            more work than this process takes at once
+    ├── StorageError             StorageUnavailableError, StorageFullError, StorageCorruptError
+    └── DeskError                LoginRequiredError, LoginRefusedError, LoginLockedError, CsrfError,
+                                 PacketNotOpenedError, PartUnknownError
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Blame = Literal["us", "device", "peer", "operator"]
+
+
+class ServerError(Exception):
+    """Root of everything the server raises itself."""
+
+    code: ClassVar[str] = "server"
+    blame: ClassVar[Blame] = "us"
+    retry: ClassVar[bool] = False
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "The server could not do this"
+
+    def __init__(self, message: str = "", *, retry_after_s: int | None = None) -> None:
+        super().__init__(message or f"{self.title}.")
+        self.retry_after_s = retry_after_s
+
+
+class SettingsError(ServerError):
+    """A setting is missing, unreadable or contradicts another one."""
+
+    code = "server.settings"
+    blame = "operator"
+    title = "The settings do not allow a start"
+
+
+class ListenError(ServerError):
+    """The address cannot be listened on."""
+
+    code = "server.listen"
+    blame = "operator"
+    title = "The address cannot be listened on"
+
+
+class RequestError(ServerError):
+    """The request cannot be served as it was sent; sending the same again changes nothing unless `retry` says so."""
+
+    code = "request"
+    blame: ClassVar[Blame] = "peer"
+    status = 400
+    title = "The request cannot be served"
+
+
+class MalformedRequestError(RequestError):
+    """A path, header or field has the wrong form."""
+
+    code = "request.malformed"
+    title = "The request has the wrong form"
+
+
+class UnknownRouteError(RequestError):
+    """There is nothing at this path."""
+
+    code = "request.unknown_path"
+    status = 404
+    title = "There is nothing at this address"
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, the method does not."""
+
+    code = "request.method"
+    status = 405
+    title = "This address does not take this method"
+
+
+class LengthRequiredError(RequestError):
+    """An upload must tell its length before it starts."""
+
+    code = "request.length_required"
+    status = 411
+    title = "The upload does not tell its length"
+
+
+class MediaTypeError(RequestError):
+    """The body is not declared as a sealed packet."""
+
+    code = "request.media_type"
+    status = 415
+    title = "The body is not declared as a sealed packet"
+
+
+class SlowRequestError(RequestError):
+    """The body came too slowly."""
+
+    code = "request.slow"
+    status = 408
+    retry = True
+    title = "The body came too slowly"
+
+
+class TruncatedRequestError(RequestError):
+    """The sender closed the connection before the body was complete."""
+
+    code = "request.truncated"
+    retry = True
+    title = "The body ended early"
+
+
+class SignatureMissingError(RequestError):
+    """The request carries no signature."""
+
+    code = "signature.missing"
+    status = 401
+    title = "The request is not signed"
+
+
+class SignatureInvalidError(RequestError):
+    """The signature, its chain or its purpose does not hold."""
+
+    code = "signature.invalid"
+    status = 401
+    title = "The signature of the request does not hold"
+
+
+class SignatureExpiredError(RequestError):
+    """The signature was made too long ago or in the future: compare clocks with the Date header."""
+
+    code = "signature.expired"
+    status = 401
+    retry = True
+    title = "The signature was not made just now"
+
+
+class ReplayedRequestError(RequestError):
+    """The same signature was used before."""
+
+    code = "signature.replayed"
+    status = 401
+    retry = True
+    title = "This signature was used before"
+
+
+class BoothMismatchError(RequestError):
+    """The packet names another booth than the one that signed the request, or belongs to another booth."""
+
+    code = "packet.booth_mismatch"
+    status = 403
+    title = "The packet is not of the booth that signed the request"
+
+
+class UnknownPacketError(RequestError):
+    """No such packet is stored."""
+
+    code = "packet.unknown"
+    status = 404
+    title = "No such packet is stored"
+
+
+class PacketTooLargeError(RequestError):
+    """The packet is larger than this intake takes."""
+
+    code = "packet.too_large"
+    status = 413
+    title = "The packet is too large"
+
+
+class DigestMismatchError(RequestError):
+    """The bytes do not have the digest they were announced with."""
+
+    code = "packet.digest_mismatch"
+    status = 422
+    retry = True
+    title = "The bytes do not match their digest"
+
+
+class PacketUnreadableError(RequestError):
+    """The bytes are not a sealed packet of a known version."""
+
+    code = "packet.unreadable"
+    status = 422
+    title = "The bytes are not a sealed packet"
+
+
+class OverloadError(ServerError):
+    """More uploads at once than this process takes."""
+
+    code = "server.busy"
+    status = 503
+    retry = True
+    title = "The server is busy"
+
+
+class StorageError(ServerError):
+    """The packets' storage did not do its work."""
+
+    code = "storage"
+    status = 503
+    retry = True
+    title = "The storage did not answer"
+
+
+class StorageUnavailableError(StorageError):
+    """The database or the folder cannot be used just now."""
+
+    code = "storage.unavailable"
+
+
+class StorageFullError(StorageError):
+    """No room is left for another packet."""
+
+    code = "storage.full"
+    blame = "operator"
+    status = 507
+    title = "The storage is full"
+
+
+class StorageCorruptError(StorageError):
+    """Stored bytes no longer have the digest they were stored under, or are gone."""
+
+    code = "storage.corrupt"
+    status = 500
+    retry = False
+    title = "A stored packet is damaged"
+
+
+class DeskError(ServerError):
+    """What an officer asked cannot be done."""
+
+    code = "desk"
+    blame: ClassVar[Blame] = "operator"
+    status = 400
+    title = "The desk cannot do this"
+
+
+class LoginRequiredError(DeskError):
+    """There is no valid session."""
+
+    code = "login.required"
+    status = 401
+    title = "Please sign in"
+
+
+class LoginRefusedError(DeskError):
+    """The access code is wrong."""
+
+    code = "login.refused"
+    status = 403
+    title = "The access code is wrong"
+
+
+class LoginLockedError(DeskError):
+    """Too many wrong access codes."""
+
+    code = "login.locked"
+    status = 429
+    retry = True
+    title = "Too many wrong access codes"
+
+
+class CsrfError(DeskError):
+    """The form does not come from this session's page."""
+
+    code = "login.form"
+    status = 403
+    title = "The form is too old or not from this page"
+
+
+class PacketNotOpenedError(DeskError):
+    """The packet did not pass: one opaque reason, the detail stays in `__cause__`."""
+
+    code = "packet.not_opened"
+    blame = "peer"
+    status = 422
+    title = "The packet could not be opened and verified"
+
+
+class PartUnknownError(DeskError):
+    """The packet holds no such part."""
+
+    code = "packet.part_unknown"
+    status = 404
+    title = "The packet holds no such part"

@@ -1,0 +1,12 @@
+"""Alembic's entry: runs on the connection that server/store.py hands over, inside its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from server.store import metadata
+
+connection = context.config.attributes["connection"]
+# SQLite alters tables by copying them ("batch"); harmless elsewhere.
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=False)
+context.run_migrations()

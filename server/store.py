@@ -1,0 +1,298 @@
+"""Rows about packets: SQLAlchemy over SQLite (embedded) or PostgreSQL, and the migrations that make the tables.
+
+Order of operation for a packet: its bytes are durable first (server/objects.py), then `add` commits in one transaction the nonce of the request,
+the row and its receipt; the receipt's serial is the row's number. Whoever comes second with the same digest gets the first one's row, however
+many come at once: the unique digest decides. A crash before the commit leaves bytes without a row, never a row without bytes or receipt.
+
+SQLite runs with WAL, synchronous=FULL (each commit is on the disk), foreign keys, and a busy time-out. A writing transaction starts with BEGIN
+IMMEDIATE, so that two processes wait for each other instead of failing half-way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Dialect, Row
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from server.errors import ReplayedRequestError, StorageUnavailableError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# The intake and the desk wait this long for each other's SQLite transactions, which last milliseconds.
+BUSY_MS = 10_000
+# Any constant; names the migration lock among PostgreSQL's advisory locks.
+MIGRATION_LOCK = 0x70617373
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """Aware UTC times; SQLite keeps them without a zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC) if dialect.name != "sqlite" else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 (the base class passes it)
+        """Give UTC."""
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Constraint names by rule, so that later migrations can name what they change on every database.
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+packets = sa.Table(
+    "packets",
+    metadata,
+    # SQLite numbers only INTEGER keys by itself; AUTOINCREMENT never gives a serial twice, even after deletion.
+    sa.Column("serial", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("packet_id", sa.String(64), nullable=False, index=True),
+    sa.Column("booth", sa.String(128), nullable=False, index=True),
+    sa.Column("recipient", sa.String(128), nullable=False),
+    sa.Column("size", sa.BigInteger(), nullable=False),
+    sa.Column("sealed_at", UtcDateTime(), nullable=True),
+    sa.Column("received_at", UtcDateTime(), nullable=False, index=True),
+    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("receipt", sa.LargeBinary(), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+request_nonces = sa.Table(
+    "request_nonces",
+    metadata,
+    sa.Column("booth", sa.String(128), primary_key=True),
+    sa.Column("nonce", sa.String(128), primary_key=True),
+    sa.Column("expires_at", UtcDateTime(), nullable=False, index=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewPacket:
+    """What is known of a packet from its public header when its bytes are durable."""
+
+    sha256: str
+    packet_id: str
+    booth: str
+    recipient: str
+    size: int
+    sealed_at: datetime | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPacket:
+    """One row."""
+
+    serial: int
+    sha256: str
+    packet_id: str
+    booth: str
+    recipient: str
+    size: int
+    sealed_at: datetime | None
+    received_at: datetime
+    state: str
+    receipt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Nonce:
+    """The part of a request signature that may be used once."""
+
+    booth: str
+    value: str
+    expires_at: datetime
+
+
+class Store:
+    """The rows. Use `open_store`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._dialect: Any = sqlite if engine.dialect.name == "sqlite" else postgresql
+
+    async def find(self, sha256: str) -> StoredPacket | None:
+        """The row of a packet."""
+        async with self._reading() as connection:
+            row = (await connection.execute(sa.select(packets).where(packets.c.sha256 == sha256))).one_or_none()
+        return None if row is None else _stored(row)
+
+    async def add(self, new: NewPacket, nonce: Nonce, issue: Callable[[int], bytes]) -> tuple[StoredPacket, bool]:
+        """Commit nonce, row and receipt; returns the row and whether it is new.
+
+        `issue` makes the receipt for a serial. It runs inside the transaction, so it must be quick (one signature). With the same digest
+        already there the first row is returned unchanged. Raises `ReplayedRequestError`, `StorageUnavailableError`.
+        """
+        async with self._writing() as connection:
+            await self._use(connection, nonce)
+            insert = (
+                self._dialect.insert(packets)
+                .values(
+                    sha256=new.sha256,
+                    packet_id=new.packet_id,
+                    booth=new.booth,
+                    recipient=new.recipient,
+                    size=new.size,
+                    sealed_at=new.sealed_at,
+                    received_at=new.received_at,
+                    state="received",
+                    receipt=b"",
+                )
+                .on_conflict_do_nothing(index_elements=[packets.c.sha256])
+                .returning(packets.c.serial)
+            )
+            serial = (await connection.execute(insert)).scalar_one_or_none()
+            if serial is not None:
+                await connection.execute(
+                    sa.update(packets).where(packets.c.serial == serial).values(receipt=issue(serial))
+                )
+            row = (await connection.execute(sa.select(packets).where(packets.c.sha256 == new.sha256))).one()
+        return _stored(row), serial is not None
+
+    async def use_nonce(self, nonce: Nonce) -> None:
+        """Remember a nonce. Raises `ReplayedRequestError` when it was used before."""
+        async with self._writing() as connection:
+            await self._use(connection, nonce)
+
+    async def forget_nonces(self, now: datetime) -> int:
+        """Remove nonces whose signatures are too old to be accepted anyway; returns how many."""
+        async with self._writing() as connection:
+            result = await connection.execute(sa.delete(request_nonces).where(request_nonces.c.expires_at < now))
+            return int(result.rowcount)
+
+    async def newest(self, limit: int, before: int | None = None) -> Sequence[StoredPacket]:
+        """Packets by descending serial, those below `before` when it is given."""
+        query = sa.select(packets).order_by(packets.c.serial.desc()).limit(limit)
+        if before is not None:
+            query = query.where(packets.c.serial < before)
+        async with self._reading() as connection:
+            return [_stored(row) for row in await connection.execute(query)]
+
+    async def count(self) -> int:
+        """How many packets there are."""
+        async with self._reading() as connection:
+            return int((await connection.execute(sa.select(sa.func.count()).select_from(packets))).scalar_one())
+
+    async def check(self) -> None:
+        """Raises `StorageUnavailableError` when the database does not answer."""
+        async with self._reading() as connection:
+            await connection.execute(sa.select(packets.c.serial).limit(1))
+
+    async def _use(self, connection: AsyncConnection, nonce: Nonce) -> None:
+        insert = (
+            self._dialect.insert(request_nonces)
+            .values(booth=nonce.booth, nonce=nonce.value, expires_at=nonce.expires_at)
+            .on_conflict_do_nothing()
+            .returning(request_nonces.c.nonce)
+        )
+        if (await connection.execute(insert)).scalar_one_or_none() is None:
+            raise ReplayedRequestError("This signature was used before: sign the request anew.")
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with _translated():
+            async with self._engine.connect() as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end, rolled back on any exception."""
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(begin_immediate=True)
+                async with connection.begin():
+                    yield connection
+
+
+@contextlib.asynccontextmanager
+async def open_store(database_url: str) -> AsyncIterator[Store]:
+    """Open the database, bring its tables up to date, close it at the end. Raises `StorageUnavailableError`."""
+    with _translated():
+        engine = make_engine(database_url)
+    try:
+        with _translated():
+            await migrate(engine)
+        yield Store(engine)
+    finally:
+        await engine.dispose()
+
+
+def make_engine(database_url: str) -> AsyncEngine:
+    """The engine with the rules for SQLite set on each connection; opens nothing yet."""
+    url = sa.make_url(database_url)
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    if url.database:
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_async_engine(url)
+
+    def set_rules(connection: Any, record: Any) -> None:  # noqa: ARG001 (SQLAlchemy passes the pool's record)
+        connection.isolation_level = None  # sqlite3 would otherwise begin by itself, and only before the first write
+        cursor = connection.cursor()
+        for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("begin_immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    sa.event.listen(engine.sync_engine, "connect", set_rules)
+    sa.event.listen(engine.sync_engine, "begin", begin)
+    return engine
+
+
+async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
+    """Bring the tables to `revision` ("base" removes them). Processes that start together wait for each other."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+
+    def run(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        config.attributes["connection"] = connection
+        if revision == "head":
+            command.upgrade(config, revision)
+        else:
+            command.downgrade(config, revision)
+
+    async with engine.connect() as connection:
+        await connection.execution_options(begin_immediate=True)
+        async with connection.begin():
+            await connection.run_sync(run)
+
+
+def _stored(row: Row[Any]) -> StoredPacket:
+    return StoredPacket(**row._mapping)  # noqa: SLF001 (the documented way to read a row by names)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise StorageUnavailableError(
+            "The database did not answer: look at its disk, its rights and whether it runs."
+        ) from error
