@@ -1,0 +1,139 @@
+"""PURE. The words of a visit: what can happen (`Happening`), and what has to be done (`Effect`). `booth.visit` joins them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """What can happen."""
+
+    # the applicant or staff
+    START = "start"
+    LANGUAGE_CHOSEN = "language_chosen"
+    IDENTIFIED = "identified"
+    NUMBER_REFUSED = "number_refused"
+    CONSENTED = "consented"
+    DECLINED = "declined"
+    RETAKE = "retake"
+    ACCEPT = "accept"
+    HELP = "help"
+    HELP_GIVEN = "help_given"
+    CANCEL = "cancel"
+    MORE_TIME = "more_time"
+    # the sitter, seen by the camera
+    HELD = "held"
+    # outcomes of effects
+    CAPTURED = "captured"
+    CAPTURE_FAILED = "capture_failed"
+    CHECK_PASSED = "check_passed"
+    CHECK_FAILED = "check_failed"
+    CHECK_BROKEN = "check_broken"
+    SEALED = "sealed"
+    SEAL_FAILED = "seal_failed"
+    WIPED = "wiped"
+    # the clock
+    SILENCE = "silence"
+    LIMIT = "limit"
+    # devices and disk
+    OBSTRUCTED = "obstructed"  # no portrait can be taken or kept
+    IMPAIRED = "impaired"  # worth telling; a visit can go on
+    REPAIRED = "repaired"
+
+
+class LightScene(StrEnum):
+    """What the lamps are for."""
+
+    STANDBY = "standby"
+    PORTRAIT = "portrait"
+
+
+class Watch(StrEnum):
+    """What the preview is looked at for."""
+
+    NOTHING = "nothing"
+    CODES = "codes"
+    FACES = "faces"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is wrong, for the applicant: a stable code and a message key."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The application number and how it came: "scanned" or "typed"."""
+
+    number: str = field(repr=False)
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event and what it carries."""
+
+    event: Event
+    turn: int | None = None
+    visit_id: str | None = None
+    language: str | None = None
+    application: Application | None = field(default=None, repr=False)
+    reference: str | None = None
+    notice: Notice | None = None
+
+
+# --- effects -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Sends `event` after `seconds`, unless another timer is started or the timer is stopped first."""
+
+    event: Event
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopTimer:
+    """No timer runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLights:
+    """Brings the lamps to a scene."""
+
+    scene: LightScene
+
+
+@dataclass(frozen=True, slots=True)
+class SetWatch:
+    """Chooses what the preview is looked at for: CODES may send IDENTIFIED, FACES may send HELD."""
+
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Takes the burst; sends CAPTURED or CAPTURE_FAILED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Judges the best of the burst; sends CHECK_PASSED, CHECK_FAILED or CHECK_BROKEN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Packs, signs, seals and commits to the outbox; then sends SEALED, else SEAL_FAILED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wipe:
+    """Overwrites and drops everything about the applicant; sends WIPED."""
+
+
+Effect = StartTimer | StopTimer | SetLights | SetWatch | Capture | Check | Seal | Wipe
