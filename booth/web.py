@@ -1,0 +1,291 @@
+"""The booth's pages and their interface: kiosk, technician, events, preview.
+
+Rules:
+  - Only a browser on this machine is served, and nothing is cached or framed (booth/guard.py).
+  - Nothing but POST changes anything; POST needs the token that stands in the kiosk page, which no foreign page can read.
+  - The page tells with each command what it was showing (`X-Kiosk-Seen`); a tap on a screen that is gone is refused, so a double tap is one.
+  - Preview by client pull: "ready" -> 8 bytes big-endian `at_ns`, then a JPEG. A slow page asks less often; nothing piles up.
+    Pictures leave only while the visit shows them.
+  - Closing: `open_pages` ends event streams and preview sockets first, then the server, so that nothing hangs and nothing leaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from booth.errors import CommandMalformedError, CommandRefusedError
+from booth.guard import Guard
+from booth.kiosk import BoothFacade, KioskState, read_command
+from booth.messages import CatalogueError, Messages, known_languages
+
+PAGES = Path(__file__).resolve().parent / "pages"
+STATIC = Path(__file__).resolve().parent / "static"
+MAX_COMMAND_BYTES = 4096  # the longest command is a typed number of 64 characters
+RECONNECT_MS = 500  # the page shows the true state within a second of a restart
+ALIVE_S = 2.0  # an event stream is never silent for longer; the page takes silence of three times this for a loss
+PREVIEW_POLL_S = 0.004  # a tenth of a frame at 25 per second; looking costs one attribute while the frame is the same
+PREVIEW_STATES = frozenset({"identify", "framing", "capturing"})
+STOP_S = 3  # what a request in flight gets when the booth stops
+
+
+def create_app(booth: BoothFacade, *, closing: asyncio.Event | None = None) -> FastAPI:
+    """The web application of one booth. `closing` ends its event streams and preview sockets."""
+    pages = _Pages(booth, closing or asyncio.Event())
+    app = FastAPI(title="Passbooth", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(pages.router())
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Guard)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def open_pages(booth: BoothFacade, port: int, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Serve the pages on this event loop; yields their address. Port 0 takes a free one. Raises OSError when the port is taken."""
+    closing = asyncio.Event()
+    config = uvicorn.Config(
+        create_app(booth, closing=closing),
+        log_config=None,
+        access_log=False,  # addresses of a visit are nobody's business
+        server_header=False,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # JPEG does not shrink
+        ws_max_size=1024,  # the page sends "ready"
+        timeout_graceful_shutdown=STOP_S,
+    )
+    server = _Server(config)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=64) as listening:
+        bound = listening.getsockname()[1]
+        serving = asyncio.create_task(server.serve(sockets=[listening]), name="booth-pages")
+        try:
+            await server.until_started(serving)
+            yield f"http://{f'[{host}]' if ':' in host else host}:{bound}/"
+        finally:
+            closing.set()
+            server.should_exit = True
+            await serving
+
+
+class _Server(uvicorn.Server):
+    """uvicorn as a part of this program: signals stay with the program."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.set()
+
+    async def until_started(self, serving: asyncio.Task[None]) -> None:
+        """Return when requests are answered; raises what ended the server before that."""
+        waiting = asyncio.create_task(self._ready.wait(), name="booth-pages-ready")
+        try:
+            await asyncio.wait({waiting, serving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if serving.done():
+            await serving
+
+
+class _Pages:
+    """Routes of one booth."""
+
+    def __init__(self, booth: BoothFacade, closing: asyncio.Event) -> None:
+        self._booth = booth
+        self._closing = closing
+        self._token = secrets.token_urlsafe(32)
+        self._instance = secrets.token_hex(8)  # a page of another controller run reloads itself
+        self._templates = Environment(
+            loader=FileSystemLoader([PAGES, STATIC]), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        for language in known_languages():
+            Messages.load(language)  # a broken catalogue shows at start, not in a visit
+
+    def router(self) -> APIRouter:
+        router = APIRouter()
+        router.get("/", response_class=HTMLResponse)(self.kiosk_page)
+        router.get("/technician", response_class=HTMLResponse)(self.technician_page)
+        router.get("/api/messages/{language}")(self.messages)
+        router.get("/api/events", response_class=EventSourceResponse)(self.events)
+        router.post("/api/visit/{event}", status_code=202)(self.command)
+        router.get("/api/visit/portrait")(self.portrait)
+        router.get("/api/technician")(self.technician)
+        router.websocket("/api/preview")(self.preview)
+        return router
+
+    async def kiosk_page(self) -> str:
+        """The applicant's page."""
+        return self._page("kiosk.html", self._booth.state.language)
+
+    async def technician_page(self, language: str = "en") -> Response:
+        """The technician's page (read-only)."""
+        try:
+            return HTMLResponse(self._page("technician.html", language))
+        except CatalogueError as error:
+            return _problem(404, error.code, str(error))
+
+    def _page(self, template: str, language: str) -> str:
+        return self._templates.get_template(template).render(
+            messages=Messages.load(language), token=self._token, instance=self._instance
+        )
+
+    async def messages(self, language: str) -> Response:
+        """A language's texts, and what the language screen shows of all languages."""
+        try:
+            chosen = Messages.load(language)
+        except CatalogueError as error:
+            return _problem(404, error.code, str(error))
+        languages = [Messages.load(each) for each in known_languages()]
+        return JSONResponse(
+            {
+                "language": chosen.language,
+                "direction": chosen.direction,
+                "languages": [
+                    {
+                        "language": each.language,
+                        "name": each.name,
+                        "direction": each.direction,
+                        "start": each.text("action.start"),
+                        "choose": each.text("state.language.title"),
+                    }
+                    for each in languages
+                ],
+                "texts": chosen.all_for_page(),
+            }
+        )
+
+    async def events(self) -> AsyncIterator[ServerSentEvent]:
+        """`hello` with the controller's run, then `state` at once and on each change, `alive` in between."""
+        yield ServerSentEvent(event="hello", data={"instance": self._instance}, retry=RECONNECT_MS)
+        async with self._booth.subscribe() as states:
+            newest = asyncio.ensure_future(anext(states))
+            stopping = asyncio.ensure_future(self._closing.wait())
+            try:
+                while not stopping.done():
+                    await asyncio.wait({newest, stopping}, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+                    if not newest.done():
+                        yield ServerSentEvent(event="alive", data={})
+                        continue
+                    try:
+                        state = newest.result()
+                    except StopAsyncIteration:
+                        return
+                    yield ServerSentEvent(event="state", data=_as_json(state))
+                    newest = asyncio.ensure_future(anext(states))
+            finally:
+                await _end(newest, stopping)
+
+    async def command(self, event: str, request: Request) -> Response:
+        """Pass a command to the visit: 202, or 409 when the visit does not allow it now; both with the current state."""
+        if not secrets.compare_digest(request.headers.get("x-kiosk-token", "").encode(), self._token.encode()):
+            return _problem(403, "page.token", "The token of this page is not valid: reload the page.")
+        body = await _limited_body(request)
+        if body is None:
+            return _problem(413, "page.too_large", f"A command has at most {MAX_COMMAND_BYTES} bytes.")
+        seen = request.headers.get("x-kiosk-seen")
+        try:
+            if seen is not None and seen != _seen(self._booth.state):
+                raise CommandRefusedError(event, self._booth.state.state)
+            self._booth.post(read_command(event, json.loads(body) if body else None))
+        except CommandRefusedError as error:
+            return self._outcome(409, error.code, str(error))
+        except CommandMalformedError as error:
+            return self._outcome(422, error.code, str(error))
+        except ValueError:  # not JSON, not UTF-8
+            return self._outcome(422, CommandMalformedError.code, "The body of a command must be a JSON object.")
+        return self._outcome(202, None, None)
+
+    def _outcome(self, status: int, code: str | None, message: str | None) -> Response:
+        error = None if code is None else {"code": code, "message": message}
+        return JSONResponse({"error": error, "state": _as_json(self._booth.state)}, status)
+
+    async def portrait(self) -> Response:
+        """The portrait under review."""
+        portrait = self._booth.portrait()
+        if portrait is None:
+            return _problem(404, "visit.no_portrait", "There is no portrait to show now.")
+        return Response(portrait, media_type="image/jpeg")
+
+    async def technician(self) -> Response:
+        """Everything on the technician's page."""
+        return JSONResponse(self._booth.technician().model_dump(mode="json"))
+
+    async def preview(self, websocket: WebSocket) -> None:
+        """One picture per "ready", newer than the last one sent."""
+        await websocket.accept()
+        sent_ns = -1
+        asking = asyncio.ensure_future(websocket.receive_text())
+        stopping = asyncio.ensure_future(self._closing.wait())
+        try:
+            while True:
+                await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if stopping.done():
+                    await websocket.close(code=1001)
+                    return
+                asking.result()
+                asking = asyncio.ensure_future(websocket.receive_text())
+                # Until there is a newer picture; a page that goes away in the meantime ends the wait.
+                while not (asking.done() or stopping.done()):
+                    frame = self._booth.preview() if self._booth.state.state in PREVIEW_STATES else None
+                    if frame is not None and frame.at_ns > sent_ns:
+                        await websocket.send_bytes(struct.pack(">Q", frame.at_ns) + frame.jpeg)
+                        sent_ns = frame.at_ns
+                        break
+                    await asyncio.sleep(PREVIEW_POLL_S)
+        except (
+            WebSocketDisconnect,
+            KeyError,
+        ):  # KeyError: starlette's answer to a binary message where text was expected
+            return
+        finally:
+            await _end(asking, stopping)
+
+
+def _as_json(state: KioskState) -> dict[str, Any]:
+    return state.model_dump(mode="json")
+
+
+def _seen(state: KioskState) -> str:
+    """What a page was showing: state and visit."""
+    return f"{state.state} {state.visit or '-'}"
+
+
+def _problem(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": message}}, status)
+
+
+async def _limited_body(request: Request) -> bytes | None:
+    """The request's body; None as soon as it is longer than a command can be."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_COMMAND_BYTES:
+            return None
+    return bytes(body)
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel what still waits and take every outcome, so that nothing is left behind."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
