@@ -1,0 +1,110 @@
+"""What can go wrong with packets, keys and signatures: one root, each leaf says whose fault it is and whether to retry.
+
+Messages never hold personal data: they name files, fields and key ids, never the content of a part.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Blame = Literal["us", "device", "peer", "operator"]
+
+# The one sentence that a refused packet shows outward; the true reason stays in `__cause__`, for the local log only,
+# so that a stranger who sends packets learns nothing from trying (architecture, "Errors").
+OPAQUE_REASON = "The packet was refused: it is not a genuine, unchanged packet for this recipient."
+
+
+class CryptoError(Exception):
+    """Root of everything this package raises."""
+
+    code: ClassVar[str] = "crypto"
+    blame: ClassVar[Blame] = "us"
+    retry: ClassVar[bool] = False
+
+
+class CanonicalJsonError(CryptoError):
+    """A document that must be canonical JSON is not."""
+
+    code = "crypto.canonical_json"
+    blame = "peer"
+
+
+class PackageError(CryptoError):
+    """A package breaks the layout: bytes, names, limits, manifest or digests."""
+
+    code = "crypto.package"
+    blame = "peer"
+
+
+class PacketFormatError(CryptoError):
+    """A sealed packet's public header cannot be read."""
+
+    code = "crypto.packet_format"
+    blame = "peer"
+
+
+class PacketRefusedError(CryptoError):
+    """A sealed packet did not open: one opaque reason, the detail is the cause."""
+
+    code = "crypto.packet_refused"
+    blame = "peer"
+
+    def __init__(self) -> None:
+        super().__init__(OPAQUE_REASON)
+
+
+class SealingError(CryptoError):
+    """A packet could not be made: package, signer and recipient do not fit together."""
+
+    code = "crypto.sealing"
+
+
+class SignatureRefusedError(CryptoError):
+    """A CMS signature is malformed, wrong, or made by somebody who may not make it."""
+
+    code = "crypto.signature_refused"
+    blame = "peer"
+
+
+class CertificateRefusedError(CryptoError):
+    """A certificate does not lead to a trusted root, is not valid at that time, or is for another purpose."""
+
+    code = "crypto.certificate_refused"
+    blame = "peer"
+
+
+class KeyUnavailableError(CryptoError):
+    """A key, certificate or trust root on this machine cannot be used; the operator must act."""
+
+    code = "crypto.key_unavailable"
+    blame = "operator"
+
+
+class SigningError(CryptoError):
+    """The signing key did not sign; a token may be back after a moment."""
+
+    code = "crypto.signing"
+    blame = "device"
+    retry = True
+
+
+class ReceiptError(CryptoError):
+    """A receipt is malformed, not signed by the intake, or names another packet."""
+
+    code = "crypto.receipt"
+    blame = "peer"
+
+
+class RequestSignatureError(CryptoError):
+    """A request is not signed as it must be; its cause may be a certificate, a changed request, or a clock."""
+
+    code = "crypto.request_signature"
+    blame = "peer"
+
+
+class RequestClockError(CryptoError):
+    """A request was signed too long ago or in the future: one of the two clocks is wrong, or it is a replay."""
+
+    code = "crypto.request_clock"
+    blame = "peer"
+    retry = True
