@@ -1,0 +1,103 @@
+"""PURE. From one report per preview frame to the single most useful instruction, without flicker, and to the moment for the shutter.
+
+Order of operation for each judged frame (`advise`):
+  1. what would be said of this frame alone: the advice of the first rule that blocks the photo (the rule table's order is the priority), else
+     "hold still", whether the sitter moves or everything is right;
+  2. another instruction replaces the shown one only after it was wanted for SETTLE_S without a break and the shown one stood for at least
+     SHOWN_S, so that nothing flickers at a limit; the first instruction, and any after "nobody is there", comes at once;
+  3. the shutter is free when every frame of the last `hold_s` was right and still. One wrong frame starts the wait anew, whatever is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from booth.kiosk import Arrow, Instruction
+from validation.report import Report
+
+SETTLE_S = (
+    0.25  # about four judged frames: shorter than a blink's worth of noise, long enough against single wrong frames
+)
+SHOWN_S = 0.8  # a short instruction is read in about this time
+# Eye distances per second. A sitting person's sway stays below 0.1; burst and shutter stand 0.3.
+MOTION_LIMIT = 0.3
+
+NO_FACE = "advice.no_face"
+HOLD_STILL = "advice.hold_still"
+
+ARROWS: Mapping[str, Arrow] = MappingProxyType(
+    {
+        "advice.closer": "closer",
+        "advice.back": "back",
+        "advice.left": "left",
+        "advice.right": "right",
+        "advice.up": "up",
+        "advice.down": "down",
+        "advice.turn_head_left": "left",
+        "advice.turn_head_right": "right",
+        "advice.tilt_head_left": "left",
+        "advice.tilt_head_right": "right",
+        "advice.chin_up": "up",
+        "advice.chin_down": "down",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """The instruction shown, what is wanted instead, and since when everything is right."""
+
+    key: str = NO_FACE
+    since_ns: int | None = None
+    wanted: str = NO_FACE
+    wanted_since_ns: int = 0
+    right_since_ns: int | None = None
+    judged_ns: int = 0
+
+    @property
+    def instruction(self) -> Instruction:
+        """What the page shows."""
+        return Instruction(key=self.key, arrow=ARROWS.get(self.key, "none"))
+
+    @property
+    def held_s(self) -> float:
+        """For how long everything has been right."""
+        return 0.0 if self.right_since_ns is None else (self.judged_ns - self.right_since_ns) / 1e9
+
+
+def wanted_key(report: Report) -> str:
+    """What would be said of this frame alone."""
+    if report.blocking:
+        return report.blocking[0].advice
+    return HOLD_STILL
+
+
+def is_right(report: Report, motion: float | None) -> bool:
+    """Whether a photo of this frame would pass and not be blurred. `motion` is None for the first frame of a face."""
+    return report.compliant and motion is not None and motion <= MOTION_LIMIT
+
+
+def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -> Guidance:
+    """Guidance after one more judged frame; frames come in the order of their time stamps."""
+    wanted = wanted_key(report)
+    right_since = (
+        (before.right_since_ns if before.right_since_ns is not None else at_ns) if is_right(report, motion) else None
+    )
+    after = replace(before, right_since_ns=right_since, judged_ns=at_ns)
+    if wanted != before.wanted:
+        after = replace(after, wanted=wanted, wanted_since_ns=at_ns)
+    if wanted == before.key:
+        return replace(after, since_ns=before.since_ns if before.since_ns is not None else at_ns)
+    settled = at_ns - after.wanted_since_ns >= SETTLE_S * 1e9
+    read = before.since_ns is None or at_ns - before.since_ns >= SHOWN_S * 1e9
+    first = before.since_ns is None or before.key == NO_FACE
+    if first or (settled and read):
+        return replace(after, key=wanted, since_ns=at_ns)
+    return after
+
+
+def interrupted(before: Guidance) -> Guidance:
+    """Guidance after frames stopped coming: what is shown stays, the wait for the shutter starts anew."""
+    return replace(before, right_since_ns=None)
