@@ -25,3 +25,18 @@ class EncodingFailedError(CaptureError):
 
     code = "capture.encoding_failed"
     blame = "us"
+
+
+class ProfileUnsatisfiableError(CaptureError):
+    """The camera's pictures are too small for the profile's portrait, wherever the face is."""
+
+    code = "capture.profile_unsatisfiable"
+    blame = "operator"
+
+
+class StaleStillError(CaptureError):
+    """A still is older than the settled light: it does not show what the lamps do now."""
+
+    code = "capture.stale_still"
+    blame = "device"
+    retry = True

@@ -1,0 +1,183 @@
+"""The booth's settings: booth.toml and the environment as one frozen tree.
+
+Rules: the environment wins over the file (`PASSBOOTH_WEB__PORT=8081`, two underscores between section and key); relative paths are relative
+to the file's folder; unknown keys are errors, not ignored; every error names the key and what is wrong, never a value (it may be a secret).
+Devices without a section are not there: a booth without [lights] uses the room's light, without [controls] the camera's own automatic.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from booth.errors import ConfigInvalidError, ConfigUnreadableError
+from booth.kiosk import Language
+from capture.station import CameraControlSection, LightsSection
+from hardware.camera import CameraSettings
+
+# Identities of crypto.package.Manifest.
+Identity = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}$")]
+MEBIBYTE = 1024 * 1024
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BoothSection(_Section):
+    """[booth] who this is and where its data are."""
+
+    id: Identity
+    site: Identity
+    centre: Identity
+    data_dir: Path
+
+
+class ProfileSection(_Section):
+    """[profile] the national rules."""
+
+    name: str = "icao"
+
+
+class IntakeSection(_Section):
+    """[intake] where packets go, and whose receipts and certificates count."""
+
+    url: str
+    trust: Path
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    # 2 s, 4 s, … at most every five minutes: an intake that comes back after a night finds its booths within that time.
+    first_retry_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    longest_retry_s: Annotated[float, Field(gt=0, le=86400)] = 300.0
+
+    @field_validator("url")
+    @classmethod
+    def _is_https(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise ValueError("must be an https:// address")
+        return url.rstrip("/")
+
+
+class KeysSection(_Section):
+    """[keys] the booth's signing key (its certificate lies beside it) and the back office's public key."""
+
+    signer: str
+    recipient: Path
+    passphrase_file: Path | None = None
+
+
+class WebSection(_Section):
+    """[web] the pages; always on loopback."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+
+class VisitSection(_Section):
+    """[visit] how a visit feels."""
+
+    language: Language = "en"
+    patience: Annotated[float, Field(gt=0, le=100)] = Field(default=1.0, description="factor on every time-out")
+    countdown: Annotated[int, Field(ge=0, le=5)] = 3
+    countdown_step_s: Annotated[float, Field(gt=0, le=2)] = 0.4
+    burst: Annotated[int, Field(ge=1, le=10)] = 3
+    # BSI TR-03121-3 v6.0: chip image at most 17 kB at 622x800.
+    chip_bytes: Annotated[int, Field(ge=5_000, le=200_000)] = 17_000
+
+
+class OutboxSection(_Section):
+    """[outbox] how much may wait for the intake."""
+
+    # Two weeks without network at 140 visits a day; packets have 0.3 to 6 MB (product.md).
+    max_packets: Annotated[int, Field(ge=1)] = 2_000
+    max_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 8_000 * MEBIBYTE
+    min_free_bytes: Annotated[int, Field(ge=0)] = 500 * MEBIBYTE
+
+
+class Config(BaseSettings):
+    """Everything the booth is told."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="PASSBOOTH_", env_nested_delimiter="__", case_sensitive=False
+    )
+
+    booth: BoothSection
+    camera: CameraSettings
+    controls: CameraControlSection | None = None
+    lights: LightsSection | None = None
+    profile: ProfileSection = ProfileSection()
+    intake: IntakeSection
+    keys: KeysSection
+    web: WebSection = WebSection()
+    visit: VisitSection = VisitSection()
+    outbox: OutboxSection = OutboxSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what `load` read from the file; nothing else is looked at."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads the file and the environment; raises ConfigUnreadableError or ConfigInvalidError."""
+        try:
+            tree = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigUnreadableError(f"The settings {path} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise ConfigUnreadableError(f"The settings {path} are not UTF-8 text.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigUnreadableError(f"The settings {path} are not valid TOML: {error}.") from error
+        try:
+            config = cls(**tree)
+        except ValidationError as error:
+            raise ConfigInvalidError(f"The settings {path} cannot be used: {_faults(error)}.") from None
+        return config.beside(path.resolve().parent)
+
+    def beside(self, folder: Path) -> Self:
+        """The same settings with every relative path taken from `folder`."""
+        signer = urlsplit(self.keys.signer)
+        keys: dict[str, Any] = {"recipient": folder / self.keys.recipient}
+        if signer.scheme == "file" and not unquote(signer.path).startswith("/"):
+            keys["signer"] = f"file:{folder / unquote(signer.path)}"
+        if self.keys.passphrase_file is not None:
+            keys["passphrase_file"] = folder / self.keys.passphrase_file
+        return self.model_copy(
+            update={
+                "booth": self.booth.model_copy(update={"data_dir": folder / self.booth.data_dir}),
+                "intake": self.intake.model_copy(update={"trust": folder / self.intake.trust}),
+                "keys": self.keys.model_copy(update=keys),
+            }
+        )
+
+    def passphrase(self) -> bytes | None:
+        """The passphrase of the signing key, read now and not kept."""
+        path = self.keys.passphrase_file
+        if path is None:
+            return None
+        try:
+            return path.read_bytes().rstrip(b"\r\n")
+        except OSError as error:
+            raise ConfigInvalidError(f"keys.passphrase_file: {path} cannot be read: {error.strerror}.") from error
+
+
+def _faults(error: ValidationError) -> str:
+    """Every wrong key with what is wrong, without its value."""
+    faults = []
+    for item in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in item["loc"] if part not in {"SegmentMap", "FixtureMap"})
+        text = item["msg"].removeprefix("Value error, ")
+        faults.append(f"{key}: {'unknown key' if item['type'] == 'extra_forbidden' else text}")
+    return "; ".join(dict.fromkeys(faults))

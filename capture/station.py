@@ -1,0 +1,210 @@
+"""Camera, camera control and lamps as one station: preview, settled light, burst.
+
+Order of operation of a portrait: `set_scene` brings the lamps to a level and returns when the last step was acknowledged and a preview frame
+exposed after that arrived (the camera saw the new light); `burst` then takes stills one after another and refuses one that is not
+newer than that moment. Nothing is done until acknowledged.
+
+Degradation: without [lights] the room's light is used and every scene is settled at once; without [controls] the camera's own automatic
+decides. Both are told in `devices` by their absence and in every frame (no levels, no controls). A device that is configured and missing
+is different: its calls raise its own error, and its status says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from capture.errors import ProfileUnsatisfiableError, StaleStillError
+from capture.frames import Frame
+from capture.metering import ramp
+from hardware.camera import Camera, CameraSettings, open_camera
+from hardware.controls import CameraControls, CameraControlSettings, CameraControlState
+from hardware.lights import CHANNELS, Lights, LightsSettings, open_lights
+from hardware.link import DeviceState, DeviceStatus
+from hardware.visca import ControlsSettings, open_controls
+from validation.profile import Profile
+
+FRAME_WAIT_S = 2.0
+STILL_WAIT_S = 5.0
+RAMP_STEPS = 3
+
+
+class LightsSection(LightsSettings):
+    """Lamps and the levels they get."""
+
+    # The portrait level of each lamp; the virtual booth's nominal light is 62.5 % drive.
+    nominal_pct: Annotated[float, Field(ge=0, le=100)] = 62.5
+    standby_pct: Annotated[float, Field(ge=0, le=100)] = 15.0
+
+
+class CameraControlSection(ControlsSettings):
+    """Camera control and what is set at start and before each visit."""
+
+    settings: CameraControlSettings = CameraControlSettings()
+
+
+class StationSettings(BaseModel):
+    """What the station is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    camera: CameraSettings
+    controls: CameraControlSection | None = None
+    lights: LightsSection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+def check_size(profile: Profile, still: Size) -> None:
+    """Raises ProfileUnsatisfiableError, with the arithmetic, when no crop of such a still can be the profile's portrait."""
+    aspect = profile.width_px / profile.height_px
+    height = min(still.height, int(still.width / aspect))
+    width = min(still.width, int(height * aspect))
+    if width >= profile.width_px and height >= profile.height_px:
+        return
+    scale = max(profile.width_px / width, profile.height_px / height)
+    raise ProfileUnsatisfiableError(
+        f"Profile {profile.name} needs a {profile.width_px}×{profile.height_px} crop; the camera gives "  # noqa: RUF001 - the sign of multiplication
+        f"{still.width}×{still.height}: largest 7:9 crop {width}×{height}, it would have to be upscaled {scale:.2f}×. "  # noqa: RUF001
+        "Set a larger still size or a still address, or choose another profile."
+    )
+
+
+class Station:
+    """The open station; made by `open_station`."""
+
+    def __init__(
+        self, settings: StationSettings, camera: Camera, controls: CameraControls | None, lights: Lights | None
+    ) -> None:
+        self._settings = settings
+        self._camera = camera
+        self._controls = controls
+        self._lights = lights
+        self._control_state: CameraControlState | None = None
+        self._settled_ns = 0
+        self._moving_lights = asyncio.Lock()
+
+    @property
+    def devices(self) -> tuple[DeviceStatus, ...]:
+        """Every configured device; never blocks."""
+        return tuple(device.status for device in (self._camera, self._controls, self._lights) if device is not None)
+
+    @property
+    def levels_pct(self) -> Mapping[str, float]:
+        """The lamps' acknowledged levels; empty without lamps."""
+        return {} if self._lights is None else self._lights.levels_pct
+
+    @property
+    def control_state(self) -> CameraControlState | None:
+        """The camera's settings as last read back."""
+        return self._control_state
+
+    def preview(self) -> Frame | None:
+        """The newest preview frame; None without a live camera."""
+        image = self._camera.preview()
+        return None if image is None else Frame.of(image, self.levels_pct, self._control_state)
+
+    async def next_preview(self, after_sequence: int, timeout_s: float = FRAME_WAIT_S) -> Frame:
+        """A newer preview frame; raises a CameraError."""
+        image = await self._camera.next_preview(after_sequence, timeout_s)
+        return Frame.of(image, self.levels_pct, self._control_state)
+
+    async def apply_controls(self) -> CameraControlState | None:
+        """Sets the configured camera settings and reads all of them back; None without camera control. Raises a ControlError."""
+        if self._controls is None or self._settings.controls is None:
+            return None
+        wanted = self._settings.controls.settings
+        if wanted.model_dump(exclude_none=True):
+            self._control_state = await self._controls.apply(wanted)
+        else:
+            self._control_state = await self._controls.read()
+        return self._control_state
+
+    async def set_portrait_light(self) -> None:
+        """The lamps at portrait level, acknowledged and seen; raises a LightsError or CameraError."""
+        if self._settings.lights is not None:
+            await self._set_all(self._settings.lights.nominal_pct)
+
+    async def set_standby_light(self) -> None:
+        """The lamps dimmed, acknowledged; raises a LightsError."""
+        if self._settings.lights is not None:
+            await self._set_all(self._settings.lights.standby_pct, seen=False)
+
+    async def _set_all(self, level_pct: float, *, seen: bool = True) -> None:
+        assert self._settings.lights is not None
+        names = [name for name in CHANNELS if name in self._settings.lights.channels]
+        await self.set_levels(dict.fromkeys(names, level_pct), seen=seen)
+
+    async def set_levels(self, levels_pct: Mapping[str, float], *, seen: bool = True) -> None:
+        """Ramps the named lamps to their levels; with `seen`, waits until the camera delivered a frame exposed after the last step."""
+        if self._lights is None:
+            return
+        async with self._moving_lights:
+            for step in ramp(self._lights.levels_pct, levels_pct, RAMP_STEPS):
+                await self._lights.set_levels(step)
+                self._settled_ns = time.monotonic_ns()
+        if seen:
+            await self._frame_after(self._settled_ns)
+
+    async def _frame_after(self, at_ns: int) -> None:
+        """Waits for a preview frame that began after `at_ns`: the second one that arrives after it."""
+        newest = self._camera.preview()
+        sequence = -1 if newest is None else newest.sequence
+        arrived = 0
+        while arrived < 2:
+            image = await self._camera.next_preview(sequence, FRAME_WAIT_S)
+            sequence = image.sequence
+            arrived += image.at_ns > at_ns
+
+    async def burst(self, count: int) -> tuple[Frame, ...]:
+        """Full-resolution stills one after another, each newer than the settled light; raises a CameraError or StaleStillError."""
+        frames = []
+        for _ in range(count):
+            image = await self._camera.still(STILL_WAIT_S)
+            if image.at_ns <= self._settled_ns:
+                raise StaleStillError(
+                    "The camera delivered a picture older than the lamps' change; check its still address."
+                )
+            frames.append(Frame.of(image, self.levels_pct, self._control_state))
+        return tuple(frames)
+
+    async def require_profile(self, profile: Profile) -> Size:
+        """Takes one still and refuses a profile that it cannot satisfy (ProfileUnsatisfiableError); returns the still's size."""
+        image = await self._camera.still(STILL_WAIT_S)
+        height, width = image.pixels.shape[:2]
+        size = Size(width, height)
+        check_size(profile, size)
+        return size
+
+    @property
+    def camera_ready(self) -> bool:
+        """Whether the camera delivers pictures."""
+        return self._camera.status.state is DeviceState.READY
+
+
+@asynccontextmanager
+async def open_station(
+    settings: StationSettings, on_status: Callable[[DeviceStatus], None] | None = None
+) -> AsyncIterator[Station]:
+    """The station, whatever of it is there; devices that are missing keep being tried."""
+    async with AsyncExitStack() as stack:
+        camera = await stack.enter_async_context(open_camera(settings.camera, on_status))
+        controls = lights = None
+        if settings.controls is not None:
+            controls = await stack.enter_async_context(open_controls(settings.controls, on_status))
+        if settings.lights is not None:
+            lights = await stack.enter_async_context(
+                open_lights(settings.lights.url, settings.lights.channels, on_status)
+            )
+        yield Station(settings, camera, controls, lights)
