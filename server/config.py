@@ -56,7 +56,6 @@ class IntakeSettings(ListenSettings, StoreSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="INTAKE_")
 
-    name: str = Field(default="intake", description="The intake's name in its receipts.")
     trust: Path = Field(description="Root certificates that booths chain to (PEM).")
     receipt_signer: str = Field(description="URI of the key that signs receipts, e.g. file:/etc/passbooth/intake.key")
     public_url: str | None = Field(

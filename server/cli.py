@@ -1,0 +1,165 @@
+"""The server's command line: `intake serve`, `intake desk`, `intake pki init`.
+
+The intake and the desk are two programs with one name: they share the data folder and no key. Each prints one line when it accepts
+connections (`--json-ready`: one JSON object) and stops well on SIGTERM or Ctrl-C with exit code 0; 2 means that it could not start, and one
+sentence on stderr says why. Web and database are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="intake",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""The central intake of photo booths, and the officers' desk.
+
+    [bold]Examples[/bold]
+
+    intake pki init ./pki                                  development keys (never for production)
+    intake serve --data ./data --pki ./pki --port 8443     take packets from booths
+    intake desk --data ./data --pki ./pki --port 8444      look at what was received
+    """,
+)
+pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")
+app.add_typer(pki_app, name="pki")
+
+CODE_FILE_VARIABLE = "INTAKE_DESK_CODE_FILE"
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
+Pki = Annotated[Path, typer.Option("--pki", help="Folder of the keys, as `intake pki init` makes it.")]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+JsonReady = Annotated[bool, typer.Option("--json-ready", help="Print one JSON line once connections are accepted.")]
+ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="Also write that JSON line to this file (0600).")]
+
+
+@app.command()
+def serve(
+    data: Data,
+    pki: Pki,
+    host: Host = "127.0.0.1",
+    port: Port = 8443,
+    public_url: Annotated[
+        str | None, typer.Option(help="The address booths use, when a proxy stands in front.")
+    ] = None,
+    json_ready: JsonReady = False,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Take sealed packets from booths, keep them, give signed receipts.
+
+    [bold]Example[/bold]: intake serve --data ./data --pki ./pki --port 8443
+    """
+    from server.config import IntakeSettings
+    from server.intake import run_intake
+
+    def work() -> Coroutine[Any, Any, None]:
+        settings = IntakeSettings.from_pki(pki, data, host=host, port=port, public_url=public_url)
+        return run_intake(settings, lambda url: _tell_ready("intake", {"url": url}, json_ready, ready_file))
+
+    _run(work)
+
+
+@app.command()
+def desk(
+    data: Data,
+    pki: Pki,
+    host: Host = "127.0.0.1",
+    port: Port = 8444,
+    json_ready: JsonReady = False,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Show received packets to officers. The access code is told once, here.
+
+    With the environment variable INTAKE_DESK_CODE_FILE the code is read from that file instead, and not told.
+
+    [bold]Example[/bold]: intake desk --data ./data --pki ./pki --port 8444
+    """
+    from server.auth import make_access_code, read_access_code
+    from server.config import DeskSettings
+    from server.desk import run_desk
+
+    def work() -> Coroutine[Any, Any, None]:
+        given = os.environ.get(CODE_FILE_VARIABLE)
+        code = read_access_code(Path(given)) if given else make_access_code()
+        told = {} if given else {"access_code": code}
+        settings = DeskSettings.from_pki(pki, data, host=host, port=port)
+        return run_desk(settings, code, lambda url: _tell_ready("desk", {"url": url, **told}, json_ready, ready_file))
+
+    _run(work)
+
+
+@pki_app.command("init")
+def pki_init(
+    folder: Annotated[Path, typer.Argument(help="Folder to fill; what exists is kept.")],
+    booth: Annotated[str, typer.Option(help="Name of the booth whose key is made.")] = "booth-0001",
+) -> None:
+    """Make development keys: authority, booth, intake, desk. Never for production.
+
+    [bold]Example[/bold]: intake pki init ./pki --booth booth-0001
+    """
+    from crypto.errors import CryptoError
+    from crypto.keys import make_development_pki
+
+    try:
+        made = make_development_pki(folder, booth=booth)
+    except CryptoError as error:
+        _fail(str(error))
+    print(made)
+
+
+def _tell_ready(name: str, facts: dict[str, str], json_ready: bool, ready_file: Path | None) -> None:
+    """Say that connections are accepted."""
+    line = json.dumps({"ready": True, **facts})
+    if ready_file is not None:
+        partial = ready_file.with_name(f".{ready_file.name}.partial")
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(line + "\n")
+        partial.replace(ready_file)
+    if json_ready:
+        print(line, flush=True)
+        return
+    code = f"   access code {facts['access_code']}" if "access_code" in facts else ""
+    print(f"{name}: {facts['url']}{code}", flush=True)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a program to its end; one sentence and exit code 2 when it cannot start."""
+    from pydantic import ValidationError
+
+    from server.errors import ServerError
+    from server.logs import configure_logs
+
+    configure_logs()
+    try:
+        asyncio.run(work())
+    except ServerError as error:
+        _fail(str(error))
+    except ValidationError as error:
+        _fail(f"The setting {'.'.join(map(str, error.errors()[0]['loc']))} is wrong: {error.errors()[0]['msg']}.")
+
+
+def _fail(sentence: str) -> None:
+    print(f"intake: {sentence}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

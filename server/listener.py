@@ -1,0 +1,187 @@
+"""One HTTPS listener: bind, say so, serve, stop well.
+
+Order of operation: the socket is bound before anything is told, so the ready line names the real port; SIGTERM or SIGINT closes the listening
+socket, lets running requests finish (at most `stop_s`), and `listen` returns; a second SIGINT does not wait. TLS 1.2 is the least.
+
+uvicorn waits for a request's head without a limit; `TimedProtocol` closes connections that are slow with it, and those that trickle a body which
+was refused long ago. What is not HTTP at all is answered as a problem, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from server.config import ListenSettings
+from server.errors import ListenError, MalformedRequestError, SettingsError
+from server.problems import MEDIA_TYPE, problem_body
+
+BACKLOG = 512
+KEEP_ALIVE_S = 15
+# A request head with a chain of three certificates has 6 kB.
+MAX_HEAD_BYTES = 32 * 1024
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class TimedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 with a time limit for request heads."""
+
+    head_s: ClassVar[float] = 10.0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock of the first head."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Start or stop the clock by what the bytes completed."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_watch()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Give a sender whose body was refused the same time to finish it."""
+        super().on_response_complete()
+        self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are not HTTP with a problem instead of uvicorn's text."""
+        del msg
+        body = json.dumps(problem_body(MalformedRequestError("This is not an HTTP request."))).encode()
+        headers = [
+            ("content-type", MEDIA_TYPE),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        with contextlib.suppress(h11.LocalProtocolError):  # half an answer is already out: closing is all that is left
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch(self) -> None:
+        theirs, ours = self.conn.their_state, self.conn.our_state
+        waiting = theirs is h11.IDLE or (theirs is h11.SEND_BODY and ours is h11.DONE)
+        if not waiting:
+            self._stop_watch()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_s, self.transport.abort)
+
+    def _stop_watch(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling, which would end the process with the signal's exit code."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the stop signals in the loop."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address of our own. Raises `ListenError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ListenError(f"The address {host} is not one of this machine: correct the host setting.") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise ListenError(
+            f"Port {port} on {host} cannot be listened on: another program has it, or it needs more rights."
+        ) from error
+    return bound
+
+
+def tls_context(settings: ListenSettings) -> ssl.SSLContext:
+    """TLS with our certificate, 1.2 or newer. Raises `SettingsError`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"The TLS certificate {settings.tls_certificate} and its key {settings.tls_key} cannot be used together."
+        ) from error
+    return context
+
+
+def url_of(bound: socket.socket, host: str) -> str:
+    """The address that a client uses."""
+    port = bound.getsockname()[1]
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str], None]) -> None:
+    """Serve `app` until SIGTERM or SIGINT; calls `on_ready(url)` once connections are accepted.
+
+    Raises `ListenError`, `SettingsError`.
+    """
+    context = tls_context(settings)
+    bound = bind(settings.host, settings.port)
+
+    class Protocol(TimedProtocol):
+        head_s = settings.head_s
+
+    try:
+        config = uvicorn.Config(
+            app,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=settings.stop_s,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            ssl_context_factory=lambda _config, _default: context,
+        )
+        url = url_of(bound, settings.host)
+        await _Server(config, lambda: on_ready(url)).serve(sockets=[bound])
+    finally:
+        bound.close()

@@ -1,0 +1,112 @@
+"""Texts of the desk: one .po file per language in server/locale, read by Babel at start, keyed by stable ids ("list.title").
+
+A key that a language lacks is shown in English, a key that nobody has as itself; a test keeps the files complete. The language of a page is the
+officer's choice (`?lang=`, kept in a cookie), else the browser's Accept-Language, else English. Numbers, dates and ages follow the language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from babel import Locale
+from babel.core import UnknownLocaleError
+from babel.dates import format_datetime, format_timedelta
+from babel.messages.pofile import PoFileError, read_po
+from babel.numbers import format_decimal
+
+from server.errors import SettingsError
+
+LOCALE_FOLDER = Path(__file__).parent / "locale"
+DEFAULT: Final = "en"
+# In the order in which the pages offer them, each by its own name.
+LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "de": "Deutsch", "ru": "Русский", "ar": "العربية"}
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language's texts and forms."""
+
+    code: str
+    texts: Mapping[str, str]
+    fallback: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The language's own name."""
+        return LANGUAGES[self.code]
+
+    @property
+    def direction(self) -> str:
+        """`ltr` or `rtl`."""
+        return Locale.parse(self.code).text_direction
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The text of a key with its {named} values filled in."""
+        return self._find(key, key).format(**values) if values else self._find(key, key)
+
+    def has(self, key: str) -> bool:
+        """Whether any text exists for a key."""
+        return bool(self.texts.get(key) or self.fallback.get(key))
+
+    def _find(self, key: str, otherwise: str) -> str:
+        return self.texts.get(key) or self.fallback.get(key) or otherwise
+
+    def number(self, value: float, digits: int = 3) -> str:
+        """A measured value: `digits` decimals at most, no superfluous zeros."""
+        rounded = round(value, digits)
+        return format_decimal(rounded + 0.0, format=f"0.{'#' * digits}", locale=self.code)
+
+    def time(self, at: datetime) -> str:
+        """A time of day in UTC, with the zone said."""
+        return f"{format_datetime(at, 'medium', tzinfo=UTC, locale=self.code)} UTC"
+
+    def age(self, span: timedelta) -> str:
+        """How old something is, in its largest unit."""
+        return format_timedelta(max(span, timedelta(seconds=1)), threshold=1.2, locale=self.code)
+
+
+class Messages:
+    """The texts in all languages."""
+
+    def __init__(self, languages: Mapping[str, Language]) -> None:
+        self.languages = languages
+
+    def language(self, asked: str | None, cookie: str | None, accept: str | None) -> Language:
+        """The language of a page."""
+        for code in (asked, cookie, *accepted(accept or ""), DEFAULT):
+            if code and code in self.languages:
+                return self.languages[code]
+        return self.languages[DEFAULT]
+
+
+def accepted(header: str) -> list[str]:
+    """Primary language subtags of an Accept-Language header (RFC 9110 12.5.4) by descending weight; nonsense is skipped."""
+    weighted: list[tuple[float, str]] = []
+    for item in header.split(",")[:20]:
+        tag, _, parameter = item.strip().partition(";")
+        name, _, weight = parameter.strip().partition("=")
+        try:
+            quality = float(weight) if name.strip() == "q" else 1.0
+        except ValueError:
+            continue
+        if quality > 0:
+            weighted.append((-quality, tag.partition("-")[0].strip().lower()))
+    return [code for _, code in sorted(weighted, key=lambda pair: pair[0])]
+
+
+def load_messages(folder: Path = LOCALE_FOLDER) -> Messages:
+    """Read every language's file. Raises `SettingsError` when one is missing or not a catalogue."""
+    texts: dict[str, dict[str, str]] = {}
+    for code in LANGUAGES:
+        path = folder / f"{code}.po"
+        try:
+            with path.open("rb") as file:
+                catalogue = read_po(file, locale=code, abort_invalid=True)
+        except (OSError, PoFileError, UnknownLocaleError, UnicodeDecodeError) as error:
+            raise SettingsError(f"The texts {path} cannot be read: install the program again.") from error
+        texts[code] = {str(entry.id): str(entry.string) for entry in catalogue if entry.id and entry.string}
+    return Messages({code: Language(code, texts[code], texts[DEFAULT]) for code in LANGUAGES})

@@ -1,0 +1,104 @@
+"""Taking in a request body: bounded in size and in time, digested as it comes, never held as a whole in memory.
+
+The declared length is checked before the first byte is read; what comes is counted again. A sender that stays silent for `idle_s`, or is not
+done within `total_s`, is told so (408) and let go. The first bytes are kept for the packet's public header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from server.errors import (
+    LengthRequiredError,
+    MalformedRequestError,
+    PacketTooLargeError,
+    SlowRequestError,
+    TruncatedRequestError,
+)
+
+
+class Sink(Protocol):
+    """Where the bytes go."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+
+class Discard:
+    """A sink for bytes that are already stored."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Drop them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How much a body may take."""
+
+    max_bytes: int
+    idle_s: float
+    total_s: float
+    head_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBody:
+    """What came."""
+
+    sha256: str
+    size: int
+    head: bytes
+
+
+def declared_length(request: Request, max_bytes: int) -> int:
+    """The body's length as announced. Raises `LengthRequiredError`, `MalformedRequestError`, `PacketTooLargeError`."""
+    text = request.headers.get("content-length")
+    if text is None or "transfer-encoding" in request.headers:
+        raise LengthRequiredError("Send the upload with a Content-Length, not in chunks.")
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedRequestError("The Content-Length is not a number.")
+    if len(text) > 15 or int(text) > max_bytes:
+        raise PacketTooLargeError(f"The packet is larger than the {max_bytes} bytes that this intake takes.")
+    return int(text)
+
+
+async def receive_body(request: Request, sink: Sink, limits: BodyLimits) -> ReceivedBody:
+    """Read the whole body into `sink`. Raises `SlowRequestError`, `TruncatedRequestError`, `PacketTooLargeError`, what the sink raises."""
+    digest = hashlib.sha256()
+    head = bytearray()
+    size = 0
+    try:
+        async with asyncio.timeout(limits.total_s):
+            async for chunk in _patiently(request.stream(), limits.idle_s):
+                size += len(chunk)
+                if size > limits.max_bytes:
+                    raise PacketTooLargeError(
+                        f"The packet is larger than the {limits.max_bytes} bytes that this intake takes."
+                    )
+                digest.update(chunk)
+                if len(head) < limits.head_bytes:
+                    head += chunk[: limits.head_bytes - len(head)]
+                await sink.write(chunk)
+    except TimeoutError as error:
+        raise SlowRequestError("The body came too slowly: try again when the line is better.") from error
+    except ClientDisconnect as error:
+        raise TruncatedRequestError("The connection ended before the body was complete.") from error
+    return ReceivedBody(digest.hexdigest(), size, bytes(head))
+
+
+async def _patiently(chunks: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
+    """The chunks, with a limit on each wait for the next one. Raises `TimeoutError`."""
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        yield chunk

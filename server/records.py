@@ -1,0 +1,218 @@
+"""What a booth says in `report.json` and `visit.json`, read as if an enemy had written it. PURE.
+
+A valid signature proves which booth sent a packet, not that its words are harmless. So: bounded size, depth, number and length of everything; no
+NaN, no infinity; unknown fields are ignored, wrong ones become "unknown" or nothing, and what is no report at all is None. Nothing here raises.
+Escaping is the page's business (Jinja2 autoescape); control characters and direction overrides are removed here, because they could make a
+line read as another one.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
+
+MAX_DOCUMENT_BYTES = 2 * 1024 * 1024
+MAX_TEXT = 300
+MAX_FINDINGS = 200
+MAX_POINTS = 600
+MAX_FACTS = 200
+MAX_DEPTH = 4
+
+
+class Verdict(StrEnum):
+    """What a rule said; UNKNOWN is any word that this desk does not know."""
+
+    PASS = "pass"  # noqa: S105 (a verdict, not a password)
+    WARN = "warn"
+    FAIL = "fail"
+    NOT_ASSESSED = "not_assessed"
+    UNKNOWN = "unknown"
+
+
+def clean_text(value: Any) -> str:
+    """Any JSON value as one harmless line of at most `MAX_TEXT` characters."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif value is None:
+        text = ""
+    elif isinstance(value, (int, float)):
+        text = _digits(value)
+    else:
+        text = "…"
+    kept = (" " if character.isspace() else character for character in text[: 4 * MAX_TEXT])
+    line = "".join(c for c in kept if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
+
+def _digits(value: float) -> str:
+    """A number as text; an integer of ten thousand digits would raise in `str`."""
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= 1024 else "…"
+    return format(value, ".6g")
+
+
+def clean_number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _verdict(value: Any) -> Verdict:
+    return Verdict(value) if isinstance(value, str) and value in set(Verdict) else Verdict.UNKNOWN
+
+
+def _mapping(value: Any) -> Any:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Any]:
+    return [item for item in value if isinstance(item, Mapping)][:MAX_FINDINGS] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[Any]:
+    return value[:MAX_FINDINGS] if isinstance(value, list) else []
+
+
+def _points(value: Any) -> list[tuple[float, float]]:
+    found: list[tuple[float, float]] = []
+    for item in value[:MAX_POINTS] if isinstance(value, list) else ():
+        pair = item if isinstance(item, list) and len(item) == 2 else ()
+        numbers = [number for number in map(clean_number, pair) if number is not None]
+        if len(numbers) == 2:
+            found.append((numbers[0], numbers[1]))
+    return found
+
+
+Text = Annotated[str, BeforeValidator(clean_text)]
+Number = Annotated[float | None, BeforeValidator(clean_number)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class LimitRecord(_Record):
+    """The band of values that a rule allows."""
+
+    low: Number = None
+    high: Number = None
+
+
+class EvidenceRecord(_Record):
+    """Where in the portrait a rule looked."""
+
+    points: Annotated[tuple[tuple[float, float], ...], BeforeValidator(_points)] = ()
+
+
+class FindingRecord(_Record):
+    """One rule's finding."""
+
+    rule: Text = ""
+    value: Number = None
+    unit: Text = ""
+    limit: Annotated[LimitRecord, BeforeValidator(_mapping)] = LimitRecord()
+    verdict: Annotated[Verdict, BeforeValidator(_verdict)] = Verdict.UNKNOWN
+    level: Text = ""
+    reason: Text = ""
+    source: Text = ""
+    evidence: Annotated[EvidenceRecord, BeforeValidator(_mapping)] = EvidenceRecord()
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the photo cannot be accepted because of this; a level that the desk does not know blocks, too."""
+        passed = self.verdict in {Verdict.PASS, Verdict.WARN}
+        return not passed and self.level not in {"warn", "info"}
+
+
+class ReportRecord(_Record):
+    """The booth's report."""
+
+    profile: Text = ""
+    profile_version: Text = ""
+    judged: Text = ""
+    software: Text = ""
+    width: Number = None
+    height: Number = None
+    findings: Annotated[tuple[FindingRecord, ...], BeforeValidator(_mappings)] = ()
+    notes: Annotated[tuple[Text, ...], BeforeValidator(_texts)] = ()
+
+    @property
+    def compliant(self) -> bool:
+        """Whether there are findings and none of them blocks."""
+        return bool(self.findings) and not any(finding.blocks for finding in self.findings)
+
+
+class VisitRecord(_Record):
+    """The booth's account of the visit: everything in it as short lines, and what the desk looks for by name."""
+
+    facts: tuple[tuple[str, str], ...] = Field(default=(), description="Dotted path and text, in the booth's order.")
+
+    def fact(self, *paths: str) -> str:
+        """The first of these facts that is there, or an empty text."""
+        found = dict(self.facts)
+        return next((found[path] for path in paths if found.get(path)), "")
+
+    @property
+    def application_number(self) -> str:
+        """The number of the application that the visit belongs to."""
+        return self.fact("application.number", "application_number", "application")
+
+    @property
+    def typed(self) -> bool:
+        """Whether the number was typed by the applicant instead of read from the code on his slip."""
+        return self.fact("application.how", "application_how", "how") not in {"scanned", ""}
+
+
+def read_report(data: bytes | None) -> ReportRecord | None:
+    """The report, or None when there is none that can be read."""
+    document = _document(data)
+    if document is None:
+        return None
+    try:
+        return ReportRecord.model_validate(document)
+    except ValidationError:
+        return None
+
+
+def read_visit(data: bytes | None) -> VisitRecord | None:
+    """The visit, or None when there is none that can be read."""
+    document = _document(data)
+    if document is None:
+        return None
+    return VisitRecord(facts=tuple(item for item, _ in zip(_flat(document, "", 0), range(MAX_FACTS), strict=False)))
+
+
+def _document(data: bytes | None) -> Mapping[str, Any] | None:
+    if data is None or len(data) > MAX_DOCUMENT_BYTES:
+        return None
+    try:
+        document = from_json(data, allow_inf_nan=False)  # refuses deep nesting by itself
+    except ValueError:
+        return None
+    return document if isinstance(document, Mapping) else None
+
+
+def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and depth < MAX_DEPTH:
+        for name, item in value.items():
+            yield from _flat(item, f"{path}.{clean_text(name)[:60]}".lstrip("."), depth + 1)
+    elif isinstance(value, list) and all(isinstance(item, (str, int, float, bool)) or item is None for item in value):
+        yield path, clean_text(", ".join(clean_text(item) for item in value[:MAX_FACTS]))
+    elif isinstance(value, list) and depth < MAX_DEPTH:
+        for number, item in enumerate(value[:MAX_FACTS], 1):
+            yield from _flat(item, f"{path}.{number}".lstrip("."), depth + 1)
+    else:
+        yield path, clean_text(value)
