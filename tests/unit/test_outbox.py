@@ -1,0 +1,271 @@
+"""Nothing that was confirmed is lost, whatever step a crash comes between; nothing that was not confirmed is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import stat
+
+import pytest
+
+from booth.disk import DiskFiles
+from booth.errors import CommitRevokedError, OutboxDamagedError, OutboxFullError, OutboxWriteError
+from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox
+
+LIMITS = OutboxLimits(max_packets=5, max_bytes=10_000, min_free_bytes=0)
+PACKET = b"sealed bytes of one visit" * 8
+SHA = hashlib.sha256(PACKET).hexdigest()
+
+
+class PowerCutError(BaseException):
+    """The machine stops here."""
+
+
+class StoppingFiles(DiskFiles):
+    """The real disk until step `stop_at`; there it stops (or fails with an OSError), before or after the step."""
+
+    def __init__(self, stop_at=None, *, after=False, error=None):
+        self.steps = 0
+        self.stop_at, self.after, self.error = stop_at, after, error or PowerCutError()
+        self.free = 10**12
+
+    def _step(self, act, *arguments):
+        self.steps += 1
+        here = self.steps == self.stop_at
+        if here and not self.after:
+            raise self.error
+        act(*arguments)
+        if here:
+            raise self.error
+
+    def write_new(self, path, data):
+        self._step(super().write_new, path, data)
+
+    def rename(self, old, new):
+        self._step(super().rename, old, new)
+
+    def sync_folder(self, folder):
+        self._step(super().sync_folder, folder)
+
+    def remove(self, path):
+        self._step(super().remove, path)
+
+    def free_bytes(self, folder):
+        return self.free
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def now():
+    return [1_000.0]
+
+
+@pytest.fixture
+def opened(folder, now):
+    def make(files=None, limits=LIMITS):
+        return open_outbox(folder, limits, lambda: now[0], files or StoppingFiles())
+
+    return make
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "packets").iterdir())
+
+
+def test_a_stored_packet_is_a_private_file_named_by_its_digest_and_survives_a_restart(opened, folder):
+    with opened() as outbox:
+        assert outbox.put(PACKET, "id1") == SHA
+        assert outbox.status.waiting == 1
+    assert names(folder) == [f"{SHA}.packet"]
+    for path in (folder / "packets" / f"{SHA}.packet", folder / DATABASE):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with opened() as outbox:
+        assert outbox.problems == []
+        assert outbox.read(SHA) == PACKET
+        assert outbox.next_due().packet_id == "id1"
+
+
+def test_a_power_cut_at_any_step_of_storing_leaves_all_or_nothing(opened, folder):
+    counting = StoppingFiles()
+    with opened(counting) as outbox:
+        before = counting.steps
+        outbox.put(b"count", "id0")
+        steps = counting.steps - before
+        outbox.settle(hashlib.sha256(b"count").hexdigest(), b"receipt")
+    assert steps >= 4
+    for step in range(1, steps + 1):
+        for after in (False, True):
+            files = StoppingFiles(after=after)
+            with opened(files) as outbox:
+                files.stop_at = files.steps + step
+                with pytest.raises(PowerCutError):
+                    outbox.put(PACKET, "id1")
+            with opened() as outbox:
+                assert outbox.status.waiting == 0, f"step {step} after={after}: an unconfirmed packet would be sent"
+                assert names(folder) == []
+                assert outbox.status.damaged == 0
+
+
+def test_a_power_cut_at_any_step_of_settling_keeps_the_receipt_and_removes_the_copy(opened, folder):
+    for number, (step, after) in enumerate([(1, False), (1, True), (2, False), (2, True)]):
+        packet = PACKET + bytes([number])
+        files = StoppingFiles(after=after)
+        with opened(files) as outbox:
+            sha = outbox.put(packet, "id")
+            files.stop_at = files.steps + step
+            with pytest.raises(PowerCutError):
+                outbox.settle(sha, b"receipt")
+        with opened() as outbox:
+            assert outbox.receipt(sha) == b"receipt"
+            assert names(folder) == []
+            assert outbox.next_due() is None
+
+
+def test_a_failed_fsync_is_told_and_leaves_nothing(opened, folder):
+    files = StoppingFiles(error=OSError(5, "Input/output error"))
+    with opened(files) as outbox:
+        files.stop_at = files.steps + 2
+        with pytest.raises(OutboxWriteError, match="check the disk"):
+            outbox.put(PACKET, "id1")
+        assert outbox.status.waiting == 0
+        assert names(folder) == []
+        files.stop_at = None
+        assert outbox.put(PACKET, "id1") == SHA
+
+
+def test_a_visit_that_ended_before_the_commit_stores_nothing(opened, folder):
+    with opened() as outbox:
+        with pytest.raises(CommitRevokedError):
+            outbox.put(PACKET, "id1", permit=lambda: False)
+        assert outbox.status.waiting == 0
+    assert names(folder) == []
+
+
+def test_storing_the_same_packet_twice_is_one_packet(opened):
+    with opened() as outbox:
+        assert outbox.put(PACKET, "id1") == outbox.put(PACKET, "id1")
+        assert outbox.status.waiting == 1
+        assert outbox.read(SHA) == PACKET
+
+
+@pytest.mark.parametrize("quota", [OutboxLimits(max_packets=1), OutboxLimits(max_bytes=100)])
+def test_a_full_outbox_refuses_before_a_visit_and_opens_again_after_delivery(opened, quota):
+    limits = OutboxLimits(quota.max_packets, quota.max_bytes, 0)
+    with opened(limits=limits) as outbox:
+        outbox.require_room()
+        outbox.put(PACKET, "id1")
+        assert not outbox.status.accepting
+        with pytest.raises(OutboxFullError, match="limit"):
+            outbox.require_room()
+        with pytest.raises(OutboxFullError):
+            outbox.put(PACKET + b"2", "id2")
+        outbox.settle(SHA, b"receipt")
+        outbox.require_room()
+
+
+def test_a_disk_that_is_nearly_full_refuses_visits(opened):
+    files = StoppingFiles()
+    with opened(files, OutboxLimits(min_free_bytes=1_000)) as outbox:
+        files.free = 999
+        with pytest.raises(OutboxFullError, match="free"):
+            outbox.require_room()
+        files.free = 1_000
+        outbox.require_room()
+
+
+def test_a_row_without_its_file_is_flagged_for_the_technician(opened, folder):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+    (folder / "packets" / f"{SHA}.packet").unlink()
+    with opened() as outbox:
+        assert (outbox.status.waiting, outbox.status.damaged) == (0, 1)
+        assert outbox.entries()[0].error_code == "outbox.damaged"
+        assert outbox.problems
+
+
+def test_a_changed_file_is_never_sent(opened, folder):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        other = outbox.put(PACKET + b"other", "id2")
+        path = folder / "packets" / f"{SHA}.packet"
+        path.write_bytes(PACKET[:-1] + b"X")
+        with pytest.raises(OutboxDamagedError):
+            outbox.read(SHA)
+        assert outbox.next_due().sha256 == other
+        assert outbox.status.damaged == 1
+
+
+def test_a_lost_or_broken_database_loses_no_packet(opened, folder):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+    (folder / DATABASE).write_bytes(b"this is not a database, it was one" * 100)
+    with opened() as outbox:
+        assert outbox.next_due().sha256 == SHA
+        assert any("set aside" in problem for problem in outbox.problems)
+    assert list(folder.glob(f"{DATABASE}.damaged-*"))
+    (folder / DATABASE).unlink()
+    for extra in folder.glob(f"{DATABASE}-*"):
+        extra.unlink()
+    with opened() as outbox:
+        assert outbox.read(SHA) == PACKET
+        assert outbox.status.waiting == 1
+
+
+def test_a_busy_database_is_not_taken_for_a_broken_one(opened, folder):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+    other = sqlite3.connect(folder / DATABASE, isolation_level=None)
+    try:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE packets SET attempts = 1")
+        with pytest.MonkeyPatch.context() as patch:
+            connect = sqlite3.connect
+            patch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **{**k, "timeout": 0.05}))
+            with pytest.raises(OutboxWriteError), opened():
+                pass
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+    assert not list(folder.glob("*.damaged-*"))
+    with opened() as outbox:
+        assert outbox.status.waiting == 1
+
+
+def test_attempts_and_the_time_of_the_next_one_survive_a_restart(opened, now):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        now[0] += 1
+        second = outbox.put(PACKET + b"2", "id2")
+        outbox.postpone(SHA, 5_000.0, "intake.unreachable", "No answer.")
+    with opened() as outbox:
+        assert outbox.next_due().sha256 == second
+        first = outbox.entries()[0]
+        assert (first.attempts, first.next_try_at, first.error_code) == (1, 5_000.0, "intake.unreachable")
+        outbox.hasten()
+        assert outbox.next_due().sha256 == SHA
+
+
+def test_a_refused_packet_is_kept_and_can_be_tried_again(opened):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        outbox.refuse(SHA, "packet.booth_mismatch", "Another booth's packet.")
+        assert outbox.next_due() is None
+        assert outbox.entries()[0].state is PacketState.REFUSED
+        assert outbox.read(SHA) == PACKET
+        assert outbox.retry(SHA)
+        assert not outbox.retry(SHA)
+        assert outbox.next_due().sha256 == SHA
+
+
+def test_the_age_of_the_oldest_waiting_packet_is_told(opened, now):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        now[0] += 60
+        outbox.put(PACKET + b"2", "id2")
+        assert outbox.status.oldest_at == 1_000.0
