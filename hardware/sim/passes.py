@@ -1,0 +1,137 @@
+"""The light passes: one picture per lamp group, decoded when needed and kept within a memory limit.
+
+A pass holds `encode_sRGB(linear * 2.0)`; a picture is the sum of its passes in linear light, each times its level (applicants/README.md).
+Passes stay 8 bit; light is added in 16-bit integers where 65535 is white (linear 1.0).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from hardware.sim.scenarios import LAMPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    import numpy.typing as npt
+
+    Image = npt.NDArray[np.uint8]
+    Light16 = npt.NDArray[np.uint16]
+    Stack = tuple[Image, ...]
+
+APPLICANTS: Final = Path(__file__).resolve().parent / "applicants"
+CHANNELS: Final = (*LAMPS, "ambient")
+EXPOSURE_SCALE: Final = 2.0  # labels.json, "exposure_scale"
+WHITE: Final = 65535
+CACHE_LIMIT_BYTES: Final = 56 * 2**20
+# A stack above this is not kept: the 1920x2560 passes (74 MB) would push out everything else.
+CACHE_ITEM_LIMIT_BYTES: Final = 24 * 2**20
+
+
+class ApplicantsMissingError(Exception):
+    """A picture of the virtual applicants is not there or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A set of passes: `session` and a frame number, `people` or `stills` and a name, or the empty `wall`."""
+
+    kind: str
+    name: str = ""
+
+    @property
+    def native(self) -> tuple[int, int]:
+        """Width and height of its pictures."""
+        return {"people": (960, 1280), "stills": (1920, 2560)}.get(self.kind, (640, 853))
+
+    def path(self, channel: str) -> Path:
+        """The file of one pass."""
+        if self.kind == "session":
+            return APPLICANTS / "session" / "passes" / f"frame_{int(self.name):02d}_{channel}.jpg"
+        return APPLICANTS / self.kind / self.name / f"pass_{channel}.jpg"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the pictures are there."""
+        return all(self.path(channel).is_file() for channel in CHANNELS)
+
+
+def read_pass(source: Source, channel: str, flags: int = cv2.IMREAD_COLOR_BGR) -> Image:
+    """Decodes one pass."""
+    path = source.path(channel)
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise ApplicantsMissingError(f"{path} is missing or not a picture: restore hardware/sim/applicants")
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def decode_srgb(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """SRGB code value 0..1 to linear light (IEC 61966-2-1)."""
+    return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+
+
+def encode_srgb(linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Linear light to sRGB code value 0..1 (IEC 61966-2-1)."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
+
+
+PASS_LIGHT: Final = decode_srgb(np.arange(256) / 255) / EXPOSURE_SCALE
+SRGB_TABLE: Final = np.rint(255 * encode_srgb(np.arange(WHITE + 1) / WHITE)).astype(np.uint8)
+
+
+def add_light(stack: Stack, levels: tuple[tuple[float, float, float], ...]) -> Light16:
+    """The sum of the passes at these levels (blue, green, red for each pass), clipped at white."""
+    total: Light16 | None = None
+    for pixels, level in zip(stack, levels, strict=True):
+        if not any(level):
+            continue
+        scaled = np.clip(np.rint(WHITE * PASS_LIGHT[:, None] * np.asarray(level)[None, :]), 0, WHITE)
+        table = scaled.astype(np.uint16)
+        lit: Light16
+        if level[0] == level[1] == level[2]:
+            lit = np.asarray(cv2.LUT(pixels, table[:, 0]), dtype=np.uint16)
+        else:
+            lit = np.asarray(cv2.LUT(pixels, table[:, None, :]), dtype=np.uint16)
+        total = lit if total is None else np.asarray(cv2.add(total, lit, dst=total), dtype=np.uint16)
+    return np.zeros(stack[0].shape, np.uint16) if total is None else total
+
+
+class StackCache:
+    """Stacks by key, oldest out first; shared by the preview and the still, which render on different threads."""
+
+    def __init__(self, limit_bytes: int = CACHE_LIMIT_BYTES) -> None:
+        self._limit = limit_bytes
+        self._lock = threading.Lock()
+        self._stacks: OrderedDict[Hashable, Stack] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What it holds now."""
+        return self._bytes
+
+    def get(self, key: Hashable, make: Callable[[], Stack]) -> Stack:
+        """The stack of this key, made when it is not there."""
+        with self._lock:
+            if key in self._stacks:
+                self._stacks.move_to_end(key)
+                return self._stacks[key]
+        stack = make()
+        size = sum(image.nbytes for image in stack)
+        if size > CACHE_ITEM_LIMIT_BYTES:
+            return stack
+        with self._lock:
+            if key not in self._stacks:
+                self._stacks[key] = stack
+                self._bytes += size
+            while self._bytes > self._limit and len(self._stacks) > 1:
+                _, old = self._stacks.popitem(last=False)
+                self._bytes -= sum(image.nbytes for image in old)
+        return stack

@@ -1,0 +1,209 @@
+"""From lamps and lens to pixels: one picture of the booth, relit and seen through the camera's settings.
+
+Order: passes of the source -> card held in front -> framing (zoom, pan, tilt; wall around it) -> light added in linear 16-bit integers, each
+pass times lamp level, exposure and white balance -> focus blur -> sRGB -> flip. Sensor noise is added per exposure, not here (`noisy`).
+
+Every step before the light depends only on what is in front of the camera and is cached; the light is a table per pass and level. A picture
+is computed again only when its `View` changed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from hardware.sim.card import with_card
+from hardware.sim.passes import CHANNELS, SRGB_TABLE, StackCache, add_light, read_pass
+from hardware.sim.wall import EDGE_PX, Surroundings, empty_booth
+
+if TYPE_CHECKING:
+    from hardware.sim.passes import Image, Light16, Source, Stack
+
+Size = tuple[int, int]
+Gains = tuple[float, float, float]  # blue, green, red
+
+REFERENCE_WIDTH_PX: Final = 960  # blur is told in pixels of a frame this wide
+MAX_DIRECT_SIGMA_PX: Final = 4.0
+NOISE_TILE_PX: Final = 700
+NOISE_UNIT: Final = 16  # the stored field has this standard deviation
+NOISE_SIGMA: Final = 1.0  # 8-bit code at 0 dB: a good small sensor in good light
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """What part of the rendered frame the lens shows: magnification (1 = all of it) and the shift of its centre in frame sizes."""
+
+    magnification: float = 1.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the picture is the rendered frame itself."""
+        return self == Framing()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything a picture depends on."""
+
+    source: Source
+    levels: tuple[Gains, ...]  # per pass, exposure and white balance already in
+    card: str | None = None
+    framing: Framing = Framing()
+    blur_px: float = 0.0
+    gain_db: float = 0.0
+    flip: bool = False
+    mirror: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Pixels without noise, and the size they were enlarged from if they were."""
+
+    pixels: Image
+    upscaled_from: Size | None
+
+
+class Renderer:
+    """Makes pictures of one size; used by one thread."""
+
+    def __init__(self, cache: StackCache) -> None:
+        self._cache = cache
+        self._last: tuple[View, Size, Picture] | None = None
+        self.renders = 0
+        self.last_ms = 0.0
+
+    def picture(self, view: View, size: Size) -> Picture:
+        """The picture of this view."""
+        view = replace(view, gain_db=0.0)  # noise is not part of it
+        if self._last is not None and self._last[0] == view and self._last[1] == size:
+            return self._last[2]
+        start = time.perf_counter()
+        stack, upscaled_from = self._stack(view, size)
+        light = add_light(stack, view.levels)
+        if view.blur_px > 0:
+            light = _blurred(light, view.blur_px * size[0] / REFERENCE_WIDTH_PX)
+        pixels = np.asarray(cv2.LUT(light, SRGB_TABLE), dtype=np.uint8)
+        if view.flip or view.mirror:
+            pixels = np.asarray(cv2.flip(pixels, {(1, 0): 0, (0, 1): 1, (1, 1): -1}[view.flip, view.mirror]))
+        picture = Picture(pixels, upscaled_from)
+        self._last = (view, size, picture)
+        self.renders += 1
+        self.last_ms = (time.perf_counter() - start) * 1000
+        return picture
+
+    def _stack(self, view: View, size: Size) -> tuple[Stack, Size | None]:
+        source, framing = view.source, view.framing
+        if source.kind == "wall":
+            return self._cache.get((source, view.card, size), lambda: _carded(empty_booth(size), view.card)), None
+        native = source.native
+        seen = (round(native[0] / framing.magnification), round(native[1] / framing.magnification))
+        upscaled_from = seen if seen[0] < size[0] or seen[1] < size[1] else None
+
+        def framed() -> Stack:
+            stack = _carded(tuple(read_pass(source, channel) for channel in CHANNELS), view.card)
+            return frame_stack(stack, framing, size)
+
+        return self._cache.get((source, view.card, framing, size), framed), upscaled_from
+
+
+def _carded(stack: Stack, text: str | None) -> Stack:
+    return with_card(stack, text) if text is not None else stack
+
+
+def frame_stack(stack: Stack, framing: Framing, size: Size) -> Stack:
+    """The passes as the lens shows them."""
+    width, height = size
+    native_height, native_width = stack[0].shape[:2]
+    if framing.is_native:
+        return stack if (native_width, native_height) == size else tuple(_resized(image, size) for image in stack)
+    scale_x = framing.magnification * width / native_width
+    scale_y = framing.magnification * height / native_height
+    # The window in native pixels, and the whole pixels of the frame inside it.
+    left = (0.5 + framing.shift_x) * native_width - width / scale_x / 2
+    top = (0.5 + framing.shift_y) * native_height - height / scale_y / 2
+    covers = (
+        left >= 0 and top >= 0 and left + width / scale_x <= native_width and top + height / scale_y <= native_height
+    )
+    trim = 0 if covers else EDGE_PX
+    x0, x1 = max(trim, int(np.floor(left))), min(native_width - trim, int(np.ceil(left + width / scale_x)))
+    y0, y1 = max(trim, int(np.floor(top))), min(native_height - trim, int(np.ceil(top + height / scale_y)))
+    inner = (
+        round(-left * scale_x),
+        round(-top * scale_y),
+        round(native_width * scale_x),
+        round(native_height * scale_y),
+    )
+    surroundings = None if covers else Surroundings(size, inner, stack[CHANNELS.index("background")])
+    framed = []
+    for image, channel in zip(stack, CHANNELS, strict=True):
+        canvas = np.empty((height, width, 3), np.uint8) if surroundings is None else surroundings.around(channel, image)
+        if x1 > x0 and y1 > y0:
+            part = (max(1, round((x1 - x0) * scale_x)), max(1, round((y1 - y0) * scale_y)))
+            piece = _resized(image[y0:y1, x0:x1], part)
+            _paste(canvas, piece, round((x0 - left) * scale_x), round((y0 - top) * scale_y))
+        framed.append(canvas)
+    return tuple(framed)
+
+
+def _resized(image: Image, size: Size) -> Image:
+    shrinks = size[0] <= image.shape[1]
+    return np.asarray(
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), dtype=np.uint8
+    )
+
+
+def _paste(canvas: Image, piece: Image, x: int, y: int) -> None:
+    """Puts the piece on the canvas; a rounding remainder of a pixel at the far edges repeats the piece's last row and column."""
+    height, width = canvas.shape[:2]
+    left, top = max(0, x), max(0, y)
+    right, bottom = min(width, x + piece.shape[1]), min(height, y + piece.shape[0])
+    canvas[top:bottom, left:right] = piece[top - y : bottom - y, left - x : right - x]
+    if width - 2 <= right < width:
+        canvas[top:bottom, right:] = canvas[top:bottom, right - 1 : right]
+    if height - 2 <= bottom < height:
+        canvas[bottom:, left:] = canvas[bottom - 1 : bottom, left:]
+
+
+def _blurred(light: Light16, sigma_px: float) -> Light16:
+    """Gaussian blur; a wide one on a smaller picture, where it shows no difference."""
+    height, width = light.shape[:2]
+    shrink = 1
+    while sigma_px / shrink > MAX_DIRECT_SIGMA_PX:
+        shrink *= 2
+    if shrink == 1:
+        return np.asarray(cv2.GaussianBlur(light, (0, 0), sigma_px), dtype=np.uint16)
+    small = cv2.resize(light, (max(1, width // shrink), max(1, height // shrink)), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(small, (0, 0), sigma_px / shrink)
+    return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint16)
+
+
+class Noise:
+    """Sensor noise: a different piece of one seeded field for every exposure, stronger with gain."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        side = NOISE_TILE_PX
+        field = 128 + NOISE_UNIT * self._random.standard_normal((side, side, 3), dtype=np.float32)
+        self._field = np.clip(np.rint(field), 0, 255).astype(np.uint8)
+
+    def on(self, pixels: Image, gain_db: float) -> Image:
+        """The pixels as one exposure gives them."""
+        sigma = NOISE_SIGMA * max(1.0, 10 ** (gain_db / 20))
+        table = np.rint((np.arange(256) - 128) * sigma / NOISE_UNIT + self._dither()).astype(np.int16)
+        height, width = pixels.shape[:2]
+        y, x = (int(offset) for offset in self._random.integers(0, NOISE_TILE_PX, 2))
+        field = np.roll(self._field, (-y, -x), (0, 1))
+        noise = np.asarray(cv2.LUT(field, table))
+        tiles = (-(-height // NOISE_TILE_PX), -(-width // NOISE_TILE_PX), 1)
+        noise = np.tile(noise, tiles)[:height, :width] if tiles != (1, 1, 1) else noise[:height, :width]
+        return np.asarray(cv2.add(pixels, noise, dtype=cv2.CV_8U), dtype=np.uint8)
+
+    def _dither(self) -> float:
+        """A quarter code up or down, so that the rounding of the table is not the same in every exposure."""
+        return float(self._random.uniform(-0.25, 0.25))
