@@ -9,9 +9,14 @@ The mesh ends near the hair line, so the crown is estimated: head length = 2 T (
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from validation.canonical import EYE_DISTANCE_MM, STABLE_POINTS
 
 Points = NDArray[np.floating]
 
@@ -69,6 +74,50 @@ def roll_deg(landmarks: Points) -> float:
     """Tilt of the eye line."""
     right, left = eyes(landmarks)
     return math.degrees(math.atan2(left[1] - right[1], left[0] - right[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Head angles seen from the camera: yaw > 0 to the subject's own left, pitch > 0 chin up, roll > 0 to the own left."""
+
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+def head_pose(
+    landmarks: Points,
+    *,
+    distance_mm: float = 900.0,
+    focal_px: float | None = None,
+    face: Mapping[int, Sequence[float] | NDArray[np.float64]] = STABLE_POINTS,
+) -> Pose:
+    """Pose of a rigid face by perspective-n-point.
+
+    The view is centred on the face: what counts is whether the head is turned against the line to the camera, and a submitted crop does
+    not tell where the optical axis was. Without a focal length the one is taken at which the face has its size at `distance_mm`
+    (TR-03121-3 asks for 70-100 cm); so the angles do not change with the picture's scale. Never the mesh's own depth as the model.
+    """
+    across = np.asarray(landmarks, dtype=np.float64)
+    right, left = across[list(EYE_CORNERS_RIGHT)].mean(axis=0), across[list(EYE_CORNERS_LEFT)].mean(axis=0)
+    size_px = float(np.linalg.norm(left - right))  # with depth, so that a turned head keeps its size
+    middle = (right + left) / 2
+    focal = focal_px if focal_px is not None else size_px * distance_mm / EYE_DISTANCE_MM
+    index = list(face)
+    model = np.array([face[i] for i in index], dtype=np.float64)
+    # Around the face's middle and in units of its size: the solver's rounding does not depend on where and how large the face is.
+    seen = (across[index, :2] - middle[:2]) / size_px
+    camera = np.diag([focal / size_px, focal / size_px, 1.0])
+    _, turn, shift = cv2.solvePnP(model, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    turn, shift = cv2.solvePnPRefineLM(model, seen, camera, None, turn, shift)
+    flip = np.diag([1.0, -1.0, -1.0])  # to x = subject's left, y = up, z = towards the camera
+    rotation = flip @ cv2.Rodrigues(turn)[0] @ flip
+    # rotation = Ry(yaw) Rx(-pitch) Rz(-roll)
+    return Pose(
+        yaw_deg=math.degrees(math.atan2(rotation[0, 2], rotation[2, 2])),
+        pitch_deg=math.degrees(math.asin(min(1.0, max(-1.0, float(rotation[1, 2]))))),
+        roll_deg=math.degrees(math.atan2(-rotation[1, 0], rotation[1, 1])),
+    )
 
 
 def eye_opening(landmarks: Points) -> float:

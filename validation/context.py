@@ -1,0 +1,112 @@
+"""What the measures of one judgement share, each computed at most once and only when a rule asks for it.
+
+A Judgement is one picture, one scene and one profile. In `live` mode the geometry is that of the crop the booth would cut from the still:
+`crop` then holds the plan and `geometry_points` the landmarks inside that crop. Everything that looks at pixels looks at the picture itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from validation import geometry, occlusion, pixels
+from validation.face import Face, FaceBox, Scene
+from validation.framing import CropPlan
+from validation.profile import Profile
+
+# A second face counts from this share of the first one's area (ISO/IEC 29794-5 single face; calibrated: smaller ones are prints on clothes).
+SECOND_FACE_SHARE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """One picture under judgement."""
+
+    image: NDArray[np.uint8]
+    scene: Scene
+    profile: Profile
+    crop: CropPlan | None = None  # live: what would be cut, planned in pixels of the still
+    still_scale: float = 1.0  # live: still pixels per preview pixel
+
+    @property
+    def face(self) -> Face:
+        """The face that is judged; the rules are only asked when there is one."""
+        face = self.scene.face
+        if face is None:
+            raise ValueError("no face to judge")
+        return face
+
+    @cached_property
+    def face_boxes(self) -> tuple[FaceBox, ...]:
+        """All faces that count, largest first."""
+        boxes = sorted((*(f.box for f in self.scene.faces), *self.scene.other_faces), key=lambda b: -b.area)
+        return tuple(b for b in boxes if b.area >= SECOND_FACE_SHARE * boxes[0].area)
+
+    @cached_property
+    def geometry_points(self) -> NDArray[np.float32]:
+        """Landmarks in the picture whose geometry counts: the picture itself, or the planned crop."""
+        if self.crop is None:
+            return self.face.landmarks
+        return geometry.moved(self.face.landmarks * np.float32(self.still_scale), self.crop.matrix())
+
+    @cached_property
+    def geometry_size(self) -> tuple[int, int]:
+        """Width and height of that picture."""
+        if self.crop is None:
+            return self.image.shape[1], self.image.shape[0]
+        return self.crop.out_width, self.crop.out_height
+
+    @cached_property
+    def pose(self) -> geometry.Pose:
+        """Head angles; pitch from the calibrated zero."""
+        pose = geometry.head_pose(self.face.landmarks, distance_mm=self.profile.camera_distance_mm)
+        return geometry.Pose(pose.yaw_deg, pose.pitch_deg - self.profile.pitch_zero_deg, pose.roll_deg)
+
+    @cached_property
+    def canvas(self) -> pixels.Canvas:
+        """The face at the standard size."""
+        return pixels.canvas(self.image, self.face.landmarks)
+
+    @cached_property
+    def light_zones(self) -> pixels.Zones | None:
+        """Colour of forehead, chin and cheeks."""
+        return pixels.light_zones(self.canvas)
+
+    @cached_property
+    def face_luminance(self) -> float | None:
+        """Mean luminance of the face below the brows."""
+        return pixels.face_luminance(self.canvas)
+
+    @cached_property
+    def background_roughness(self) -> float | None:
+        """The rougher of the wall behind the head and the whole surroundings."""
+        mask = self.scene.person_mask
+        if mask is None:
+            return None
+        near = pixels.background_roughness(self.canvas, mask)
+        if self.crop is not None:  # what the crop leaves out does not count
+            return near
+        wide = pixels.surroundings_roughness(self.image, self.canvas, mask)
+        return max((r for r in (near, wide) if r is not None), default=None)
+
+    @cached_property
+    def background_one_colour(self) -> float | None:
+        """Share of the background that has one colour."""
+        mask = self.scene.person_mask
+        if mask is None:
+            return None
+        if self.crop is None:
+            return pixels.background_one_colour(self.image, mask)
+        corners = np.array(self.crop.corners()) / self.still_scale
+        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+        high = np.ceil(corners.max(axis=0)).astype(int)
+        window = (slice(low[1], high[1]), slice(low[0], high[0]))
+        return pixels.background_one_colour(self.image[window], mask[window])
+
+    @cached_property
+    def lower_face(self) -> occlusion.LowerFace | str:
+        """How much of the lower face shows skin, or why that cannot be told."""
+        return occlusion.lower_face(self.canvas)
