@@ -119,7 +119,7 @@ def _attributes(content_type: str, digest: bytes, certificate: x509.Certificate,
             "issuer_serial": {"issuer": [issuer], "serial_number": parsed.serial_number},
         }
     )
-    time = {"utc_time" if 1950 <= at.year < _UTC_TIME_ENDS else "general_time": at}
+    time = {"utc_time" if 1950 <= at.year < _UTC_TIME_ENDS else "generalized_time": at}
     return cms.CMSAttributes(
         [
             cms.CMSAttribute({"type": "content_type", "values": [content_type]}),

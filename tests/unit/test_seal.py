@@ -1,0 +1,563 @@
+"""Sealed packets: what was sealed opens for the one recipient, everything else is refused with one opaque reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+import tracemalloc
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from asn1crypto import cms as asn1_cms
+from cryptography.hazmat.primitives import serialization
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crypto.cms import sign_content, verify_content
+from crypto.errors import (
+    OPAQUE_REASON,
+    CertificateRefusedError,
+    CryptoError,
+    PacketFormatError,
+    PacketRefusedError,
+    SealingError,
+    SignatureRefusedError,
+)
+from crypto.keys import Purpose, TrustStore, generate_recipient_key
+from crypto.package import build_package, read_package
+from crypto.recipient import OVERHEAD_BYTES, SUITE
+from crypto.seal import (
+    HEADER_AT,
+    MAGIC,
+    MAX_HEADER_BYTES,
+    MAX_PACKET_BYTES,
+    HeaderFields,
+    open_packet,
+    read_header,
+    seal,
+    sign,
+    sign_and_seal,
+    verify,
+)
+from crypto.trust import CONTENT_PACKAGE, CONTENT_RECEIPT
+from tests.packets import BOOTH, NOW, PARTS, World, fields_for, make_authority, make_signer, make_world
+
+PEM = serialization.Encoding.PEM
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return make_world()
+
+
+@pytest.fixture(scope="module")
+def small(world) -> bytes:
+    """A packet that is small enough to break at every byte."""
+    package = build_package(fields_for(world.desk.key_id), {"a": b""})
+    return sign_and_seal(package, world.booth, world.desk.public, NOW)
+
+
+def flipped(data: bytes, at: int, mask: int = 1) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= mask
+    return bytes(changed)
+
+
+def header_end(packet: bytes) -> int:
+    return HEADER_AT + struct.unpack_from(">I", packet, len(MAGIC))[0]
+
+
+def header_of(world: World, **changes) -> HeaderFields:
+    manifest = read_package(world.package).manifest
+    fields = {"packet_id": manifest.packet_id, "booth": manifest.booth, "created_at": manifest.created_at}
+    return HeaderFields(**(fields | changes))
+
+
+def cause(packet: bytes, world: World, **changes) -> str:
+    """Why a packet is refused inside; outward the reason is always the same."""
+    given_world = replace(world, **changes)
+    with pytest.raises(PacketRefusedError) as caught:
+        open_packet(packet, [given_world.desk], given_world.trust)
+    assert str(caught.value) == OPAQUE_REASON
+    assert isinstance(caught.value.__cause__, CryptoError)
+    return str(caught.value.__cause__)
+
+
+# --- the good way
+
+
+def test_what_was_sealed_opens_for_the_recipient(world):
+    opened = open_packet(world.packet, [generate_recipient_key(), world.desk], world.trust)
+    assert opened.package_bytes == world.package
+    assert dict(opened.parts) == PARTS
+    assert opened.signer == world.booth.certificate
+    assert opened.signing_time == NOW
+    assert opened.header.booth == opened.manifest.booth == BOOTH
+    assert opened.header.recipient_key_id == opened.manifest.recipient == world.desk.key_id
+    assert verify(opened.cms, world.trust).content == world.package
+
+
+def test_the_header_is_public_and_small(world):
+    header = read_header(world.packet)
+    assert (header.version, header.suite, header.booth) == (1, SUITE, BOOTH)
+    assert read_header(world.packet[: header_end(world.packet)]) == header
+    assert json.loads(world.packet[HEADER_AT : header_end(world.packet)])["created_at"] == "2026-11-22T12:00:00Z"
+
+
+def test_sealing_twice_gives_different_bytes_with_the_same_content(world):
+    again = sign_and_seal(world.package, world.booth, world.desk.public, NOW)
+    assert again != world.packet
+    assert len(again) - len(world.packet) in range(-4, 5)  # the DER of two ECDSA signatures
+    assert open_packet(again, [world.desk], world.trust).package_bytes == world.package
+
+
+def test_nothing_of_the_content_is_readable_in_the_packet(world):
+    for part in PARTS.values():
+        assert part[:16] not in world.packet or len(part) < 16
+    assert b"manifest.json" not in world.packet
+    assert b"CERTIFICATE" not in world.packet
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z]{1,8}\.bin", fullmatch=True), st.binary(max_size=2000), min_size=1, max_size=4)
+)
+@settings(max_examples=25)
+def test_any_parts_survive_the_way_through_the_seal(parts):
+    world = make_cached_world()
+    package = build_package(fields_for(world.desk.key_id), parts)
+    packet = sign_and_seal(package, world.booth, world.desk.public, NOW)
+    assert dict(open_packet(packet, [world.desk], world.trust).parts) == parts
+
+
+def make_cached_world(found: list[World] = []) -> World:  # noqa: B006 - one world for all examples of hypothesis
+    if not found:
+        found.append(make_world())
+    return found[0]
+
+
+def test_a_booth_below_an_intermediate_authority_is_believed(world):
+    middle = make_authority("middle", world.authority, path_length=0)
+    booth = make_signer(middle, chain=(middle.certificate,))
+    packet = sign_and_seal(world.package, booth, world.desk.public, NOW)
+    assert open_packet(packet, [world.desk], world.trust).signer == booth.certificate
+
+
+# --- every changed byte
+
+
+def test_flipping_any_byte_of_a_packet_makes_opening_fail(world, small):
+    assert open_packet(small, [world.desk], world.trust)
+    for at in range(len(small)):
+        with pytest.raises(PacketRefusedError):
+            open_packet(flipped(small, at), [world.desk], world.trust)
+
+
+def test_every_bit_of_the_header_counts(world, small):
+    for at in range(header_end(small)):
+        for bit in range(8):
+            with pytest.raises(PacketRefusedError):
+                open_packet(flipped(small, at, 1 << bit), [world.desk], world.trust)
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_any_change_anywhere_in_a_large_packet_makes_opening_fail(data):
+    world = make_cached_world()
+    at = data.draw(st.integers(0, len(world.packet) - 1))
+    mask = data.draw(st.integers(1, 255))
+    with pytest.raises(PacketRefusedError) as caught:
+        open_packet(flipped(world.packet, at, mask), [world.desk], world.trust)
+    assert str(caught.value) == OPAQUE_REASON
+
+
+def test_every_truncation_of_the_header_region_is_refused(world):
+    for end in range(header_end(world.packet) + OVERHEAD_BYTES + 1):
+        assert cause(world.packet[:end], world)
+    assert cause(world.packet[:-1], world)
+
+
+def test_every_extension_is_refused(world):
+    end = header_end(world.packet)
+    assert "does not decrypt" in cause(world.packet + b"\x00", world)
+    assert cause(b"\x00" + world.packet, world)
+    for at in range(end + 1):
+        assert cause(world.packet[:at] + b" " + world.packet[at:], world)
+
+
+def test_a_header_that_says_it_is_huge_is_refused_before_anything_is_read(world):
+    for length in (MAX_HEADER_BYTES + 1, 2**31, 2**32 - 1):
+        with pytest.raises(PacketFormatError, match="too long"):
+            read_header(MAGIC + struct.pack(">I", length) + bytes(5_000))
+    assert "limit" in cause(bytes(MAX_PACKET_BYTES + 1), world)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=300)
+def test_hostile_headers_give_our_own_error(data):
+    for packet in (data, MAGIC + data, MAGIC + struct.pack(">I", len(data)) + data):
+        with pytest.raises(PacketFormatError):
+            read_header(packet)
+
+
+def with_header(packet: bytes, **changes) -> bytes:
+    end = header_end(packet)
+    value = json.loads(packet[HEADER_AT:end]) | changes
+    text = json.dumps({k: v for k, v in value.items() if v is not None}, sort_keys=True, separators=(",", ":")).encode()
+    return MAGIC + struct.pack(">I", len(text)) + text + packet[end:]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2},
+        {"version": None},
+        {"version": True},
+        {"extra": 1},
+        {"booth": "a b"},
+        {"packet_id": "0" * 32},
+        {"recipient_key_id": "x"},
+        {"created_at": "yesterday"},
+        {"suite": "x" * 65},
+    ],
+)
+def test_headers_that_break_the_schema_are_refused(world, changes):
+    with pytest.raises(PacketFormatError):
+        read_header(with_header(world.packet, **changes))
+
+
+# --- the wrong people
+
+
+def test_another_recipient_cannot_open_it(world):
+    assert "not here" in cause(world.packet, world, desk=generate_recipient_key())
+    stranger = generate_recipient_key()
+    assert "does not decrypt" in cause(
+        with_header(world.packet, recipient_key_id=stranger.key_id), world, desk=stranger
+    )
+
+
+def test_headers_cannot_be_swapped_between_two_packets(world):
+    other = sign_and_seal(build_package(fields_for(world.desk.key_id), PARTS), world.booth, world.desk.public, NOW)
+    swapped = other[: header_end(other)] + world.packet[header_end(world.packet) :]
+    assert "does not decrypt" in cause(swapped, world)
+
+
+def test_the_suite_cannot_be_talked_down(world):
+    assert "suite" in cause(with_header(world.packet, suite="hpke-x25519"), world)
+
+
+def test_a_packet_signed_by_an_intake_is_refused(world):
+    cms = sign_content(world.package, CONTENT_PACKAGE, world.intake, Purpose.INTAKE, NOW)
+    assert "purpose" in cause(seal(cms, header_of(world), world.desk.public), world)
+
+
+def test_a_packet_signed_by_a_stranger_is_refused(world):
+    stranger = make_signer(make_authority("root"))
+    cms = sign(world.package, stranger, NOW)
+    assert "not signed by" in cause(seal(cms, header_of(world), world.desk.public), world)
+    assert cause(world.packet, world, trust=TrustStore(()))
+
+
+def test_a_certificate_that_was_expired_at_signing_time_is_refused(world):
+    booth = make_signer(world.authority, end=NOW + timedelta(days=1))
+    packet = seal(sign(world.package, booth, NOW), header_of(world), world.desk.public)
+    assert open_packet(packet, [world.desk], world.trust)
+    with pytest.raises(SealingError, match="cannot sign now"):
+        sign(world.package, booth, NOW + timedelta(days=2))
+
+    expired = make_signer(world.authority, start=NOW - timedelta(days=9), end=NOW - timedelta(days=1))
+    late = sign_ignoring_the_clock(world.package, expired)
+    assert "is valid from" in cause(seal(late, header_of(world), world.desk.public), world)
+
+
+def sign_ignoring_the_clock(package: bytes, signer) -> bytes:
+    """What a booth with a patched program would make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crypto.cms.check_validity", lambda *_: None)
+        return sign(package, signer, NOW)
+
+
+def test_validity_can_be_asked_for_at_another_time(world):
+    cms = open_packet(world.packet, [world.desk], world.trust).cms
+    assert verify(cms, world.trust, at=NOW + timedelta(days=200)).signing_time == NOW
+    with pytest.raises(CertificateRefusedError, match="is valid from"):
+        verify(cms, world.trust, at=NOW + timedelta(days=2000))
+    with pytest.raises(CertificateRefusedError, match="purpose"):
+        verify(cms, world.trust, purpose="intake")
+
+
+# --- the parts must belong together
+
+
+def test_the_recipient_cannot_forward_a_packet_as_if_it_were_for_somebody_else(world):
+    cms = open_packet(world.packet, [world.desk], world.trust).cms
+    other = generate_recipient_key()
+    forwarded = seal(cms, header_of(world), other.public)
+    assert "recipient" in cause(forwarded, world, desk=other)
+
+
+def test_header_manifest_and_certificate_must_name_the_same(world):
+    cms = sign(world.package, world.booth, NOW)
+    for change, word in (
+        ({"packet_id": fields_for(world.desk.key_id).packet_id}, "packet id"),
+        ({"booth": "booth-0002"}, "booth in the header"),
+        ({"created_at": NOW + timedelta(seconds=1)}, "time"),
+    ):
+        assert word in cause(seal(cms, header_of(world, **change), world.desk.public), world)
+    other = make_signer(world.authority, "booth-0002")
+    packet = seal(sign(world.package, other, NOW), header_of(world), world.desk.public)
+    assert "booth in the certificate" in cause(packet, world)
+
+
+def test_a_signature_around_something_that_is_no_package_is_refused(world):
+    packet = seal(sign(b"not a package", world.booth, NOW), header_of(world), world.desk.public)
+    assert "manifest" in cause(packet, world) or "directory" in cause(packet, world)
+
+
+def test_what_does_not_belong_together_is_not_sealed(world):
+    with pytest.raises(SealingError, match="booth"):
+        sign_and_seal(world.package, make_signer(world.authority, "booth-0002"), world.desk.public, NOW)
+    with pytest.raises(SealingError, match="recipient"):
+        sign_and_seal(world.package, world.booth, generate_recipient_key().public, NOW)
+    with pytest.raises(SealingError, match="purpose"):
+        sign(world.package, world.intake, NOW)
+    with pytest.raises(CryptoError):
+        sign_and_seal(b"PK", world.booth, world.desk.public, NOW)
+
+
+# --- the CMS inside
+
+
+@pytest.fixture(scope="module")
+def cms(world) -> bytes:
+    return sign(build_package(fields_for(world.desk.key_id), {"a": b""}), world.booth, NOW)
+
+
+def refusal(data: bytes, world: World) -> str:
+    with pytest.raises((SignatureRefusedError, CertificateRefusedError)) as caught:
+        verify(data, world.trust)
+    return str(caught.value)
+
+
+def test_flipping_any_byte_of_the_cms_is_refused(world, cms):
+    for at in range(len(cms)):
+        refusal(flipped(cms, at), world)
+
+
+def test_truncated_and_extended_cms_is_refused(world, cms):
+    for end in range(0, len(cms), 7):
+        refusal(cms[:end], world)
+    refusal(cms + b"\x00", world)
+    refusal(cms + cms, world)
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_spliced_cms_is_refused_with_our_own_errors(data):
+    world = make_cached_world()
+    cms = sign_once(world)
+    start = data.draw(st.integers(0, len(cms)))
+    end = data.draw(st.integers(start, min(len(cms), start + 40)))
+    changed = cms[:start] + data.draw(st.binary(max_size=40)) + cms[end:]
+    if changed != cms:
+        refusal(changed, world)
+
+
+def sign_once(world: World, made: list[bytes] = []) -> bytes:  # noqa: B006 - one signature for all examples of hypothesis
+    if not made:
+        made.append(sign(b"content", world.booth, NOW))
+    return made[0]
+
+
+def edited(cms: bytes, edit) -> bytes:
+    """The CMS after a change through an ASN.1 library, written again with right lengths everywhere."""
+    info = asn1_cms.ContentInfo.load(cms)
+    edit(info["content"])
+    changed: bytes = info.dump(force=True)
+    assert changed != cms
+    return changed
+
+
+def test_the_frame_is_the_only_one(world, cms):
+    other = make_signer(world.authority, "booth-0002")
+    other_cms = asn1_cms.ContentInfo.load(sign(b"x", other, NOW))["content"]
+
+    def two_signers(data):
+        data["signer_infos"] = [data["signer_infos"][0], other_cms["signer_infos"][0]]
+
+    def no_signer(data):
+        data["signer_infos"] = []
+
+    def extra_certificate(data):
+        data["certificates"] = [data["certificates"][0], other_cms["certificates"][0]]
+
+    def root_included(data):
+        root = world.authority.certificate.public_bytes(serialization.Encoding.DER)
+        data["certificates"] = [data["certificates"][0], asn1_cms.CertificateChoices.load(root)]
+
+    def certificate_twice(data):
+        data["certificates"] = [data["certificates"][0], data["certificates"][0]]
+
+    def other_certificate(data):
+        data["certificates"] = other_cms["certificates"]
+
+    def no_certificates(data):
+        data["certificates"] = []
+
+    def detached(data):
+        data["encap_content_info"] = {"content_type": data["encap_content_info"]["content_type"].native}
+
+    def unsigned_attribute(data):
+        data["signer_infos"][0]["unsigned_attrs"] = [data["signer_infos"][0]["signed_attrs"][0]]
+
+    def attribute_missing(data):
+        attributes = data["signer_infos"][0]["signed_attrs"]
+        data["signer_infos"][0]["signed_attrs"] = [attributes[i] for i in range(3)]
+
+    def attribute_twice(data):
+        attributes = data["signer_infos"][0]["signed_attrs"]
+        data["signer_infos"][0]["signed_attrs"] = [attributes[i] for i in (0, 1, 2, 3, 3)]
+
+    def no_attributes(data):
+        del data["signer_infos"][0]["signed_attrs"]
+
+    def weaker_digest(data):
+        data["signer_infos"][0]["digest_algorithm"] = {"algorithm": "sha256"}
+
+    def weaker_signature(data):
+        data["signer_infos"][0]["signature_algorithm"] = {"algorithm": "sha1_ecdsa"}
+
+    def another_version(data):
+        data["version"] = "v1"
+
+    def plain_data(data):
+        data["encap_content_info"] = {"content_type": "data", "content": data["encap_content_info"]["content"].native}
+
+    for edit in (
+        *(
+            two_signers,
+            no_signer,
+            extra_certificate,
+            root_included,
+            certificate_twice,
+            other_certificate,
+            no_certificates,
+        ),
+        *(detached, unsigned_attribute, attribute_missing, attribute_twice, no_attributes, weaker_digest),
+        *(weaker_signature, another_version, plain_data),
+    ):
+        assert refusal(edited(cms, edit), world), edit.__name__
+
+
+def test_a_changed_content_is_told_as_such(world, cms):
+    at = cms.index(b"manifest.json")
+    assert "not the one that was signed" in refusal(flipped(cms, at), world)
+
+
+def test_an_indefinite_length_is_not_der(world, cms):
+    assert cms[1] == 0x82
+    assert "DER" in refusal(cms[:1] + b"\x80" + cms[4:] + b"\x00\x00", world)
+
+
+def test_one_kind_of_content_is_not_taken_for_another(world):
+    receipt = sign_content(b"{}", CONTENT_RECEIPT, world.booth, Purpose.BOOTH, NOW)
+    assert "one form" in refusal(receipt, world)
+
+
+def test_a_signature_of_another_key_under_the_same_certificate_is_wrong(world, cms):
+    thief = replace(make_signer(world.authority), certificate=world.booth.certificate)
+    assert "signature is wrong" in refusal(sign(b"x", thief, NOW), world)
+
+
+def test_too_large_content_is_refused_by_its_size(world):
+    with pytest.raises(SignatureRefusedError, match="limit"):
+        verify_content(bytes(50_000), CONTENT_PACKAGE, 1_000, world.trust, Purpose.BOOTH)
+
+
+def test_signing_times_from_2050_on_are_written_as_generalized_time():
+    later = NOW.replace(year=2051)
+    authority = make_authority(end=NOW + timedelta(days=20_000))
+    booth = make_signer(authority, end=NOW + timedelta(days=20_000))
+    verified = verify(sign(b"x", booth, later), TrustStore((authority.certificate,)))
+    assert verified.signing_time == later
+
+
+# --- others read it too
+
+
+openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: apt-get install openssl")
+
+
+@pytest.fixture
+def files(world, tmp_path):
+    """What `booth packet open` leaves: the CMS, beside it the trusted authority."""
+    opened = open_packet(world.packet, [world.desk], world.trust)
+    (tmp_path / "package.cms").write_bytes(opened.cms)
+    (tmp_path / "ca.pem").write_bytes(world.authority.certificate.public_bytes(PEM))
+    (tmp_path / "other.pem").write_bytes(make_authority("root").certificate.public_bytes(PEM))
+    return tmp_path
+
+
+def run_openssl(folder, *more: str, ca: str = "ca.pem") -> subprocess.CompletedProcess[str]:
+    """The command that docs/packet.md gives."""
+    command = ["openssl", "cms", "-verify", "-inform", "DER", "-in", "package.cms", "-purpose", "any", "-attime"]
+    times = [str(int(NOW.timestamp())), "-CAfile", ca, "-out", "package.zip"]
+    return subprocess.run([*command, *times, *more], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@openssl
+def test_openssl_accepts_the_signature_and_gives_the_package(world, files):
+    run = run_openssl(files)
+    assert run.returncode == 0, run.stderr
+    assert "successful" in run.stderr
+    assert (files / "package.zip").read_bytes() == world.package
+    if shutil.which("unzip"):
+        subprocess.run(["unzip", "-t", "package.zip"], cwd=files, check=True, capture_output=True)
+
+
+@openssl
+def test_openssl_also_accepts_it_as_cades(files):
+    assert run_openssl(files, "-cades").returncode == 0
+
+
+@openssl
+def test_openssl_refuses_another_authority_and_every_changed_content(world, files):
+    assert run_openssl(files, ca="other.pem").returncode != 0
+    good = (files / "package.cms").read_bytes()
+    start = good.index(world.package)
+    for at in (start, start + len(world.package) // 2, start + len(world.package) - 1, len(good) - 1):
+        (files / "package.cms").write_bytes(flipped(good, at))
+        assert run_openssl(files).returncode != 0
+
+
+@openssl
+def test_a_signature_by_openssl_in_another_form_is_not_accepted(world, tmp_path):
+    key = world.booth._key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "k").write_bytes(key)
+    (tmp_path / "c").write_bytes(world.booth.certificate.public_bytes(PEM))
+    (tmp_path / "package.zip").write_bytes(world.package)
+    command = (
+        "openssl cms -sign -binary -nodetach -md sha384 -in package.zip -signer c -inkey k -outform DER -out other.cms"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    refusal((tmp_path / "other.cms").read_bytes(), world)
+
+
+def test_twenty_megabytes_stay_below_a_hundred_of_extra_memory(world):
+    parts = {"portrait.jpg": bytes(19_900_000)}
+    tracemalloc.start()
+    try:
+        package = build_package(fields_for(world.desk.key_id), parts)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        packet = sign_and_seal(package, world.booth, world.desk.public, NOW)
+        opened = open_packet(packet, [world.desk], world.trust)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert opened.package_bytes == package
+    assert len(packet) <= MAX_PACKET_BYTES
+    assert peak - before < 100_000_000
