@@ -22,6 +22,7 @@ from hardware.sim.port import Port
 from hardware.sim.room import Room, UnknownLampError
 from hardware.sim.scenarios import LAMPS, PREVIEW_FPS, PREVIEW_SIZE, STATUS, Scenario
 from hardware.sim.sitter import Sitter, UnknownActionError
+from hardware.sim.visca import ViscaHead
 from hardware.sim.wled import WledController
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class VirtualBooth:
         self._started_s = time.monotonic()
         self.ports: dict[str, Port] = {}
         self.lights = self._make_lights()
+        self.head = self._make_head()
 
     def _make_lights(self) -> WledController | DmxWidget | None:
         if self.scenario.lights == "none":
@@ -59,6 +61,23 @@ class VirtualBooth:
         port.attach(device)
         self.room.lamps = device
         return device
+
+    def _make_head(self) -> ViscaHead | None:
+        if not self.scenario.controls:
+            return None
+        port = self.ports["visca"] = Port("visca", self.run_dir / "visca", self.faults)
+        head = ViscaHead(
+            port.send,
+            time.monotonic,
+            lambda delay_s, done: asyncio.get_running_loop().call_later(delay_s, done),
+            self.faults,
+            lambda: self.room.metered(self.room.source(_now_ms()), self.room.levels()),
+            power_on_s=self.scenario.power_on_s,
+            standby=self.scenario.standby,
+        )
+        port.attach(head)
+        self.room.head = head.settings
+        return head
 
     # ---- life
 
@@ -74,6 +93,8 @@ class VirtualBooth:
         """Ends everything."""
         await self.control.close()
         await self.camera.close()
+        if self.head is not None:
+            self.head.close()
         for port in self.ports.values():
             port.unplug()
 
@@ -187,6 +208,8 @@ class VirtualBooth:
         device, _, what = name.partition(".")
         if what == "unplug" and device in self.ports:
             (self.ports[device].unplug if on else self.ports[device].plug)()
+            if on and isinstance(self.lights, DmxWidget) and device == "lights":
+                self.lights.unplugged()
         elif name == "camera.kill":
             await (self.camera.kill() if on else self.camera.start())
 
@@ -210,6 +233,7 @@ class VirtualBooth:
             "faults": self.faults.state(),
             "ports": {name: port.state() for name, port in self.ports.items()},
             "lights": self.lights.state() if self.lights is not None else None,
+            "visca": self.head.state() if self.head is not None else None,
             "camera": self.camera.state(),
             "cache_bytes": self.cache.size_bytes,
             "rss_mb": round(_rss_mb(), 1),

@@ -107,13 +107,14 @@ def exposed(settings: Settings, metered: Gains) -> Exposed:
         light, gain_db = manual_exposure(settings), GAIN_DB[settings.gain]
         amplified = light * 10 ** (gain_db / 20)
     else:
-        amplified, gain_db = _auto_exposure(settings, metered)
+        light, gain_db = _auto_exposure(settings, metered)
+        amplified = light * 10 ** (gain_db / 20)
     blue, green, red = white_balance(settings, metered)
     return Exposed((amplified * blue, amplified * green, amplified * red), gain_db)
 
 
 def _auto_exposure(settings: Settings, metered: Gains) -> tuple[float, float]:
-    """Total light factor and the part of it that is gain, in dB. In shutter or iris priority the chosen part is kept, the rest adapts."""
+    """Light factor of shutter and iris, and the gain in dB. In shutter or iris priority the chosen part is kept, the rest adapts."""
     blue, green, red = metered
     mean = max(1e-6, 0.0722 * blue + 0.7152 * green + 0.2126 * red)
     wanted = METER_TARGET / mean * (BACKLIGHT_FACTOR if settings.backlight else 1.0)
@@ -124,7 +125,22 @@ def _auto_exposure(settings: Settings, metered: Gains) -> tuple[float, float]:
         longest = AUTO_LONGEST * (IRIS_F[NOMINAL_IRIS] / IRIS_F[settings.iris]) ** 2
     light = min(max(wanted, AUTO_DARKEST), longest)
     gain = min(max(wanted / light, 1.0), AUTO_GAIN_LIMIT) if light > 0 else 1.0
-    return light * gain, 20 * math.log10(gain)
+    return light, 20 * math.log10(gain)
+
+
+def auto_registers(settings: Settings, metered: Gains) -> Mapping[str, int]:
+    """What the automatic exposure has set, as an inquiry shows it: the adaptation is shown on the shutter, or on the iris in shutter priority."""
+    light, gain_db = _auto_exposure(settings, metered)
+    shutter, iris = settings.shutter, settings.iris
+    if settings.exposure_mode == AE_SHUTTER:
+        shutter_light = SHUTTER_S[shutter] / SHUTTER_S[NOMINAL_SHUTTER]
+        iris = nearest(IRIS_F, IRIS_F[NOMINAL_IRIS] * math.sqrt(shutter_light / max(light, 1e-9)))
+    else:
+        iris = settings.iris if settings.exposure_mode == AE_IRIS else NOMINAL_IRIS
+        iris_light = (IRIS_F[NOMINAL_IRIS] / IRIS_F[iris]) ** 2
+        shutter = nearest(SHUTTER_S, SHUTTER_S[NOMINAL_SHUTTER] * light / max(iris_light, 1e-9))
+    gain = min(GAIN_DB, key=lambda register: abs(GAIN_DB[register] - gain_db))
+    return {"shutter": shutter, "iris": iris, "gain": gain}
 
 
 def white_balance(settings: Settings, metered: Gains) -> Gains:
@@ -173,4 +189,5 @@ def blur_px(settings: Settings) -> float:
 
 def nearest(table: Mapping[int, float], value: float) -> int:
     """The register whose value is nearest in ratio (times, f-numbers)."""
-    return min(table, key=lambda register: abs(math.log(max(table[register], 1e-9) / max(value, 1e-9))))
+    finite = {register: of for register, of in table.items() if math.isfinite(of)}
+    return min(finite, key=lambda register: abs(math.log(finite[register] / max(value, 1e-9))))

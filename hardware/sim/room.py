@@ -22,7 +22,7 @@ from hardware.sim.sitter import ABSENT, PORTRAIT, Sitter
 from hardware.sim.wall import empty_booth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hardware.sim.scene import Gains, Size
 
@@ -64,7 +64,9 @@ class Room:
         self.ambient = ambient
         self.code: str | None = None
         self.dead: set[str] = set()
-        self.head = Settings()
+        self.head: Callable[[], Settings] = (
+            Settings  # the camera head's registers now; nominal without a controlled head
+        )
         self.lamps: LampController | None = None
         self.lens_cap = False
 
@@ -94,7 +96,7 @@ class Room:
 
     def view(self, now_ms: float, still_size: Size | None = None) -> View:
         """Everything the picture of this moment depends on."""
-        source, head = self.source(now_ms, still_size), self.head
+        source, head = self.source(now_ms, still_size), self.head()
         if not head.power or self.lens_cap:
             return View(source, NOTHING)
         levels = self.levels()
