@@ -123,12 +123,20 @@ class IntakeUnreachableError(UplinkError):
     blame = "peer"
     retry = True
 
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s  # what the intake asks for, if it does
+
 
 class IntakeRefusedError(UplinkError):
     """The intake refuses this packet for good; a technician must look."""
 
     code = "intake.refused"
     blame = "peer"
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason  # the intake's own code
 
 
 class ReceiptRejectedError(UplinkError):

@@ -30,7 +30,7 @@ class Frame:
     sequence: int
     source_format: str
     lossy: bool
-    levels_pct: Mapping[str, float] = MappingProxyType({})  # lamps, as acknowledged when the picture was taken
+    levels_pct: Mapping[str, float] = field(default_factory=dict)  # lamps, as acknowledged when the picture was taken
     controls: CameraControlState | None = None  # as last read from the camera
 
     @classmethod

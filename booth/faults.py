@@ -1,0 +1,149 @@
+"""Every error that can reach the booth, as a Fault: what the applicant is told, what the technician does, and whether a visit can go on.
+
+The table is keyed by the errors' stable codes, so that this file imports no driver and no model; whose fault it is and whether a retry helps
+stand on the error itself. A test walks all error classes of the house and fails on a leaf without a line here, and on a line without a leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+
+from booth.events import Notice
+
+
+class Severity(IntEnum):
+    """What the fault means for visits."""
+
+    TOLD = 1  # for the log and the technician's page; no applicant notices
+    IMPAIRS = 2  # worth telling; visits go on
+    OBSTRUCTS = 3  # no portrait can be taken or kept while it lasts
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One error as people need it."""
+
+    code: str
+    blame: str
+    retry: bool
+    severity: Severity
+    message: str  # message key for the applicant
+    hint: str  # what the technician does
+    detail: str  # the error's own sentence
+
+    @property
+    def notice(self) -> Notice:
+        """The applicant's part."""
+        return Notice(self.code, self.message)
+
+
+UNKNOWN_CODE = "booth.unexpected"
+_T, _I, _O = Severity.TOLD, Severity.IMPAIRS, Severity.OBSTRUCTS
+
+_CABLE = "Check cable and power of the device; it is used again by itself when it is back."
+_INSTALL = "The installation is damaged: install the locked packages again."
+_DEFECT = "A defect of this software: send the event log to the maker."
+_KEYS = "Check the files named in [keys] and [intake]: owner, mode 0600, validity; renew them if needed."
+_DISK = "Check the disk of data_dir: space, health, owner."
+_INTAKE = "Look at the intake's log for this packet; `booth outbox list` shows it. Nothing is lost meanwhile."
+_NET = "Check the network and the intake; packets wait and are sent by themselves."
+
+# code: (severity, applicant's message key, technician's hint)
+TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
+    {
+        # hardware
+        "hardware.settings": (_O, "fault.booth", "Correct the device's section in booth.toml."),
+        "link.missing": (_O, "fault.device", _CABLE),
+        "link.busy": (_O, "fault.device", "Another program holds the port: end it, or correct the port's owner."),
+        "link.lost": (_O, "fault.device", _CABLE),
+        "link.silent": (_O, "fault.device", _CABLE),
+        "link.garbled": (_O, "fault.device", "Check speed and address of the device in booth.toml, then its cable."),
+        "lights.lost": (_O, "fault.lights", _CABLE),
+        "lights.timeout": (_O, "fault.lights", _CABLE),
+        "lights.answer": (_O, "fault.lights", "Check the lamp controller's firmware and its serial settings."),
+        "lights.refused": (
+            _O,
+            "fault.lights",
+            "The lamp controller limits its output: check its own brightness limit.",
+        ),
+        "lights.level": (_O, "fault.lights", _DEFECT),
+        "camera.lost": (_O, "fault.camera", _CABLE),
+        "camera.timeout": (_O, "fault.camera", "The camera sends no pictures: check its cable, then its power."),
+        "camera.picture": (_O, "fault.camera", "The camera sends damaged pictures: check its cable and format."),
+        "camera.still": (_O, "fault.camera", "Check still_url and the camera's still format."),
+        "control.lost": (_I, "fault.controls", _CABLE),
+        "control.timeout": (_I, "fault.controls", _CABLE),
+        "control.answer": (_I, "fault.controls", "Check the control line's speed and the camera's address."),
+        "control.refused": (_I, "fault.controls", "Take the refused setting out of [controls.settings] or correct it."),
+        "control.syntax": (_I, "fault.controls", "Check the camera's model in [controls]."),
+        "control.value": (_I, "fault.controls", _DEFECT),
+        # capture
+        "capture.upscaling_refused": (
+            _O,
+            "fault.booth",
+            "The camera has too few pixels for the profile: change one of them.",
+        ),
+        "capture.profile_unsatisfiable": (_O, "fault.booth", "Set a larger still size, or choose another profile."),
+        "capture.encoding_failed": (_I, "fault.booth", _DEFECT),
+        "capture.stale_still": (_I, "fault.camera", "The camera's still address serves stored pictures: correct it."),
+        # validation
+        "image.unreadable": (_I, "fault.camera", "The picture is damaged: check the camera's cable."),
+        "image.too_large": (_I, "fault.camera", "Set a smaller still size."),
+        "image.not_judgeable": (_I, "fault.camera", "Set a colour picture format for the camera."),
+        "profile.unknown": (_O, "fault.booth", "Correct [profile] name in booth.toml."),
+        "profile.invalid": (_O, "fault.booth", "Correct the profile file."),
+        "model.failed": (_O, "fault.booth", _INSTALL),
+        # crypto
+        "crypto.canonical_json": (_I, "fault.not_saved", _DEFECT),
+        "crypto.package": (_I, "fault.not_saved", _DEFECT),
+        "crypto.packet_format": (_I, "fault.not_saved", _DEFECT),
+        "crypto.packet_refused": (_T, "fault.not_saved", "The packet is not for this key, or was changed."),
+        "crypto.sealing": (_I, "fault.not_saved", _KEYS),
+        "crypto.signature_refused": (_T, "fault.not_saved", _KEYS),
+        "crypto.certificate_refused": (_I, "fault.not_saved", _KEYS),
+        "crypto.key_unavailable": (_O, "fault.booth", _KEYS),
+        "crypto.signing": (_I, "fault.not_saved", "The signing key does not answer: check the token."),
+        "crypto.receipt": (_T, "fault.network", _INTAKE),
+        "crypto.request_signature": (_T, "fault.network", _KEYS),
+        "crypto.request_clock": (_T, "fault.network", "Set the booth's clock (NTP)."),
+        # booth
+        "command.malformed": (
+            _T,
+            "fault.unknown",
+            "A page sent a command that the booth does not know: load it again.",
+        ),
+        "command.refused": (_T, "fault.unknown", "Nothing to do: the page shows the present state."),
+        "config.unreadable": (_O, "fault.booth", "Correct the path or the file's syntax."),
+        "config.invalid": (_O, "fault.booth", "Correct the key that is named."),
+        "outbox.full": (_O, "fault.outbox_full", _NET + " Or raise [outbox] when the disk allows it."),
+        "outbox.write": (_O, "fault.not_saved", _DISK),
+        "outbox.damaged": (_T, "fault.not_saved", _DISK + " `booth outbox list` shows the packet."),
+        "outbox.revoked": (_T, "fault.not_saved", "Storing took longer than the visit: check the disk's health."),
+        "intake.unreachable": (_T, "fault.network", _NET),
+        "intake.refused": (_T, "fault.network", _INTAKE),
+        "intake.receipt": (_T, "fault.network", "The intake's answer proves nothing: check [intake] url and trust."),
+        "checker.stopped": (
+            _O,
+            "fault.booth",
+            "The checking thread ended: the booth starts it again; see the event log.",
+        ),
+        "messages.catalogue": (_O, "fault.booth", _INSTALL),
+        # anything else
+        UNKNOWN_CODE: (_I, "fault.booth", _DEFECT),
+    }
+)
+
+
+def fault_of(error: BaseException) -> Fault:
+    """The fault behind an error of the house; anything else is our own defect, told by its type alone."""
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and code in TABLE:
+        severity, message, hint = TABLE[code]
+        blame, retry = str(getattr(error, "blame", "us")), bool(getattr(error, "retry", False))
+        return Fault(code, blame, retry, severity, message, hint, str(error))
+    severity, message, hint = TABLE[UNKNOWN_CODE]
+    # A stranger's message may hold anything; its type does not.
+    return Fault(UNKNOWN_CODE, "us", False, severity, message, hint, f"Unexpected {type(error).__name__}.")
