@@ -155,7 +155,7 @@ def verify_request_head(
     result = _verify(_Message(method, url, fields), leaf)
     if tuple(result.covered_components) != (*(f'"{name}"' for name in _covered(method)), '"@signature-params"'):
         raise RequestSignatureError("The request's signature does not cover exactly what it must.")
-    created, nonce = result.parameters["created"], result.nonce
+    created, nonce = result.parameters.get("created"), result.nonce
     if set(result.parameters) != _PARAMETERS or not isinstance(created, int) or not _NONCE.fullmatch(nonce or ""):
         raise RequestSignatureError("The request's signature does not have exactly the parameters it must.")
     if abs(now.timestamp() - created) > WINDOW_S:
