@@ -17,7 +17,8 @@ HardwareError
 ├── CameraError                pictures
 │   ├── CameraLostError        not connected, or lost during the call
 │   ├── CameraTimeoutError     no new picture in time
-│   └── CameraStillError       the full-resolution picture is not usable (wrong type, damaged, too large)
+│   ├── CameraPictureError     a picture that cannot be used (damaged, wrong type, too large)
+│   └── CameraStillError       the camera gives no full-resolution picture
 └── ControlError               the camera's own control
     ├── ControlLostError       not connected, or lost during the call
     ├── ControlTimeoutError    connected, no answer or no completion in time
@@ -149,8 +150,15 @@ class CameraTimeoutError(CameraError):
     retry = True
 
 
+class CameraPictureError(CameraError):
+    """A picture that cannot be used: damaged, of a wrong type, too large."""
+
+    code = "camera.picture"
+    retry = True
+
+
 class CameraStillError(CameraError):
-    """The full-resolution picture is not usable."""
+    """The camera gives no full-resolution picture."""
 
     code = "camera.still"
     retry = True
