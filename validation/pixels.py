@@ -32,6 +32,7 @@ MASK_MARGIN_PX = 4
 SURROUNDINGS_SIDE = 1400
 # Colour spread is a matter of areas, not of detail.
 COLOUR_SIDE = 400
+COLOUR_MARGIN_PX = 9  # hair tips beside the outline
 ONE_COLOUR_DIFFERENCE = 20.0
 # Fewer background pixels than this share say nothing about the wall.
 BACKGROUND_LEAST = 0.02
@@ -40,6 +41,9 @@ FACE_BELOW_BROWS = (
     *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
     *(356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127),
 )
+# Spread / mean of grey above which the forehead square shows hair (bare foreheads measured up to 0.10, fringes and hats from 0.13).
+FOREHEAD_TEXTURE = 0.11
+GREY_BGR = np.array([0.114, 0.587, 0.299])
 ZONE_SIDE_PER_EYE_DISTANCE = 0.3
 
 
@@ -140,7 +144,7 @@ def canvas(image: Image, landmarks: NDArray[np.floating]) -> Canvas:
 class Zones:
     """Mean colour of the four light zones and where they lie in the source."""
 
-    means_bgr: NDArray[np.float64]  # forehead, chin, right cheek, left cheek
+    means_bgr: NDArray[np.float64]  # forehead (unless hair or a hat covers it), chin, right cheek, left cheek
     boxes: tuple[tuple[tuple[float, float], ...], ...]  # corners in the source
 
     @property
@@ -154,7 +158,8 @@ def light_zones(face: Canvas) -> Zones | None:
     """Squares of 0.3 eye distances on forehead, chin and both cheeks; None where the picture cuts one off.
 
     Forehead: bottom edge on M raised by half the eye-mouth distance. Chin: centred on the mouth centre lowered by half of it. Cheeks: top
-    edge at M lowered by half of it, starting half an eye distance beside M and reaching outwards.
+    edge at M lowered by half of it, starting half an eye distance beside M and reaching outwards. A forehead square that is not one smooth
+    surface shows hair or a hat and is left out: what it measures is not light.
     """
     right, left = eyes(face.points)
     middle = (right + left) / 2
@@ -170,11 +175,15 @@ def light_zones(face: Canvas) -> Zones | None:
         (middle[0] + across / 2, cheek_top),
     )
     means, boxes = [], []
-    for x, y in corners:
+    for number, (x, y) in enumerate(corners):
         rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
         if not face.inside[rows, columns].all():
             return None
-        means.append(face.pixels[rows, columns].reshape(-1, 3).mean(axis=0))
+        patch = face.pixels[rows, columns].reshape(-1, 3).astype(np.float64)
+        grey = patch @ GREY_BGR
+        if number == 0 and grey.std() > FOREHEAD_TEXTURE * max(float(grey.mean()), 1.0):
+            continue
+        means.append(patch.mean(axis=0))
         box = face.back(np.array([(x, y), (x + side, y), (x + side, y + side), (x, y + side)]))
         boxes.append(tuple((float(px), float(py)) for px, py in box))
     return Zones(np.array(means), tuple(boxes))
@@ -223,7 +232,9 @@ def background_one_colour(image: Image, person_mask: Image) -> float | None:
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     matrix = np.array([[size[0] / width, 0, 0], [0, size[0] / width, 0]], dtype=np.float64)
     free = (area_warp(person_mask, matrix, size) < MASK_BELOW).astype(np.uint8)
-    free = np.asarray(cv2.erode(free, np.ones((5, 5), np.uint8), borderValue=1), dtype=np.uint8)
+    free = np.asarray(
+        cv2.erode(free, np.ones((COLOUR_MARGIN_PX, COLOUR_MARGIN_PX), np.uint8), borderValue=1), dtype=np.uint8
+    )
     if free.mean() < BACKGROUND_LEAST:
         return None
     small = area_warp(image, matrix, size).astype(np.float32) / 255

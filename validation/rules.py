@@ -53,7 +53,8 @@ def _points(points: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> Ev
 
 
 def _single_face(judged: Judgement) -> Measured:
-    boxes = judged.face_boxes if judged.scene.faces or judged.scene.other_faces else ()
+    # A face that only a detector sees and the mesh cannot follow is no face to judge.
+    boxes = judged.face_boxes if judged.scene.faces else ()
     drawn = tuple(Box(x=b.x, y=b.y, width=b.width, height=b.height) for b in boxes)
     return Measured(float(len(boxes)), Evidence(boxes=drawn))
 
@@ -173,7 +174,7 @@ RULES: tuple[Rule, ...] = (
     Rule("image.size", "px", _image_size, "advice.closer", NO_ADVICE, needs_face=False),
 )
 
-ADVICE_KEYS: frozenset[str] = frozenset(key for rule in RULES for key in (rule.below, rule.above)) | {NO_ADVICE}
+ADVICE_KEYS: frozenset[str] = frozenset(key for rule in RULES for key in (rule.below, rule.above)) - {NO_ADVICE}
 
 
 def text_keys() -> frozenset[str]:

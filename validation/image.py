@@ -1,0 +1,129 @@
+"""Reading a submitted picture. Nothing is decoded before its header is understood and its size allowed.
+
+Order: regular file, size limit -> format by its first bytes -> header walk (dimensions, bits, colour, frames, turn; damage) -> refusals in one
+sentence -> decode to BGR, 8 bits -> turn as EXIF says. Pixels leave un-mirrored and upright; what was found is told in ImageFacts.
+Refused: what is no picture, damaged or cut off (ImageUnreadableError); more than 64 million pixels or 100 MB (ImageTooLargeError); animations,
+CMYK and pictures too small to hold a face (NotJudgeableError).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from validation.errors import ImageTooLargeError, ImageUnreadableError, NotJudgeableError
+from validation.image_header import Header, read_header
+
+MAX_FILE_BYTES = 100 * 1000 * 1000
+MAX_PIXELS = 64 * 1000 * 1000
+MIN_SIDE_PX = 64
+
+# EXIF orientation -> what cv2 does to the stored pixels (TIFF 6.0 / EXIF 2.32, tag 274).
+_TURNS: dict[int, tuple[int | None, int | None]] = {
+    1: (None, None),
+    2: (None, 1),
+    3: (cv2.ROTATE_180, None),
+    4: (None, 0),
+    5: (cv2.ROTATE_90_COUNTERCLOCKWISE, 0),
+    6: (cv2.ROTATE_90_CLOCKWISE, None),
+    7: (cv2.ROTATE_90_CLOCKWISE, 1),
+    8: (cv2.ROTATE_90_COUNTERCLOCKWISE, None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the file was before decoding."""
+
+    format: str  # "JPEG", "PNG", …
+    lossy: bool
+    exif_orientation: int  # 1 = stored upright
+    bits: int  # per channel, in the file
+    colour: str  # "rgb", "grey", "palette"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report should say about the source."""
+        told = [f"source {self.format}" + (", lossy" if self.lossy else ", lossless")]
+        if self.exif_orientation != 1:
+            told.append(f"turned as the file's EXIF orientation {self.exif_orientation} says")
+        if self.bits != 8:
+            told.append(f"{self.bits} bits per channel, judged at 8")
+        if self.colour != "rgb":
+            told.append({"grey": "greyscale picture", "palette": "picture with a colour palette"}[self.colour])
+        return tuple(told)
+
+
+def read_image(source: Path | str | bytes) -> tuple[NDArray[np.uint8], ImageFacts]:
+    """The upright BGR pixels and facts of a file or of a file's bytes."""
+    data = source if isinstance(source, bytes) else _read_file(Path(source))
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageTooLargeError(f"The file has {len(data) / 1e6:.0f} MB, the checker takes up to 100 MB.")
+    header = read_header(data)
+    _refuse(header)
+    pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise ImageUnreadableError(f"The {header.format} file is damaged; save or send it again.")
+    if pixels.shape[1::-1] != (header.width, header.height):
+        raise ImageUnreadableError(f"The {header.format} file contradicts its own header; save it again.")
+    facts = ImageFacts(
+        format=header.format,
+        lossy=header.lossy,
+        exif_orientation=header.orientation,
+        bits=header.bits,
+        colour=header.colour,
+    )
+    return _upright(np.asarray(pixels, dtype=np.uint8), header.orientation), facts
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        # O_NONBLOCK: opening a FIFO would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise ImageUnreadableError("There is no such file.") from error
+    except (OSError, ValueError) as error:
+        raise ImageUnreadableError("The file cannot be opened; check its name and permissions.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if stat.S_ISDIR(facts.st_mode):
+            raise ImageUnreadableError("This is a folder; name the photos in it.")
+        if not stat.S_ISREG(facts.st_mode):
+            raise ImageUnreadableError("This is not a regular file; copy the photo to a file first.")
+        if facts.st_size > MAX_FILE_BYTES:
+            raise ImageTooLargeError(f"The file has {facts.st_size / 1e6:.0f} MB, the checker takes up to 100 MB.")
+        try:
+            return file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise ImageUnreadableError("The file cannot be read to its end.") from error
+
+
+def _refuse(header: Header) -> None:
+    if header.frames > 1:
+        raise NotJudgeableError(f"This {header.format} is an animation; give one still picture.")
+    if header.width * header.height > MAX_PIXELS:
+        raise ImageTooLargeError(
+            f"The picture has {header.width} x {header.height} pixels, the checker takes up to 64 million."
+        )
+    if min(header.width, header.height) < MIN_SIDE_PX:
+        raise NotJudgeableError(
+            f"The picture has {header.width} x {header.height} pixels; no face can be judged below "
+            f"{MIN_SIDE_PX} x {MIN_SIDE_PX}."
+        )
+    if header.colour == "cmyk":
+        raise NotJudgeableError("The picture is in print colours (CMYK); save it as an RGB picture (sRGB).")
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    rotation, flip = _TURNS[orientation]
+    if rotation is not None:
+        pixels = np.asarray(cv2.rotate(pixels, rotation), dtype=np.uint8)
+    if flip is not None:
+        pixels = np.asarray(cv2.flip(pixels, flip), dtype=np.uint8)
+    return pixels
