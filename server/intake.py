@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ from server.config import IntakeSettings
 from server.errors import (
     BoothMismatchError,
     DigestMismatchError,
-    MalformedRequestError,
     MediaTypeError,
     OverloadError,
     PacketUnreadableError,
@@ -50,11 +48,10 @@ from server.listener import listen
 from server.objects import ObjectStore, open_folder_objects
 from server.problems import RequestLog, answer_with_problems
 from server.receiving import BodyLimits, Discard, ReceivedBody, declared_length, receive_body
-from server.store import NewPacket, Nonce, Store, StoredPacket, open_store
+from server.store import NewPacket, Nonce, Store, StoredPacket, check_digest, open_store
 
 log = logging.getLogger(__name__)
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 HEAD_BYTES = HEADER_AT + MAX_HEADER_BYTES
 # A signature is taken up to WINDOW_S after its making, so a nonce needs remembering no longer; one second for rounding.
 NONCE_LIFE = timedelta(seconds=WINDOW_S + 1)
@@ -90,7 +87,7 @@ class Intake:
     async def put(self, request: Request, sha256: str) -> tuple[StoredPacket, bool]:
         """Take one packet; returns its row and whether it is new. Raises the `ServerError` family."""
         rooms = self._rooms
-        _check_digest(sha256)
+        check_digest(sha256)
         with self._place():
             if request.headers.get("content-type", "").strip().lower() != MEDIA_TYPE:
                 raise MediaTypeError(f"Send the packet as {MEDIA_TYPE}.")
@@ -120,7 +117,7 @@ class Intake:
 
     async def find(self, request: Request, sha256: str) -> StoredPacket:
         """The row of a packet, for the booth that sent it alone. Raises the `ServerError` family."""
-        _check_digest(sha256)
+        check_digest(sha256)
         verified = self._verify(request)
         await self._rooms.store.use_nonce(self._nonce(verified))
         stored = await self._rooms.store.find(sha256)
@@ -279,11 +276,6 @@ def _receipt_response(stored: StoredPacket, status: HTTPStatus, headers: dict[st
         {**headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
         RECEIPT_TYPE,
     )
-
-
-def _check_digest(sha256: str) -> None:
-    if not DIGEST.fullmatch(sha256):
-        raise MalformedRequestError("A packet is addressed by the 64 lower-case hex digits of its SHA-256.")
 
 
 def _compare_digest(body: ReceivedBody, sha256: str) -> None:

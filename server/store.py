@@ -11,6 +11,7 @@ IMMEDIATE, so that two processes wait for each other instead of failing half-way
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,8 +26,9 @@ from sqlalchemy.engine import Connection, Dialect, Row
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from server.errors import ReplayedRequestError, StorageUnavailableError
+from server.errors import MalformedRequestError, ReplayedRequestError, StorageUnavailableError
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
 MIGRATIONS = Path(__file__).parent / "migrations"
 # The intake and the desk wait this long for each other's SQLite transactions, which last milliseconds.
 BUSY_MS = 10_000
@@ -237,6 +239,12 @@ async def open_store(database_url: str) -> AsyncIterator[Store]:
         yield Store(engine)
     finally:
         await engine.dispose()
+
+
+def check_digest(sha256: str) -> None:
+    """The form of a packet's name. Raises `MalformedRequestError`."""
+    if not DIGEST.fullmatch(sha256):
+        raise MalformedRequestError("A packet is addressed by the 64 lower-case hex digits of its SHA-256.")
 
 
 def make_engine(database_url: str) -> AsyncEngine:

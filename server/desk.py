@@ -1,0 +1,359 @@
+"""The officers' desk: a list of received packets and one page for each, rendered here, opened in memory only.
+
+Rules: every page but the login needs a session; every form carries its token; nothing is cached by anybody; the pages run no inline script or
+style and load nothing from elsewhere (Content-Security-Policy below); what comes from a packet is escaped by Jinja2 and served as an image only
+when it is one. A packet that cannot be opened has its line in the list and one opaque sentence, never an error page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crypto.errors import CryptoError
+from crypto.keys import load_recipient_key, load_trust
+from server import views
+from server.auth import Doorkeeper, Session
+from server.config import DeskSettings
+from server.desk_api import find_packet, make_api
+from server.errors import (
+    CsrfError,
+    LoginRequiredError,
+    MediaTypeError,
+    PacketNotOpenedError,
+    PartUnknownError,
+    ServerError,
+    SettingsError,
+    SlowRequestError,
+)
+from server.listener import listen
+from server.messages import LANGUAGES, Language, Messages, load_messages
+from server.objects import open_folder_objects
+from server.opening import Opener, open_opener, summarise
+from server.problems import RequestLog, known, problem_response
+from server.receiving import declared_length
+from server.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+PAGES, STATIC = Path(__file__).parent / "pages", Path(__file__).parent / "static"
+SESSION_COOKIE = "__Host-desk"
+FORM_COOKIE = "__Host-desk-form"
+LANGUAGE_COOKIE = "__Host-desk-language"
+PACKET_PAGE = re.compile(r"/packets/[0-9a-f]{64}")
+JPEG_START = b"\xff\xd8\xff"
+MAX_FORM_BYTES = 4096
+FORM_S = 10.0
+SWEEP_S = 15.0
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Strict-Transport-Security": "max-age=31536000",
+}
+
+
+@dataclass(frozen=True)
+class DeskRooms:
+    """What the desk works with."""
+
+    settings: DeskSettings
+    store: Store
+    opener: Opener
+    door: Doorkeeper
+    messages: Messages
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class SafeHeaders:
+    """ASGI middleware: the headers above on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request with the headers added."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                ours = {name for name, _ in self._headers}
+                message["headers"] = [h for h in message["headers"] if h[0].lower() not in ours] + self._headers
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class Pages:
+    """Renders pages in the language of the request."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._environment = Environment(
+            loader=FileSystemLoader(PAGES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def language(self, request: Request) -> Language:
+        """The language of a request."""
+        return self._messages.language(
+            request.query_params.get("lang"),
+            request.cookies.get(LANGUAGE_COOKIE),
+            request.headers.get("accept-language"),
+        )
+
+    def page(
+        self, request: Request, name: str, status: int = 200, *, session: Session | None = None, **values: Any
+    ) -> HTMLResponse:
+        """A page; keeps a language that was chosen just now."""
+        language = self.language(request)
+        html = self._environment.get_template(name).render(
+            t=language,
+            languages=LANGUAGES,
+            language_query=lambda code: urlencode({**_kept_query(request), "lang": code}),
+            session=session,
+            **values,
+        )
+        answer = HTMLResponse(html, status, {"Content-Language": language.code, "Vary": "Accept-Language, Cookie"})
+        if request.query_params.get("lang") == language.code:
+            _set_cookie(answer, LANGUAGE_COOKIE, language.code, max_age=365 * 86400)
+        return answer
+
+
+def make_desk(rooms: DeskRooms) -> ASGIApp:
+    """The desk's web application."""
+    store, opener, door = rooms.store, rooms.opener, rooms.door
+    pages = Pages(rooms.messages)
+    app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None)
+    login_turn = asyncio.Lock()
+
+    async def officer(request: Request) -> Session:
+        session = door.session(request.cookies.get(SESSION_COOKIE))
+        if session is None:
+            raise LoginRequiredError("Sign in with the access code.")
+        return session
+
+    Officer = Annotated[Session, Depends(officer)]  # noqa: N806 (a type)
+
+    @app.get("/login")
+    async def login_page(request: Request) -> Response:
+        if door.session(request.cookies.get(SESSION_COOKIE)) is not None:
+            return RedirectResponse("/", 303)
+        return _login_page(request, None)
+
+    def _login_page(request: Request, error: ServerError | None) -> Response:
+        seed = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
+        answer = pages.page(
+            request,
+            "login.html",
+            error.status if error else 200,
+            csrf_token=door.form_token(seed),
+            error=error.code if error else None,
+            wait_s=error.retry_after_s if error else None,
+            next=_next(request.query_params.get("next")),
+        )
+        _set_cookie(answer, FORM_COOKIE, seed)
+        if error is not None and error.retry_after_s:
+            answer.headers["Retry-After"] = str(error.retry_after_s)
+        return answer
+
+    @app.post("/login")
+    async def login(request: Request) -> Response:
+        form = await _read_form(request)
+        door.check_form_token(request.cookies.get(FORM_COOKIE), form.get("csrf_token", ""))
+        address = request.client.host if request.client else ""
+        try:
+            async with login_turn:
+                await asyncio.to_thread(door.check_code, address, form.get("code", ""))
+        except ServerError as error:
+            log.warning("An access code was refused.", extra={"code": error.code})
+            return _login_page(request, error)
+        door.close_session(request.cookies.get(SESSION_COOKIE))
+        token, _ = door.open_session()
+        log.info("An officer signed in.")
+        answer = RedirectResponse(_next(form.get("next")), 303)
+        _set_cookie(answer, SESSION_COOKIE, token)
+        answer.delete_cookie(FORM_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+        return answer
+
+    @app.post("/logout")
+    async def logout(request: Request, session: Officer) -> Response:
+        form = await _read_form(request)
+        door.check_session_token(session, form.get("csrf_token", ""))
+        door.close_session(request.cookies.get(SESSION_COOKIE))
+        opener.sweep(sessions=door.sweep())
+        answer = RedirectResponse("/login", 303, {"Clear-Site-Data": '"cache", "storage"'})
+        answer.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
+        return answer
+
+    @app.get("/")
+    async def list_page(
+        request: Request, session: Officer, before: Annotated[int | None, Query(ge=1, le=2**53)] = None
+    ) -> Response:
+        language, now = pages.language(request), rooms.now()
+        length = rooms.settings.list_length
+        rows = await store.newest(length, before)
+        summaries = await asyncio.gather(*(opener.summary(row) for row in rows))
+        return pages.page(
+            request,
+            "packets.html",
+            session=session,
+            lines=[views.list_line(*pair, now, language) for pair in zip(rows, summaries, strict=True)],
+            count=await store.count(),
+            older=rows[-1].serial if len(rows) == length and rows[-1].serial > 1 else None,
+            first_page=before is None,
+            verdict_key=views.verdict_key,
+            verdict_tone=views.verdict_tone,
+        )
+
+    @app.get("/packets/{sha256}")
+    async def packet_page(request: Request, sha256: str, session: Officer) -> Response:
+        language = pages.language(request)
+        stored = await find_packet(store, sha256)
+        content = await opener.content(stored)
+        report, visit, summary = content.report, content.visit, summarise(content)
+        return pages.page(
+            request,
+            "packet.html",
+            session=session,
+            stored=stored,
+            summary=summary,
+            result_key=views.verdict_key(summary),
+            result_tone=views.verdict_tone(summary),
+            age=language.age(rooms.now() - stored.received_at),
+            portrait=_portrait(content.opened.parts) is not None,
+            report=report,
+            findings=views.finding_lines(report, language) if report else [],
+            evidence=views.evidence_size(report) if report else None,
+            signature=views.signature_facts(content, language),
+            visit=views.visit_facts(visit, language) if visit else [],
+            parts=content.opened.manifest.parts,
+        )
+
+    @app.get("/packets/{sha256}/portrait.jpg")
+    async def portrait(sha256: str, session: Officer) -> Response:  # noqa: ARG001 (asks for the session)
+        content = await opener.content(await find_packet(store, sha256))
+        data = _portrait(content.opened.parts)
+        if data is None:
+            raise PartUnknownError("The packet holds no portrait that can be shown.")
+        return Response(data, media_type="image/jpeg")
+
+    app.include_router(make_api(store, opener, officer, rooms.settings.list_length))
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+    async def answer_error(request: Request, error: Exception) -> Response:
+        told = known(error)
+        if told.status >= 500:
+            log.error("A request failed.", exc_info=error, extra={"code": told.code, "method": request.method})
+        if request.url.path.startswith(("/api/", "/static/")):
+            return problem_response(told)
+        if isinstance(told, LoginRequiredError):
+            wanted = _next(request.url.path)
+            return RedirectResponse("/login" if wanted == "/" else f"/login?next={quote(wanted)}", 303)
+        session = door.session(request.cookies.get(SESSION_COOKIE))
+        name = "refused.html" if isinstance(told, PacketNotOpenedError) else "problem.html"
+        return pages.page(request, name, told.status, session=session, error=told.code)
+
+    for kind in (ServerError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answer_error)
+    return RequestLog(SafeHeaders(app))
+
+
+async def run_desk(settings: DeskSettings, access_code: str, on_ready: Callable[[str], None]) -> None:
+    """Open everything, serve until SIGTERM or SIGINT, let go of everything. Raises `ServerError`."""
+    try:
+        trust, key = load_trust(settings.trust), load_recipient_key(settings.recipient_key)
+    except CryptoError as error:
+        raise SettingsError(str(error)) from error
+    door = Doorkeeper(
+        access_code,
+        idle_s=settings.idle_s,
+        session_s=settings.session_s,
+        tries=settings.login_tries,
+        lockout_s=settings.lockout_s,
+    )
+    async with (
+        open_store(settings.resolved_database_url) as store,
+        open_folder_objects(settings.objects_dir) as objects,
+        open_opener(objects, [key], trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
+    ):
+        sweep = asyncio.create_task(_sweep(door, opener), name="desk-sweep")
+        try:
+            await listen(make_desk(DeskRooms(settings, store, opener, door, load_messages())), settings, on_ready)
+        finally:
+            sweep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweep
+
+
+async def _sweep(door: Doorkeeper, opener: Opener) -> None:
+    """End sessions and let go of opened packets on time, also when nobody asks for anything."""
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        opener.sweep(sessions=door.sweep())
+
+
+async def _read_form(request: Request) -> dict[str, str]:
+    """The fields of a form of this site. Raises `CsrfError`, `MediaTypeError` and what receiving raises."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host', '')}":
+        raise CsrfError("The form comes from another site.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise MediaTypeError("A form is sent as application/x-www-form-urlencoded.")
+    declared_length(request, MAX_FORM_BYTES)
+    try:
+        async with asyncio.timeout(FORM_S):
+            body = await request.body()
+    except TimeoutError as error:
+        raise SlowRequestError("The form came too slowly.") from error
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _set_cookie(answer: Response, name: str, value: str, max_age: int | None = None) -> None:
+    answer.set_cookie(name, value, max_age=max_age, path="/", secure=True, httponly=True, samesite="strict")
+
+
+def _kept_query(request: Request) -> dict[str, str]:
+    """What a change of language keeps of the address: the place in the list and where a login leads; nothing unchecked."""
+    before, wanted = request.query_params.get("before", ""), _next(request.query_params.get("next"))
+    kept = {"before": before} if re.fullmatch(r"[1-9][0-9]{0,15}", before) else {}
+    return kept if wanted == "/" else {**kept, "next": wanted}
+
+
+def _next(wanted: str | None) -> str:
+    """Where to go after login: a packet's page of this desk, or the list."""
+    return wanted if wanted and PACKET_PAGE.fullmatch(wanted) else "/"
+
+
+def _portrait(parts: Mapping[str, bytes]) -> bytes | None:
+    """The portrait when it is a JPEG, which is all that a browser is asked to show."""
+    data = parts.get("portrait.jpg")
+    return data if data is not None and data.startswith(JPEG_START) else None

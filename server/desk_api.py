@@ -1,0 +1,147 @@
+"""The desk's machine interface: the same packets as JSON and as files, for an officer's session alone.
+
+What a packet holds leaves only as an attachment with a fixed type and `nosniff`, or as JSON: nothing of it is ever served as a page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic_core import from_json
+
+from server.errors import PartUnknownError, UnknownPacketError
+from server.opening import Opener, PacketContent, Summary
+from server.records import MAX_DOCUMENT_BYTES
+from server.store import Store, StoredPacket, check_digest
+
+# Types by name; whatever else a packet holds is bytes.
+TYPES = {".jpg": "image/jpeg", ".jp2": "image/jp2", ".json": "application/json"}
+
+
+async def find_packet(store: Store, sha256: str) -> StoredPacket:
+    """The row of a packet. Raises `MalformedRequestError`, `UnknownPacketError`."""
+    check_digest(sha256)
+    stored = await store.find(sha256)
+    if stored is None:
+        raise UnknownPacketError("No packet with this digest is stored.")
+    return stored
+
+
+def make_api(store: Store, opener: Opener, officer: Callable[[Request], Awaitable[Any]], list_length: int) -> APIRouter:
+    """The routes under /api; each asks `officer` for a session first."""
+    api = APIRouter(prefix="/api", dependencies=[Depends(officer)])
+
+    @api.get("/packets")
+    async def list_packets(
+        before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = list_length,
+    ) -> dict[str, Any]:
+        """Received packets, newest first."""
+        rows = await store.newest(limit, before)
+        return {
+            "packets": [_row(stored) | {"summary": _summary(await opener.summary(stored))} for stored in rows],
+            "next": rows[-1].serial if len(rows) == limit else None,
+        }
+
+    @api.get("/packets/{sha256}")
+    async def packet(sha256: str) -> JSONResponse:
+        """Facts, report and visit of one packet."""
+        content = await opener.content(await find_packet(store, sha256))
+        return JSONResponse(_facts(content))
+
+    @api.get("/packets/{sha256}/parts/{name:path}")
+    async def part(sha256: str, name: str) -> Response:
+        """One part as the booth made it."""
+        content = await opener.content(await find_packet(store, sha256))
+        data = content.opened.parts.get(name)
+        if data is None:
+            raise PartUnknownError("The packet holds no part of this name.")
+        extension = "." + name.rpartition(".")[2]
+        return attachment(data, name.rpartition("/")[2], TYPES.get(extension, "application/octet-stream"))
+
+    @api.get("/packets/{sha256}/packet")
+    async def sealed(sha256: str) -> Response:
+        """The sealed packet as it arrived."""
+        stored = await find_packet(store, sha256)
+        return attachment(await opener.sealed(stored), f"{stored.packet_id}.packet", "application/vnd.passbooth.packet")
+
+    @api.get("/packets/{sha256}/package.zip")
+    async def package(sha256: str) -> Response:
+        """The signed package: a ZIP."""
+        content = await opener.content(await find_packet(store, sha256))
+        return attachment(content.opened.package_bytes, f"{content.stored.packet_id}.zip", "application/zip")
+
+    @api.get("/packets/{sha256}/cms")
+    async def cms(sha256: str) -> Response:
+        """The signature around the package: CMS SignedData in DER."""
+        content = await opener.content(await find_packet(store, sha256))
+        return attachment(content.opened.cms, f"{content.stored.packet_id}.p7m", "application/pkcs7-mime")
+
+    return api
+
+
+def attachment(data: bytes, name: str, media_type: str) -> Response:
+    """Bytes to be saved, not shown. `name` holds letters, digits, dot, dash and underscore only (crypto.package)."""
+    return Response(data, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _row(stored: StoredPacket) -> dict[str, Any]:
+    return {
+        "serial": stored.serial,
+        "sha256": stored.sha256,
+        "packet_id": stored.packet_id,
+        "booth": stored.booth,
+        "recipient": stored.recipient,
+        "size": stored.size,
+        "state": stored.state,
+        "sealed_at": stored.sealed_at.isoformat() if stored.sealed_at else None,
+        "received_at": stored.received_at.isoformat(),
+    }
+
+
+def _summary(summary: Summary) -> dict[str, Any] | None:
+    """Null for a packet that did not open."""
+    if not summary.opened:
+        return None
+    return {
+        "application_number": summary.application_number,
+        "typed": summary.typed,
+        "compliant": summary.compliant,
+        "failed": summary.failed,
+        "warnings": summary.warnings,
+    }
+
+
+def _facts(content: PacketContent) -> dict[str, Any]:
+    opened = content.opened
+    return _row(content.stored) | {
+        "signature": {
+            "verified": True,
+            "signer": opened.signer.subject.rfc4514_string(),
+            "issuer": opened.signer.issuer.rfc4514_string(),
+            "certificate_serial": f"{opened.signer.serial_number:x}",
+            "valid_from": opened.signer.not_valid_before_utc.isoformat(),
+            "valid_to": opened.signer.not_valid_after_utc.isoformat(),
+            "signed_at": opened.signing_time.isoformat(),
+        },
+        "centre": opened.manifest.centre,
+        "parts": {name: {"size": f.size, "sha256": f.sha256} for name, f in opened.manifest.parts.items()},
+        "report": _document(opened.parts.get("report.json")),
+        "visit": _document(opened.parts.get("visit.json")),
+    }
+
+
+def _document(data: bytes | None) -> Any:
+    """A JSON part, or null when it is none or cannot be written again (lone surrogates, integers of thousands of digits)."""
+    if data is None or len(data) > MAX_DOCUMENT_BYTES:
+        return None
+    try:
+        document = from_json(data, allow_inf_nan=False)
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return None
+    return document

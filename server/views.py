@@ -1,0 +1,210 @@
+"""From an opened packet to the lines of a page. PURE.
+
+Everything here is text and numbers; the page escapes and arranges. Rule names come from the desk's own catalogue (`rule.<id>.name`), never from
+the packet; an id that the desk does not know is shown as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from server.messages import Language
+from server.opening import PacketContent, Summary
+from server.records import FindingRecord, LimitRecord, ReportRecord, Verdict, VisitRecord
+from server.store import StoredPacket
+
+NOTHING, RANGE = "\N{EN DASH}", " \N{EN DASH} "
+# The gauge's drawing units; the page scales it.
+GAUGE_WIDTH = 100.0
+# A picture larger than this is not what a booth sends; evidence is then not drawn.
+MAX_SIDE_PX = 20_000
+# What the unit of a finding is written as; others are shown as they came.
+UNITS = {"deg": "°", "px": "px", "pct": "%", "percent": "%", "ratio": "", "count": "", "": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class ListLine:
+    """One packet in the list."""
+
+    stored: StoredPacket
+    summary: Summary
+    age: str
+    received: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A value against its limits, drawn from 0 to `GAUGE_WIDTH`."""
+
+    low: float
+    high: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class FindingLine:
+    """One rule on the packet page."""
+
+    number: int
+    rule: str
+    name: str
+    measured: str
+    limit: str
+    verdict: str
+    tone: str
+    advisory: bool
+    reason: str
+    source: str
+    gauge: Gauge | None
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of a list of facts: label, value, and whether the value is a code to be compared character by character."""
+
+    label: str
+    value: str
+    code: bool = False
+
+
+def finding_lines(report: ReportRecord, language: Language) -> list[FindingLine]:
+    """The findings in the report's order."""
+    drawable = evidence_size(report) is not None
+    return [
+        FindingLine(
+            number=number,
+            rule=finding.rule,
+            name=language(f"rule.{finding.rule}.name") if language.has(f"rule.{finding.rule}.name") else finding.rule,
+            measured=_with_unit(finding.value, finding.unit, language) or NOTHING,
+            limit=_limit(finding.limit, finding.unit, language),
+            verdict=language(f"verdict.{finding.verdict}"),
+            tone=_tone(finding),
+            advisory=finding.level in {"warn", "info"},
+            reason=finding.reason,
+            source=finding.source,
+            gauge=gauge(finding.value, finding.limit),
+            points=finding.evidence.points if drawable else (),
+        )
+        for number, finding in enumerate(report.findings, 1)
+    ]
+
+
+def evidence_size(report: ReportRecord) -> tuple[float, float] | None:
+    """The size of the picture that evidence points refer to, when that is the portrait itself."""
+    width, height = report.width, report.height
+    if report.judged not in {"crop", "as_submitted"} or width is None or height is None:
+        return None
+    return (width, height) if 1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX else None
+
+
+def gauge(value: float | None, limit: LimitRecord) -> Gauge | None:
+    """Where a value lies: the allowed band fills the middle half, or the half on its open side."""
+    low, high = limit.low, limit.high
+    if value is None or (low is None and high is None):
+        return None
+    if low is not None and high is not None:
+        span = high - low
+        if span <= 0:
+            return None
+        start, unit = low - span / 2, GAUGE_WIDTH / (2 * span)
+    else:
+        edge = low if low is not None else high
+        assert edge is not None
+        reach = abs(edge) or 1.0
+        start, unit = edge - reach, GAUGE_WIDTH / (2 * reach)
+
+    def place(at: float) -> float:
+        return round(min(max((at - start) * unit, 2.0), GAUGE_WIDTH - 2.0), 1)
+
+    return Gauge(0.0 if low is None else place(low), GAUGE_WIDTH if high is None else place(high), place(value))
+
+
+def verdict_key(summary: Summary) -> str:
+    """The message key of a packet's overall result."""
+    if not summary.opened:
+        return "result.refused"
+    if not summary.has_report:
+        return "result.no_report"
+    if not summary.compliant:
+        return "result.not_compliant"
+    return "result.warnings" if summary.warnings else "result.compliant"
+
+
+def verdict_tone(summary: Summary) -> str:
+    """The colour family of a packet's overall result."""
+    key = verdict_key(summary)
+    tones = {
+        "result.compliant": "good",
+        "result.warnings": "care",
+        "result.refused": "none",
+        "result.no_report": "care",
+    }
+    return tones.get(key, "bad")
+
+
+def signature_facts(content: PacketContent, language: Language) -> list[Fact]:
+    """Who made the packet and how that is known."""
+    stored, opened = content.stored, content.opened
+    certificate = opened.signer
+    valid = RANGE.join(map(language.time, (certificate.not_valid_before_utc, certificate.not_valid_after_utc)))
+    return [
+        Fact(language("fact.signature"), language("fact.signature.verified")),
+        Fact(language("fact.booth"), opened.manifest.booth),
+        Fact(language("fact.centre"), opened.manifest.centre),
+        Fact(language("fact.signed_at"), language.time(opened.signing_time)),
+        Fact(language("fact.received_at"), language.time(stored.received_at)),
+        Fact(language("fact.issuer"), _common_name(certificate.issuer)),
+        Fact(language("fact.certificate"), f"{certificate.serial_number:x}", code=True),
+        Fact(language("fact.certificate_valid"), valid),
+        Fact(language("fact.packet_id"), opened.manifest.packet_id, code=True),
+        Fact(language("fact.sha256"), stored.sha256, code=True),
+        Fact(language("fact.recipient"), stored.recipient, code=True),
+        Fact(language("fact.serial"), str(stored.serial)),
+    ]
+
+
+def visit_facts(visit: VisitRecord, language: Language) -> list[Fact]:
+    """What the booth says of the visit; names that the desk does not know are shown as they are."""
+    return [
+        Fact(language(f"visit.{path}") if language.has(f"visit.{path}") else path, value)
+        for path, value in visit.facts
+        if value and path != "schema_version"
+    ]
+
+
+def list_line(stored: StoredPacket, summary: Summary, now: datetime, language: Language) -> ListLine:
+    """One packet in the list."""
+    return ListLine(stored, summary, language.age(now - stored.received_at), language.time(stored.received_at))
+
+
+def _tone(finding: FindingRecord) -> str:
+    if finding.verdict is Verdict.PASS:
+        return "good"
+    if finding.blocks:
+        return "bad"
+    return "none" if finding.level == "info" and finding.verdict is not Verdict.WARN else "care"
+
+
+def _with_unit(value: float | None, unit: str, language: Language) -> str:
+    if value is None:
+        return ""
+    shown = UNITS.get(unit, unit)
+    number = language.number(value)
+    return f"{number}{shown}" if shown in {"", "°"} else f"{number}\N{NO-BREAK SPACE}{shown}"
+
+
+def _limit(limit: LimitRecord, unit: str, language: Language) -> str:
+    low, high = _with_unit(limit.low, unit, language), _with_unit(limit.high, unit, language)
+    if low and high:
+        return low if limit.low == limit.high else f"{low}{RANGE}{high}"
+    return f"≥\N{NO-BREAK SPACE}{low}" if low else f"≤\N{NO-BREAK SPACE}{high}" if high else NOTHING
+
+
+def _common_name(name: x509.Name) -> str:
+    values = [str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return ", ".join(values) or name.rfc4514_string()
