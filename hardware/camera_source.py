@@ -91,6 +91,9 @@ class HttpSource:
         """See `Source`."""
         # FFmpeg writes each lost connection to stderr; what matters is told through the camera's status.
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        if cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_WARNING:
+            # So does OpenCV at its default level, for each attempt to reconnect.
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         wanted = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS),

@@ -151,15 +151,17 @@ class DmxDialogue:
         self._channels = dict(channels)
         self.levels_pct: Mapping[str, float] = MappingProxyType({})
         self._wanted = dict.fromkeys(channels, 0.0)
+        self._serial_data: bytes | None = None
 
     def connect(self, link: SerialLink) -> Mapping[str, str]:
         """Ask who is there, restore the levels."""
         link.discard()
         parameters = read_parameters(ask(link, Message(Label.PARAMETERS, b"\0\0")))
-        serial = self._send(link, self._wanted)
+        self._serial_data = ask(link, Message(Label.SERIAL, b""))
+        self._send(link, self._wanted)
         return {
             "firmware": parameters.firmware,
-            "serial": serial,
+            "serial": read_serial_number(self._serial_data),
             "rate": f"{parameters.rate_hz} Hz",
             "break": f"{parameters.break_us:.0f} us",
         }
@@ -174,12 +176,13 @@ class DmxDialogue:
         self._send(link, wanted)
         self._wanted = wanted
 
-    def _send(self, link: SerialLink, levels_pct: Mapping[str, float]) -> str:
+    def _send(self, link: SerialLink, levels_pct: Mapping[str, float]) -> None:
         slots, written = fill_slots(self._channels, levels_pct)
+        link.discard()
         link.write(encode_slots(slots))
-        serial = read_serial_number(ask(link, Message(Label.SERIAL, b"")))
+        # Another serial number than at the connect is a damaged answer (or another widget: the reconnect will tell).
+        ask(link, Message(Label.SERIAL, b""), self._serial_data)
         self.levels_pct = MappingProxyType(written)
-        return serial
 
 
 def fill_slots(channels: Mapping[str, FixtureMap], levels_pct: Mapping[str, float]) -> tuple[bytes, dict[str, float]]:
@@ -200,8 +203,12 @@ def fill_slots(channels: Mapping[str, FixtureMap], levels_pct: Mapping[str, floa
     return bytes(slots), written
 
 
-def ask(link: SerialLink, question: Message) -> bytes:
-    """Send a question until its answer comes; return the answer's data."""
+def ask(link: SerialLink, question: Message, expected: bytes | None = None) -> bytes:
+    """Send a question until its answer comes (with the expected data, if any); return the answer's data."""
+
+    def answers(messages: list[Message]) -> list[Message]:
+        return [one for one in messages if one.label == question.label and expected in {None, one.data}]
+
     heard = 0
     for _ in range(ATTEMPTS):
         decoder = MessageDecoder()
@@ -211,8 +218,8 @@ def ask(link: SerialLink, question: Message) -> bytes:
         while not messages and (left := deadline - time.monotonic()) > 0:
             data = link.read(left)
             heard += len(data)
-            messages = [one for one in decoder.feed(data) if one.label == question.label]
-        messages += [one for one in decoder.finish() if one.label == question.label]
+            messages = answers(decoder.feed(data))
+        messages += answers(decoder.finish())
         if messages:
             return messages[-1].data
     if heard:

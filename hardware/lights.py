@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -55,7 +54,7 @@ class FixtureMap(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     address: Annotated[int, Field(ge=1, le=512)]
     fine: Annotated[int, Field(ge=1, le=512)] | None = None
-    fixed: Mapping[Annotated[int, Field(ge=1, le=512)], Byte] = MappingProxyType({})
+    fixed: Mapping[Annotated[int, Field(ge=1, le=512)], Byte] = Field(default_factory=dict)
 
     def places(self) -> set[int]:
         """The slots that this channel claims for itself."""
@@ -90,7 +89,7 @@ class LightsSettings(BaseModel):
         used: set[int] = set()
         for name, place in self.channels.items():
             if not isinstance(place, wanted):
-                raise ValueError(f"lamp channel {name} does not fit {scheme}: it needs {list(wanted.model_fields)}")
+                raise ValueError(f"lamp channel {name} does not fit {scheme}: it needs {list(wanted.model_fields)}")  # noqa: TRY004 - pydantic collects ValueErrors
             if taken := used.intersection(place.places()):
                 raise ValueError(f"lamp channel {name} uses {sorted(taken)}, which another channel uses")
             used.update(place.places())

@@ -37,8 +37,9 @@ ANSWER_START = re.compile(r'\{\s?"(?:state|info)"\s?:')
 # The longest text that `ANSWER_START` matches: so much of the tail may be the start of an answer.
 START_SIZE = 11
 JSON = json.JSONDecoder()
-# An answer of 10 kB takes 0.9 s at 115200 baud.
+# How long the first byte of an answer, and any pause inside it, may take; and the whole (10 kB take 0.9 s at 115200 baud).
 ANSWER_S = 1.2
+WHOLE_ANSWER_S = 4.0
 ATTEMPTS = 2
 # Opening the port may restart the controller (DTR and RTS reach its reset): it needs a few seconds.
 CONNECT_ATTEMPTS = 4
@@ -202,9 +203,8 @@ def ask(link: SerialLink, request: bytes, fits: Callable[[WledAnswer], bool], at
         link.discard()
         decoder = AnswerDecoder()
         link.write(request)
-        deadline = time.monotonic() + ANSWER_S
-        while (left := deadline - time.monotonic()) > 0:
-            data = link.read(left)
+        deadline = time.monotonic() + WHOLE_ANSWER_S
+        while (left := deadline - time.monotonic()) > 0 and (data := link.read(min(left, ANSWER_S))):
             heard += len(data)
             for answer in decoder.feed(data):
                 if fits(answer):
