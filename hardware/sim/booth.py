@@ -161,6 +161,7 @@ class VirtualBooth:
             "person": self._order_person,
             "show_code": self._order_code,
             "ambient": self._order_ambient,
+            "visca": self._order_visca,
         }
         answer: dict[str, Any] = {}
         try:
@@ -196,6 +197,11 @@ class VirtualBooth:
         if not isinstance(value, int | float) or not 0 <= value <= AMBIENT_LIMIT:
             raise OrderRefusedError(f"ambient is a light level from 0 to {AMBIENT_LIMIT:g}")
         self.room.ambient = float(value)
+
+    def _order_visca(self, value: object) -> None:
+        if self.head is None or value != "network_change":
+            raise OrderRefusedError('the only VISCA order is "network_change", in a booth with a controlled camera')
+        self.head.announce()
 
     async def _order_fault(self, name: str, request: dict[str, Any]) -> None:
         on = _flag(request, "on")

@@ -28,7 +28,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "camera.freeze": "the preview repeats one and the same picture",
         "camera.black": "the picture is black (lens cap)",
         "camera.kill": "the HTTP server is gone; off brings it back on the same port",
-        "camera.slow": "every picture comes `ms` later",
+        "camera.slow": "every picture takes `ms` longer",
         "camera.half_rate": "half the frame rate",
         "camera.wrong_size": "pictures of half the size",
         "camera.cut": "the connection ends in the middle of a JPEG or PNG",

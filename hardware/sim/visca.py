@@ -128,6 +128,10 @@ class ViscaHead:
         """The cable was put in."""
         self._packet.clear()
         self._overlong = False
+        self.announce()
+
+    def announce(self) -> None:
+        """Network change: something was plugged into the chain, addresses are to be set again."""
         self._reply(0x38)
 
     def receive(self, data: bytes) -> None:
