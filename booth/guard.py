@@ -41,6 +41,7 @@ class Guard:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it here."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

@@ -1,0 +1,98 @@
+// The line to the controller: states come in by server-sent events, commands go out by POST.
+//
+// - The browser reconnects an event stream by itself, but not after every kind of failure, and not when the line is silent but open:
+//   both are watched here. A page that finds another run of the controller reloads itself: its token and its files are of yesterday.
+// - One command at a time. A command names the screen it was given on, so the controller refuses a tap that came too late.
+
+const RETRY_MS = 500;
+const SILENCE_MS = 6000; // three times the controller's sign of life
+const TOLD_LOST_MS = 400; // a shorter gap is not worth a word
+
+const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
+
+export class Link {
+  #source = null;
+  #silence = 0;
+  #retry = 0;
+  #tell = 0;
+  #busy = false;
+  #onState;
+  #onConnection;
+
+  constructor({ onState, onConnection }) {
+    this.#onState = onState;
+    this.#onConnection = onConnection;
+  }
+
+  open() {
+    this.#source?.close();
+    clearTimeout(this.#retry);
+    const source = new EventSource("/api/events");
+    this.#source = source;
+    this.#watch();
+    source.addEventListener("hello", (event) => {
+      if (JSON.parse(event.data).instance !== meta("kiosk-instance")) location.reload();
+    });
+    source.addEventListener("alive", () => this.#heard());
+    source.addEventListener("state", (event) => {
+      this.#heard();
+      this.#onState(JSON.parse(event.data));
+    });
+    source.addEventListener("error", () => {
+      this.#lost();
+      if (source.readyState === EventSource.CLOSED) this.#again();
+    });
+  }
+
+  /** Sends a command given on the screen `seen`. Resolves to the answer {error, state}, or null when it was not sent or not answered. */
+  async post(command, body, seen) {
+    if (this.#busy) return null;
+    this.#busy = true;
+    try {
+      const answer = await fetch(`/api/visit/${command}`, {
+        method: "POST",
+        cache: "no-store",
+        headers: {
+          "Content-Type": "application/json",
+          "X-Kiosk-Token": meta("kiosk-token"),
+          "X-Kiosk-Seen": `${seen.state} ${seen.visit ?? "-"}`,
+        },
+        body: JSON.stringify(body ?? {}),
+        signal: AbortSignal.timeout(SILENCE_MS),
+      });
+      if (answer.status === 403) location.reload(); // a token of another run
+      const outcome = await answer.json();
+      if (outcome.state) this.#onState(outcome.state);
+      return outcome;
+    } catch {
+      this.#lost(); // the event stream tells when it is back
+      return null;
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #heard() {
+    clearTimeout(this.#tell);
+    this.#tell = 0;
+    this.#watch();
+    this.#onConnection(true);
+  }
+
+  #lost() {
+    if (this.#tell === 0) this.#tell = setTimeout(() => this.#onConnection(false), TOLD_LOST_MS);
+  }
+
+  #watch() {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      this.#lost();
+      this.#again();
+    }, SILENCE_MS);
+  }
+
+  #again() {
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.open(), RETRY_MS);
+  }
+}

@@ -1,0 +1,379 @@
+// One screen per state of the visit. A screen is built once and then updated, so that focus and the live picture stay.
+//
+// A builder takes the state and the kit {t, languages, post, declined} and returns
+//   main      what is shown
+//   actions   the large buttons, the most likely one last (it stands nearest to the thumb and at the end of the line)
+//   update    takes a newer state of the same screen
+//   tellsFault  the screen itself says what is wrong; the strip under the head stays away
+
+import { el, icon, setIcon, setText, svg } from "./dom.js";
+import { findingsList, instructionIcon } from "./findings.js";
+
+const STEPS = ["number", "privacy", "photo", "check", "done"];
+const STEP_OF = { identify: 0, consent: 1, framing: 2, capturing: 2, checking: 3, review: 3, sealing: 3, thanks: 4 };
+const NUMBER_LENGTH = 20;
+
+/** The name of the screen that shows a state; states with the same screen share the live picture. */
+export function screenOf(state) {
+  return state.state === "capturing" ? "framing" : state.state;
+}
+
+/** How far the visit is: {step, steps, name}, or null where that says nothing. */
+export function progressOf(state) {
+  const step = STEP_OF[state.state];
+  return step === undefined ? null : { index: step, names: STEPS };
+}
+
+export function buildScreen(state, kit) {
+  return BUILDERS[screenOf(state)](state, kit);
+}
+
+const BUILDERS = {
+  attract,
+  language,
+  identify,
+  consent,
+  framing,
+  checking: (state, kit) => working("checking", "measure", kit),
+  review,
+  sealing: (state, kit) => working("sealing", "lock", kit),
+  thanks,
+  clearing,
+  assistance,
+  out_of_service: outOfService,
+};
+
+// --- parts -----------------------------------------------------------------------------------------------------------
+
+const heading = (text, properties = {}) => el("h1", { tabindex: "-1", text, ...properties });
+const nothing = () => {};
+
+function button(kind, text, picture, press, options = {}) {
+  return el(
+    "button",
+    { class: `button ${kind}`, type: "button", onclick: press, ...options },
+    picture && icon(picture),
+    el("span", { text }),
+  );
+}
+
+function hero(picture, ...children) {
+  return el("div", { class: "hero" }, el("div", { class: "medal" }, icon(picture)), ...children);
+}
+
+// --- screens ---------------------------------------------------------------------------------------------------------
+
+function attract(state, { t, languages, post }) {
+  const steps = [
+    ["code", "attract.step.code"],
+    ["look", "attract.step.look"],
+    ["hold", "attract.step.check"],
+  ];
+  const main = el(
+    "div",
+    { class: "attract" },
+    portraitDrawing(),
+    el("div", { class: "attract-words" }, heading(t("state.attract.title")), el("p", { class: "lead", text: t("state.attract.text") })),
+    el(
+      "ol",
+      { class: "attract-steps" },
+      ...steps.map(([picture, key]) => el("li", {}, el("span", { class: "bubble" }, icon(picture)), el("span", { text: t(key) }))),
+    ),
+  );
+  const start = el(
+    "button",
+    { class: "button button-primary start", type: "button", onclick: () => post("start") },
+    ...languages.map((each) => el("span", { lang: each.language, dir: each.direction, text: each.start })),
+  );
+  return { main, actions: [start], update: nothing, wholeScreen: () => post("start") };
+}
+
+function portraitDrawing() {
+  return svg(
+    "svg",
+    { class: "drawing", viewBox: "0 0 350 450", "aria-hidden": "true" },
+    svg("rect", { class: "drawing-paper", x: 4, y: 4, width: 342, height: 442, rx: 26 }),
+    svg("path", { class: "drawing-body", d: "M40 446c8-92 56-122 135-122s127 30 135 122z" }),
+    svg("path", { class: "drawing-neck", d: "M143 270h64v62c0 18-14 32-32 32s-32-14-32-32z" }),
+    svg("ellipse", { class: "drawing-head", cx: 175, cy: 196, rx: 82, ry: 106 }),
+    svg("ellipse", { class: "drawing-oval", cx: 175, cy: 196, rx: 104, ry: 132 }),
+    svg("path", { class: "drawing-corners", d: "M34 92V56a22 22 0 0 1 22-22h36M258 34h36a22 22 0 0 1 22 22v36M316 358v36a22 22 0 0 1-22 22h-36M92 416H56a22 22 0 0 1-22-22v-36" }),
+  );
+}
+
+function language(state, { t, languages, post }) {
+  const main = el(
+    "div",
+    { class: "language" },
+    el("div", { class: "medal" }, icon("globe")),
+    heading(t("state.language.title"), { class: "hidden-text" }),
+    languageTiles(languages, null, (chosen) => post("language", { language: chosen })),
+  );
+  return { main, actions: [], update: nothing };
+}
+
+/** The languages by their own names; used by the language screen and by the change-language dialogue. */
+export function languageTiles(languages, current, choose) {
+  return el(
+    "ul",
+    { class: "tiles" },
+    ...languages.map((each) =>
+      el(
+        "li",
+        {},
+        el(
+          "button",
+          {
+            class: "button tile",
+            type: "button",
+            lang: each.language,
+            dir: each.direction,
+            "aria-pressed": current === null ? null : String(each.language === current),
+            onclick: () => choose(each.language),
+          },
+          el("strong", { text: each.name }),
+          el("span", { text: each.choose }),
+        ),
+      ),
+    ),
+  );
+}
+
+function identify(state, { t, post }) {
+  const refusal = el("p", { class: "refusal", role: "alert" });
+  const field = el("input", {
+    id: "number",
+    class: "number",
+    type: "text",
+    dir: "ltr",
+    maxlength: NUMBER_LENGTH,
+    inputmode: "none",
+    autocomplete: "off",
+    autocapitalize: "characters",
+    spellcheck: "false",
+    "aria-describedby": "refusal",
+    onkeydown: (event) => event.key === "Enter" && !event.repeat && send(),
+    oninput: () => show(field.value.toUpperCase().replace(/[^A-Z0-9-]/g, "")),
+  });
+  refusal.id = "refusal";
+  const keypad = document.createElement("booth-keypad").fill({ label: t("keypad.label"), backspace: t("action.delete") });
+  keypad.addEventListener("key", ({ detail }) => {
+    show(detail === "backspace" ? field.value.slice(0, -1) : (field.value + detail).slice(0, NUMBER_LENGTH));
+  });
+  const next = button("button-primary", t("action.continue"), null, send, { disabled: true });
+  next.append(icon("forward", { turns: true }));
+  const main = el(
+    "div",
+    { class: "identify", "data-way": "scan" },
+    el("div", { class: "words" }, heading(t("state.identify.title")), el("p", { text: t("state.identify.text") })),
+    el(
+      "div",
+      { class: "stage stage-code" },
+      el("booth-preview", { role: "img", "aria-label": t("framing.preview"), "data-waiting": t("framing.no_picture") }),
+      codeFrame(),
+    ),
+    el("div", { class: "typing" }, el("label", { for: "number", text: t("identify.typed.title") }), field, refusal, keypad),
+  );
+  const typing = button("", t("action.type_number"), "keypad", () => way("type"), { "data-way": "scan" });
+  const scanning = button("", t("action.scan_code"), "code", () => way("scan"), { "data-way": "type" });
+  typing.classList.add("way");
+  scanning.classList.add("way");
+  next.classList.add("send");
+  way("scan");
+
+  function way(chosen) {
+    main.dataset.way = chosen;
+    for (const each of [typing, scanning]) each.dataset.shown = String(each.dataset.way === chosen);
+    next.dataset.shown = String(chosen === "type");
+    if (chosen === "type") field.focus();
+  }
+  function show(number) {
+    field.value = number;
+    next.disabled = number.length === 0;
+    setText(refusal, "");
+  }
+  async function send() {
+    if (field.value.length === 0) return;
+    const answer = await post("identify", { number: field.value });
+    if (answer?.error) setText(refusal, t("identify.refused"));
+  }
+  return {
+    main,
+    actions: [typing, scanning, next],
+    // A repeated refusal arrives as the same state; the field keeps what was typed, so that one wrong letter is one correction.
+    update: (newer) => newer.fault && setText(refusal, t(newer.fault.message)),
+    tellsFault: (newer) => newer.fault?.message.startsWith("identify.") ?? false,
+    typed: (character) => {
+      way("type");
+      show((field.value + character).toUpperCase().replace(/[^A-Z0-9-]/g, "").slice(0, NUMBER_LENGTH));
+    },
+  };
+}
+
+function codeFrame() {
+  return svg(
+    "svg",
+    { class: "code-frame", viewBox: "0 0 240 240", "aria-hidden": "true" },
+    svg("path", { d: "M4 60V22A18 18 0 0 1 22 4h38M180 4h38a18 18 0 0 1 18 18v38M236 180v38a18 18 0 0 1-18 18h-38M60 236H22a18 18 0 0 1-18-18v-38" }),
+  );
+}
+
+function consent(state, { t, post }) {
+  const points = [
+    ["person", "consent.purpose"],
+    ["measure", "consent.check"],
+    ["lock", "consent.transfer"],
+    ["trash", "consent.delete"],
+    ["counter", "consent.choice"],
+  ];
+  const main = el(
+    "div",
+    { class: "consent" },
+    heading(t("state.consent.title")),
+    el(
+      "ul",
+      { class: "points" },
+      ...points.map(([picture, key]) => el("li", { class: "card" }, el("span", { class: "bubble" }, icon(picture)), el("p", { text: t(key) }))),
+    ),
+  );
+  const actions = [
+    button("", t("action.decline"), null, () => post("consent", { answer: false })),
+    button("button-primary", t("action.agree"), "check", () => post("consent", { answer: true })),
+  ];
+  return { main, actions, update: nothing };
+}
+
+function framing(state, { t }) {
+  const preview = el("booth-preview", { role: "img", "aria-label": t("framing.preview"), "data-waiting": t("framing.no_picture") });
+  const picture = icon("look");
+  const instruction = el("h1", { tabindex: "-1", role: "status", "aria-live": "polite" });
+  const pointer = el("div", { class: "pointer", "aria-hidden": "true" }, icon("arrow-left"));
+  const count = el("div", { class: "count", "aria-hidden": "true" });
+  const main = el(
+    "div",
+    { class: "framing" },
+    el("div", { class: "instruction card" }, el("span", { class: "bubble" }, picture), instruction),
+    el("div", { class: "stage" }, preview),
+    el("p", { class: "quiet", text: t("framing.auto") }),
+  );
+  preview.append(pointer, count);
+  function update(newer) {
+    const shooting = newer.state === "capturing";
+    preview.overlay = newer.overlay;
+    main.dataset.good = String(shooting || newer.countdown_s !== null || newer.instruction.key === "advice.hold_still");
+    main.dataset.shooting = String(shooting);
+    setText(instruction, shooting ? t("state.capturing.title") : t(newer.instruction.key));
+    setIcon(picture, shooting ? "camera" : instructionIcon(newer.instruction));
+    const direction = !shooting && /^advice\.(left|right|up|down)$/.test(newer.instruction.key) ? newer.instruction.arrow : "none";
+    pointer.dataset.direction = direction;
+    if (direction !== "none") setIcon(pointer.firstElementChild, instructionIcon(newer.instruction));
+    setText(count, !shooting && newer.countdown_s !== null ? String(newer.countdown_s) : "");
+  }
+  return { main, actions: [], update };
+}
+
+function working(name, picture, { t }) {
+  const main = el(
+    "div",
+    { class: "hero" },
+    el("div", { class: "medal medal-busy" }, icon(picture)),
+    heading(t(`state.${name}.title`)),
+    el("p", { class: "lead", text: t(`state.${name}.text`) }),
+    el("div", { class: "progress", "aria-hidden": "true" }, el("span")),
+  );
+  main.setAttribute("aria-busy", "true");
+  return { main, actions: [], update: nothing };
+}
+
+function review(state, { t, post }) {
+  const good = state.compliant === true;
+  const tries = state.tries_left > 0 ? t("review.tries_left", { count: state.tries_left }) : t("review.last_try");
+  const main = el(
+    "div",
+    { class: "review", "data-good": String(good) },
+    el(
+      "div",
+      { class: "words" },
+      heading(t(good ? "review.good.title" : "review.poor.title")),
+      el("p", { text: t(good ? "review.good.text" : "review.poor.text") }),
+      el("p", { class: "quiet tries", text: tries }),
+    ),
+    portrait(state, t),
+    findingsList(state.findings, t),
+  );
+  const actions = [];
+  if (state.commands.includes("retake")) actions.push(button(good ? "" : "button-primary", t("action.retake"), "retake", () => post("retake")));
+  if (state.commands.includes("accept")) actions.push(button("button-primary", t("action.accept"), "check", () => post("accept")));
+  return { main, actions, update: nothing };
+}
+
+function portrait(state, t) {
+  return el("figure", { class: "portrait" }, state.portrait && el("img", { src: state.portrait, alt: t("review.photo"), draggable: "false" }));
+}
+
+function thanks(state, { t, post }) {
+  const main = el(
+    "div",
+    { class: "hero" },
+    el("div", { class: "medal medal-good" }, icon("check")),
+    heading(t("state.thanks.title")),
+    el("p", { class: "lead", text: t("state.thanks.text") }),
+    el(
+      "div",
+      { class: "card reference" },
+      el("p", { text: t("thanks.reference") }),
+      el("p", { class: "reference-number", dir: "ltr", text: state.reference ?? "" }),
+      el("p", { class: "quiet", text: t("thanks.keep") }),
+    ),
+  );
+  return { main, actions: [button("button-primary", t("action.done"), "check", () => post("cancel"))], update: nothing, ownsCancel: true };
+}
+
+function clearing(state, { t, declined }) {
+  const items = ["clearing.photo", "clearing.number", "clearing.screen"];
+  const title = heading("");
+  const said = el("p", { class: "lead" });
+  const main = el(
+    "div",
+    { class: "hero clearing" },
+    el("div", { class: "medal" }, icon(declined ? "counter" : "trash")),
+    title,
+    said,
+    el("ul", { class: "wiped" }, ...items.map((key) => el("li", {}, el("span", { class: "sign" }, icon("check")), el("span", { text: t(key) })))),
+  );
+  function update(newer) {
+    const done = newer.instruction.key === "state.cleared.title";
+    main.dataset.done = String(done);
+    setText(title, t(done ? "state.cleared.title" : "state.clearing.title"));
+    setText(said, declined ? t("assistance.declined.text") : "");
+  }
+  return { main, actions: [], update };
+}
+
+function assistance(state, { t, post, declined }) {
+  const refused = state.findings.length > 0 && state.portrait !== null;
+  const words = declined ? ["assistance.declined.title", "assistance.declined.text"] : ["state.assistance.title", "state.assistance.text"];
+  const fault = el("p", { class: "card fault-note" });
+  const head = [heading(t(words[0])), el("p", { class: "lead", text: t(words[1]) }), fault];
+  const main = refused
+    ? el("div", { class: "review", "data-good": "false" }, el("div", { class: "words" }, ...head), portrait(state, t), findingsList(state.findings, t))
+    : hero(declined ? "counter" : "help", ...head);
+  const actions = [];
+  if (state.commands.includes("help_given")) actions.push(button("", t("action.help_given"), "check", () => post("help_given")));
+  function update(newer) {
+    fault.hidden = newer.fault === null;
+    if (newer.fault) setText(fault, t(newer.fault.message));
+  }
+  return { main, actions, update, tellsFault: () => true };
+}
+
+function outOfService(state, { t }) {
+  const reason = el("p", { class: "fault-text" });
+  const note = el("div", { class: "card reference" }, el("p", { class: "quiet", text: t("out_of_service.reason") }), reason);
+  const main = hero("closed", heading(t("state.out_of_service.title")), el("p", { class: "lead", text: t("state.out_of_service.text") }), note);
+  function update(newer) {
+    note.hidden = newer.fault === null;
+    if (newer.fault) setText(reason, t(newer.fault.message));
+  }
+  return { main, actions: [], update, tellsFault: () => true };
+}
