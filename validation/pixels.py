@@ -153,6 +153,12 @@ class Zones:
         brightest = np.maximum(self.means_bgr.max(axis=0), 1e-6)
         return float((self.means_bgr.min(axis=0) / brightest).min())
 
+    @property
+    def sides(self) -> float:
+        """Darker / brighter cheek, in grey: what one lamp from the side does to a face, whatever hair and beard do."""
+        cheeks = self.means_bgr[-2:] @ GREY_BGR
+        return float(cheeks.min() / max(float(cheeks.max()), 1e-6))
+
 
 def light_zones(face: Canvas) -> Zones | None:
     """Squares of 0.3 eye distances on forehead, chin and both cheeks; None where the picture cuts one off.

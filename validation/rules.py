@@ -112,11 +112,21 @@ def _mouth_closed(judged: Judgement) -> Measured:
     return Measured(geometry.mouth_opening(judged.face.landmarks) * PERCENT, _points(judged.face.landmarks[lips]))
 
 
+ZONES_CUT_OFF = "forehead, cheeks or chin are cut off by the picture's edge"
+
+
 def _light_even(judged: Judgement) -> Measured | str:
     zones = judged.light_zones
     if zones is None:
-        return "forehead, cheeks or chin are cut off by the picture's edge"
+        return ZONES_CUT_OFF
     return Measured(zones.evenness * PERCENT, _points([np.array(p) for box in zones.boxes for p in box]))
+
+
+def _light_sides(judged: Judgement) -> Measured | str:
+    zones = judged.light_zones
+    if zones is None:
+        return ZONES_CUT_OFF
+    return Measured(zones.sides * PERCENT, _points([np.array(p) for box in zones.boxes[-2:] for p in box]))
 
 
 def _background_uniform(judged: Judgement) -> Measured | str:
@@ -165,6 +175,7 @@ RULES: tuple[Rule, ...] = (
     Rule("eyes.open", "% of T", _eyes_open, "advice.open_eyes", "advice.open_eyes"),
     Rule("mouth.closed", "% of T", _mouth_closed, "advice.close_mouth", "advice.close_mouth"),
     Rule("light.even", "%", _light_even, "advice.light_problem", "advice.light_problem"),
+    Rule("light.sides", "%", _light_sides, "advice.light_problem", "advice.light_problem"),
     Rule("background.uniform", "", _background_uniform, "advice.background_problem", "advice.background_problem"),
     Rule(
         "background.one_colour", "%", _background_one_colour, "advice.background_problem", "advice.background_problem"

@@ -1,0 +1,218 @@
+"""The rule table on rendered people: neutral portraits pass, each labelled fault breaks the rule it should."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from booth.messages import Messages, known_languages
+from capture.portrait import crop_facts, cut, plan_crop
+from validation.check import assess_live, check, judge
+from validation.errors import ProfileUnknownError
+from validation.face import Face, FaceBox, Scene
+from validation.report import Level, Report, Verdict
+from validation.rules import RULES, load_profile, profile_names, text_keys
+
+PEOPLE = ("anna", "kwame", "mei", "jorge", "ingrid", "amara")
+PROMISED = (
+    *("face.single", "geometry.inter_eye", "geometry.head_height", "geometry.vertical", "geometry.horizontal"),
+    *("pose.roll", "pose.yaw", "pose.pitch", "eyes.open", "mouth.closed", "light.even", "background.uniform"),
+    *("face.lower_visible", "light.exposure", "image.size"),
+)
+# Fault, the rule it breaks, the verdict, and the advice.
+FAULTS = (
+    ("ingrid_second_person", "face.single", "fail", "advice.one_person"),
+    ("mei_too_far", "geometry.head_height", "fail", "advice.closer"),
+    ("jorge_off_centre", "geometry.horizontal", "fail", "advice.right"),
+    ("mei_roll+5", "pose.roll", "warn", "advice.tilt_head_right"),
+    ("mei_roll+15", "pose.roll", "fail", "advice.tilt_head_right"),
+    ("mei_roll-15", "pose.roll", "fail", "advice.tilt_head_left"),
+    ("anna_yaw+10", "pose.yaw", "fail", "advice.turn_head_right"),
+    ("anna_yaw-10", "pose.yaw", "fail", "advice.turn_head_left"),
+    ("anna_yaw+25", "pose.yaw", "fail", "advice.turn_head_right"),
+    ("anna_yaw-25", "pose.yaw", "fail", "advice.turn_head_left"),
+    ("kwame_pitch+20", "pose.pitch", "fail", "advice.chin_down"),
+    ("kwame_pitch-10", "pose.pitch", "fail", "advice.chin_up"),
+    ("kwame_pitch-20", "pose.pitch", "fail", "advice.chin_up"),
+    ("anna_eyes_closed", "eyes.open", "fail", "advice.open_eyes"),
+    ("jorge_eyes_closed", "eyes.open", "fail", "advice.open_eyes"),
+    ("kwame_one_eye_closed", "eyes.open", "fail", "advice.open_eyes"),
+    ("jorge_mouth_open", "mouth.closed", "fail", "advice.close_mouth"),
+    ("anna_smile_teeth", "mouth.closed", "fail", "advice.close_mouth"),
+    ("amara_smile_teeth", "mouth.closed", "fail", "advice.close_mouth"),
+    ("jorge_side_light", "light.even", "fail", "advice.light_problem"),
+    ("jorge_side_light", "light.sides", "warn", "advice.light_problem"),
+    ("mei_side_light", "light.sides", "warn", "advice.light_problem"),
+    ("kwame_backlit", "light.even", "fail", "advice.light_problem"),
+    ("anna_bg_pattern", "background.uniform", "fail", "advice.background_problem"),
+    ("anna_bg_pattern", "background.one_colour", "warn", "advice.background_problem"),
+    ("jorge_bg_shadow", "background.one_colour", "warn", "advice.background_problem"),
+    ("ingrid_mask", "face.lower_visible", "fail", "advice.uncover_face"),
+    ("jorge_mouth_covered", "face.lower_visible", "fail", "advice.uncover_face"),
+    ("amara_dark", "light.exposure", "warn", "advice.light_problem"),
+    ("ingrid_overexposed", "light.exposure", "warn", "advice.light_problem"),
+)
+
+
+def portrait(image, profile, model) -> Report:
+    face = model.scene(image, mask=False).face
+    plan = plan_crop(face.landmarks, (face.width, face.height), (profile.width_px, profile.height_px), profile.crop)
+    return check(cut(image, plan), profile, model, judged="crop", crop=crop_facts(plan))
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_neutral_people_in_full_light_pass_every_rejecting_rule(person, applicant, demo_profile, face_model):
+    report = portrait(applicant(f"people/{person}/neutral"), demo_profile, face_model)
+    assert report.compliant, report.blocking
+    assert (report.judged, report.width, report.height) == ("crop", 622, 800)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_the_live_judgement_of_a_frame_agrees_with_the_portrait_cut_from_it(
+    person, applicant, demo_profile, face_model
+):
+    image = applicant(f"people/{person}/neutral")
+    live = assess_live(image, face_model.scene(image), demo_profile)
+    cropped = portrait(image, demo_profile, face_model)
+    assert live.compliant
+    for rule, tolerance in (("geometry.inter_eye", 8), ("geometry.head_height", 2), ("geometry.vertical", 1)):
+        assert live.finding(rule).value == pytest.approx(cropped.finding(rule).value, abs=tolerance)
+    for rule, tolerance in (("pose.yaw", 2.5), ("pose.pitch", 2.5), ("eyes.open", 1.5), ("light.even", 3)):
+        assert live.finding(rule).value == pytest.approx(cropped.finding(rule).value, abs=tolerance)
+
+
+@pytest.mark.parametrize(("fault", "rule", "verdict", "advice"), FAULTS, ids=[f"{f[0]}-{f[1]}" for f in FAULTS])
+def test_a_labelled_fault_breaks_its_rule_and_gets_the_right_advice(
+    fault, rule, verdict, advice, applicant, demo_profile, face_model
+):
+    image = applicant(f"variations/{fault}")
+    report = assess_live(image, face_model.scene(image), demo_profile)
+    found = report.finding(rule)
+    assert (found.verdict.value, found.advice) == (verdict, advice), found
+    if verdict == "fail":
+        assert not report.compliant
+
+
+def test_too_near_asks_to_move_back(applicant, demo_profile, face_model):
+    close = applicant("variations/amara_too_close")[200:1130, 120:840]
+    found = assess_live(close, face_model.scene(close), demo_profile).finding("geometry.head_height")
+    assert (found.verdict, found.advice) == (Verdict.FAIL, "advice.back")
+
+
+def test_a_preview_is_judged_by_the_pixels_of_the_still(applicant, demo_profile, face_model):
+    still = applicant("people/anna/neutral")
+    preview = cv2.resize(still, (600, 800), interpolation=cv2.INTER_AREA)
+    scene = face_model.scene(preview)
+    found = assess_live(preview, scene, demo_profile, still_size=(960, 1280))
+    whole = assess_live(still, face_model.scene(still), demo_profile)
+    assert found.compliant
+    for rule in ("geometry.inter_eye", "geometry.head_height", "geometry.vertical", "geometry.horizontal"):
+        assert found.finding(rule).value == pytest.approx(whole.finding(rule).value, rel=0.03)
+
+
+def relit(folder, **levels):
+    """A neutral sitter with each lamp at its level (the recombination written in the pictures' own README)."""
+
+    def linear(pixels):
+        x = pixels.astype(np.float64) / 255
+        return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+
+    total = 0
+    for lamp in ("key_left", "key_right", "fill_top", "background", "ambient"):
+        total = total + levels.get(lamp, 1.0) * linear(cv2.imread(str(folder / f"pass_{lamp}.jpg"))) / 2.0
+    x = np.clip(total, 0, 1)
+    return np.rint(np.where(x <= 0.0031308, x * 12.92, 1.055 * x ** (1 / 2.4) - 0.055) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("person", ["anna", "kwame", "jorge"])
+def test_a_dead_lamp_shows_in_the_measured_light(person, applicants, demo_profile, face_model):
+    folder = applicants / "people" / person
+
+    def light(**levels):
+        report = check(relit(folder, **levels), demo_profile, face_model)
+        return report.finding("light.sides").value, report.finding("light.exposure").value
+
+    sides, exposure = light()
+    assert sides > 95
+    for lamp in ("key_left", "key_right"):
+        one_side, darker = light(**{lamp: 0})
+        assert one_side < sides - 10
+        assert darker < 0.85 * exposure
+    assert light(key_left=0, key_right=0)[1] < 0.65 * exposure
+    assert light(fill_top=0)[1] < 0.85 * exposure
+
+
+def test_no_face_is_a_failed_rule_and_nothing_else_passes(demo_profile, face_model):
+    wall = np.full((800, 622, 3), 190, np.uint8)
+    for report in (check(wall, demo_profile, face_model), assess_live(wall, face_model.scene(wall), demo_profile)):
+        assert not report.compliant
+        assert report.blocking[0].rule == "face.single"
+        assert (report.blocking[0].verdict, report.blocking[0].advice) == (Verdict.FAIL, "advice.no_face")
+        others = {f.rule: f.verdict for f in report.findings if f.rule not in {"face.single", "image.size"}}
+        assert set(others.values()) == {Verdict.NOT_ASSESSED}
+        assert all(f.reason for f in report.findings if f.verdict is Verdict.NOT_ASSESSED)
+
+
+def test_a_grey_face_is_not_passed_as_uncovered(applicant, demo_profile, face_model):
+    grey = cv2.cvtColor(cv2.cvtColor(applicant("people/anna/neutral"), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    found = check(grey, demo_profile, face_model).finding("face.lower_visible")
+    assert found.verdict is Verdict.NOT_ASSESSED
+    assert "colour" in found.reason
+
+
+def test_without_the_outline_the_background_is_not_assessed(applicant, demo_profile, face_model):
+    image = applicant("people/anna/neutral")
+    report = judge(image, face_model.scene(image, mask=False), demo_profile)
+    assert report.finding("background.uniform").verdict is Verdict.NOT_ASSESSED
+    assert not report.compliant
+
+
+def test_the_same_pixels_give_the_same_report(applicant, demo_profile, face_model):
+    image = applicant("people/kwame/neutral")
+    first = check(image, demo_profile, face_model).model_dump_json()
+    check(applicant("variations/anna_yaw+25"), demo_profile, face_model)
+    assert check(image, demo_profile, face_model).model_dump_json() == first
+
+
+def test_a_report_survives_json(applicant, demo_profile, face_model):
+    report = check(applicant("people/mei/neutral"), demo_profile, face_model)
+    again = Report.model_validate_json(report.model_dump_json())
+    assert again == report
+    assert json.loads(report.model_dump_json())["findings"][0]["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_each_profile_limits_every_promised_rule_with_a_source(profile):
+    loaded = load_profile(profile)
+    assert set(PROMISED) <= set(loaded.rules)
+    assert set(loaded.rules) <= {rule.id for rule in RULES}
+    assert [rule.id for rule in RULES if rule.id in PROMISED] == list(PROMISED)
+    for limits in loaded.rules.values():
+        assert len(limits.source) > 10
+    assert loaded.rules["light.exposure"].level is Level.INFO
+
+
+def test_an_unknown_profile_names_the_known_ones():
+    with pytest.raises(ProfileUnknownError, match="demo, icao"):
+        load_profile("atlantis")
+
+
+@pytest.mark.parametrize("language", known_languages())
+def test_every_rule_and_advice_has_its_words(language):
+    messages = Messages.load(language)
+    assert all(messages.text(key) for key in text_keys())
+
+
+def test_a_small_face_behind_does_not_count_and_a_real_second_one_does(
+    applicant, demo_profile, face_model, neutral_landmarks
+):
+    image = applicant("people/anna/neutral")
+    face = Face(neutral_landmarks, 960, 1280)
+    for share, verdict in ((0.03, Verdict.PASS), (0.2, Verdict.FAIL)):
+        side = math.sqrt(face.box.area * share)
+        scene = Scene(faces=(face,), other_faces=(FaceBox(10, 10, side, side),))
+        assert judge(image, scene, demo_profile).finding("face.single").verdict is verdict
