@@ -1,0 +1,258 @@
+"""The camera's sources and its overseer, without a device: a V4L2 device played by an object, readers that hang."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pytest
+
+from hardware.camera import CameraSettings, OpenCvCamera, open_camera, source_maker
+from hardware.camera_source import HttpSource, Shot, V4l2Source, fourcc_code
+from hardware.errors import CameraLostError, CameraPictureError, CameraTimeoutError, SettingsError
+from hardware.link import DeviceState, StatusBoard
+
+
+class Device:
+    """Plays `cv2.VideoCapture` over V4L2: sizes by format, MJPG undecoded when conversion is off."""
+
+    def __init__(self, sizes: dict[str, tuple[int, int]]) -> None:
+        self.sizes = sizes
+        self.fourcc, self.size = "YUYV", (32, 24)
+        self.convert = 1.0
+        self.frames = 0
+        self.works = True
+
+    def open(self, path: str, backend: int) -> bool:
+        assert backend == cv2.CAP_V4L2
+        return self.works
+
+    def set(self, name: int, value: float) -> bool:
+        if name == cv2.CAP_PROP_FOURCC:
+            wanted = int(value).to_bytes(4, "little").decode()
+            if wanted in self.sizes:
+                self.fourcc = wanted
+        elif name == cv2.CAP_PROP_FRAME_WIDTH:
+            self.size = min((int(value), self.size[1]), self.sizes[self.fourcc])
+        elif name == cv2.CAP_PROP_FRAME_HEIGHT:
+            self.size = min((self.size[0], int(value)), self.sizes[self.fourcc])
+        elif name == cv2.CAP_PROP_CONVERT_RGB:
+            self.convert = value
+        return True
+
+    def get(self, name: int) -> float:
+        found = {
+            cv2.CAP_PROP_FOURCC: fourcc_code(self.fourcc),
+            cv2.CAP_PROP_FRAME_WIDTH: self.size[0],
+            cv2.CAP_PROP_FRAME_HEIGHT: self.size[1],
+        }
+        return float(found[name])
+
+    def grab(self) -> bool:
+        self.frames += 1
+        return self.works
+
+    def retrieve(self) -> tuple[bool, Any]:
+        pixels = np.full((self.size[1], self.size[0], 3), self.frames, np.uint8)
+        if self.fourcc == "MJPG" and not self.convert:
+            return True, cv2.imencode(".jpg", pixels)[1].reshape(1, -1)
+        return True, pixels
+
+    def release(self) -> None:
+        self.works = False
+
+
+def v4l2(device: Device, width: int | None = 32, height: int | None = 24) -> V4l2Source:
+    source = V4l2Source("/dev/video0", width, height, 30, device)
+    source.open()
+    return source
+
+
+def test_v4l2_previews_in_mjpg_and_takes_stills_uncompressed_at_full_size():
+    device = Device({"YUYV": (64, 48), "MJPG": (64, 48)})
+    source = v4l2(device)
+    preview = source.read()
+    assert (preview.source_format, preview.lossy, preview.pixels.shape) == ("MJPG", True, (24, 32, 3))
+    before = device.frames
+    still = source.still()
+    assert (still.source_format, still.lossy, still.pixels.shape) == ("YUYV", False, (48, 64, 3))
+    assert device.frames - before >= 4  # frames exposed before the change of format are passed over
+    assert source.read().pixels.shape == (24, 32, 3)
+
+
+def test_v4l2_takes_a_lossy_still_where_only_that_has_the_full_size():
+    still = v4l2(Device({"YUYV": (32, 24), "MJPG": (64, 48)})).still()
+    assert (still.source_format, still.lossy, still.pixels.shape) == ("MJPG", True, (48, 64, 3))
+
+
+def test_v4l2_that_has_no_mjpg_is_previewed_as_it_is():
+    shot = v4l2(Device({"YUYV": (32, 24)})).read()
+    assert (shot.source_format, shot.lossy) == ("YUYV", False)
+
+
+def test_v4l2_that_stops_is_lost():
+    device = Device({"YUYV": (32, 24)})
+    source = v4l2(device)
+    device.works = False
+    with pytest.raises(CameraLostError):
+        source.read()
+    with pytest.raises(CameraLostError):
+        v4l2(device)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("http://127.0.0.1/x", HttpSource),
+        ("https://a.b/x", HttpSource),
+        ("v4l2:///dev/v4l/by-id/x", V4l2Source),
+        ("/dev/video0", V4l2Source),
+    ],
+)
+def test_the_url_selects_the_source(url: str, kind: type):
+    assert isinstance(source_maker(CameraSettings(url=url))(), kind)
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "rtsp://a/b", "concat:a|b", "/etc/passwd", "v4l2://host/dev/video0", "http:///x", ""]
+)
+def test_other_urls_are_refused_and_passwords_not_repeated(url: str):
+    with pytest.raises(SettingsError):
+        source_maker(CameraSettings(url=url))
+    with pytest.raises(SettingsError) as refused:
+        source_maker(CameraSettings(url="rtsp://user:secret@host/x"))
+    assert "secret" not in str(refused.value)
+
+
+class Scripted:
+    """A source whose reads do what the test says; `hang` holds a read until the test lets it go."""
+
+    stuck_s: ClassVar[float] = 0.3
+    made: ClassVar[list[Scripted]] = []
+    hang: ClassVar[threading.Event | None] = None
+    value: ClassVar[int] = 0
+    damaged: ClassVar[bool] = False
+    tick: ClassVar[threading.Event] = threading.Event()
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.made.append(self)
+
+    def open(self) -> None:
+        pass
+
+    def read(self) -> Shot:
+        Scripted.tick.wait(0.01)  # never set: 100 pictures a second
+        if (hang := Scripted.hang) is not None:
+            hang.wait(30)
+            raise CameraLostError("let go")
+        if Scripted.damaged:
+            raise CameraPictureError("damaged")
+        pixels = np.full((4, 6, 3), Scripted.value, np.uint8)
+        return Shot(pixels, time.monotonic_ns(), "MJPG", True, time.monotonic_ns())
+
+    still = read
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def scripted():
+    Scripted.made, Scripted.hang, Scripted.value, Scripted.damaged = [], None, 100, False
+    return Scripted
+
+
+class Opened:
+    """A camera over scripted sources."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.told: list[DeviceState] = []
+        self.board = StatusBoard("camera", "x", lambda status: self.told.append(status.state))
+        self.settings = CameraSettings(url="http://127.0.0.1/x", **settings)
+
+    async def __aenter__(self) -> OpenCvCamera:
+        self.board.bind(asyncio.get_running_loop())
+        self.camera = OpenCvCamera(self.settings, Scripted, self.board)
+        self.overseer = asyncio.create_task(self.camera.oversee())
+        await self.camera.wait_for_first()
+        return self.camera
+
+    async def __aexit__(self, *_: object) -> None:
+        if Scripted.hang is not None:
+            Scripted.hang.set()
+        self.overseer.cancel()
+        await asyncio.gather(self.overseer, return_exceptions=True)
+        await self.camera.close()
+
+
+async def test_the_newest_picture_wins_and_is_rotated_clockwise(scripted, no_tasks_left):
+    async with Opened(rotate_deg=90) as camera:
+        first = await camera.next_preview(0, 2)
+        assert first.pixels.shape == (6, 4, 3)
+        later = await camera.next_preview(first.sequence, 2)
+        assert later.sequence > first.sequence
+        assert later.at_ns > first.at_ns
+        newest = camera.preview()
+        assert newest is not None
+        assert newest.sequence >= later.sequence
+        assert camera.formats[1].width == 6
+
+
+async def test_a_reader_that_hangs_is_replaced_and_what_hangs_stays_bounded(scripted, no_tasks_left):
+    opened = Opened()
+    async with opened as camera:
+        await camera.next_preview(0, 2)
+        scripted.hang = hang = threading.Event()
+        with pytest.raises(CameraLostError, match="hangs"):
+            # Long enough for three readers to hang if there were no bound.
+            await camera.next_preview(camera.preview().sequence, 3.5)
+        assert len(scripted.made) == 2
+        assert camera.status.state is DeviceState.LOST
+        scripted.hang = None
+        hang.set()
+        await camera.next_preview(0, 3)
+    assert opened.told == [DeviceState.READY, DeviceState.LOST, DeviceState.READY]
+    assert all(source.closed for source in scripted.made)
+
+
+async def test_damaged_pictures_are_passed_over(scripted, no_tasks_left):
+    async with Opened() as camera:
+        sequence = (await camera.next_preview(0, 2)).sequence
+        scripted.damaged = True
+        with pytest.raises(CameraTimeoutError):
+            await camera.next_preview(sequence + 2, 0.3)
+        scripted.damaged = False
+        await camera.next_preview(sequence, 2)
+
+
+async def test_a_black_picture_is_told(scripted, no_tasks_left):
+    scripted.value = 1
+    async with Opened() as camera:
+        assert camera.status.info["picture"] == "black"
+        assert camera.status.state is DeviceState.READY
+
+
+async def test_a_still_of_the_source_is_taken_between_previews(scripted, no_tasks_left):
+    async with Opened() as camera:
+        asked_ns = time.monotonic_ns()
+        still = await camera.still(2)
+        assert still.at_ns > asked_ns
+
+
+async def test_a_camera_that_is_not_there_is_missing_and_says_what_to_do(no_tasks_left):
+    async with open_camera(
+        CameraSettings(url="http://user:secret@127.0.0.1:9/x", still_url="http://127.0.0.1:9/y")
+    ) as camera:
+        assert camera.status.state is DeviceState.MISSING
+        assert "check its power" in camera.status.detail
+        assert "secret" not in camera.status.url
+        assert camera.preview() is None
+        with pytest.raises(CameraLostError):
+            await camera.next_preview(0, 0.1)
+        with pytest.raises(CameraLostError):
+            await camera.still(1)
