@@ -42,6 +42,7 @@ from server.errors import (
     ServerError,
     SettingsError,
     SlowRequestError,
+    StorageCorruptError,
 )
 from server.listener import listen
 from server.messages import LANGUAGES, Language, Messages, load_messages
@@ -69,7 +70,8 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer" browsers send "Origin: null" with our own forms.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -147,20 +149,25 @@ class Pages:
         return answer
 
 
+async def officer(request: Request) -> Session:
+    """The session of a request. Raises `LoginRequiredError`."""
+    door: Doorkeeper = request.app.state.door
+    session = door.session(request.cookies.get(SESSION_COOKIE))
+    if session is None:
+        raise LoginRequiredError("Sign in with the access code.")
+    return session
+
+
+Officer = Annotated[Session, Depends(officer)]
+
+
 def make_desk(rooms: DeskRooms) -> ASGIApp:
     """The desk's web application."""
     store, opener, door = rooms.store, rooms.opener, rooms.door
     pages = Pages(rooms.messages)
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.door = door
     login_turn = asyncio.Lock()
-
-    async def officer(request: Request) -> Session:
-        session = door.session(request.cookies.get(SESSION_COOKIE))
-        if session is None:
-            raise LoginRequiredError("Sign in with the access code.")
-        return session
-
-    Officer = Annotated[Session, Depends(officer)]  # noqa: N806 (a type)
 
     @app.get("/login")
     async def login_page(request: Request) -> Response:
@@ -237,7 +244,13 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     async def packet_page(request: Request, sha256: str, session: Officer) -> Response:
         language = pages.language(request)
         stored = await find_packet(store, sha256)
-        content = await opener.content(stored)
+        try:
+            content = await opener.content(stored)
+        except (PacketNotOpenedError, StorageCorruptError) as error:
+            facts = views.row_facts(stored, language)
+            return pages.page(
+                request, "refused.html", error.status, session=session, error=error.code, stored=stored, facts=facts
+            )
         report, visit, summary = content.report, content.visit, summarise(content)
         return pages.page(
             request,
@@ -278,8 +291,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             wanted = _next(request.url.path)
             return RedirectResponse("/login" if wanted == "/" else f"/login?next={quote(wanted)}", 303)
         session = door.session(request.cookies.get(SESSION_COOKIE))
-        name = "refused.html" if isinstance(told, PacketNotOpenedError) else "problem.html"
-        return pages.page(request, name, told.status, session=session, error=told.code)
+        return pages.page(request, "problem.html", told.status, session=session, error=told.code)
 
     for kind in (ServerError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, answer_error)

@@ -111,6 +111,7 @@ def _summary(summary: Summary) -> dict[str, Any] | None:
         "application_number": summary.application_number,
         "typed": summary.typed,
         "compliant": summary.compliant,
+        "rules": summary.rules,
         "failed": summary.failed,
         "warnings": summary.warnings,
     }

@@ -24,6 +24,10 @@ LOCALE_FOLDER = Path(__file__).parent / "locale"
 DEFAULT: Final = "en"
 # In the order in which the pages offer them, each by its own name.
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "de": "Deutsch", "ru": "Русский", "ar": "العربية"}
+# The forms of numbers and dates where the plain language code would mean another country's.
+FORMS: Final[Mapping[str, str]] = {"en": "en_GB"}
+# Beyond these a number is no measured value of a face; Babel refuses the far ones.
+LARGEST_PLAIN, SMALLEST_PLAIN = 1e9, 5e-4
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,38 @@ class Language:
     def _find(self, key: str, otherwise: str) -> str:
         return self.texts.get(key) or self.fallback.get(key) or otherwise
 
-    def number(self, value: float, digits: int = 3) -> str:
-        """A measured value: `digits` decimals at most, no superfluous zeros."""
-        rounded = round(value, digits)
-        return format_decimal(rounded + 0.0, format=f"0.{'#' * digits}", locale=self.code)
+    @property
+    def form(self) -> str:
+        """The locale of numbers, dates and ages."""
+        return FORMS.get(self.code, self.code)
+
+    def size(self, size_bytes: int) -> str:
+        """A file's size."""
+        if size_bytes < 1000:
+            return f"{self.number(size_bytes, 0)}\N{NO-BREAK SPACE}B"
+        return f"{self.number(size_bytes / 1000, 1)}\N{NO-BREAK SPACE}kB"
+
+    def number(self, value: float, digits: int | None = None) -> str:
+        """A number with `digits` decimals at most, or as a measured value with four significant ones, without superfluous zeros.
+
+        What is too large or too small to be read as digits is written as a power of ten.
+        """
+        size = abs(value)
+        if size >= LARGEST_PLAIN or 0 < size < SMALLEST_PLAIN:
+            return f"{value:.3e}"
+        if digits is None:
+            digits = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+        rounded = round(value, digits) + 0.0
+        return format_decimal(rounded, format=f"#,##0.{'#' * digits}", locale=self.form).replace("-", "\N{MINUS SIGN}")
 
     def time(self, at: datetime) -> str:
         """A time of day in UTC, with the zone said."""
-        return f"{format_datetime(at, 'medium', tzinfo=UTC, locale=self.code)} UTC"
+        return f"{format_datetime(at, 'medium', tzinfo=UTC, locale=self.form)} UTC"
 
     def age(self, span: timedelta) -> str:
-        """How old something is, in its largest unit."""
-        return format_timedelta(max(span, timedelta(seconds=1)), threshold=1.2, locale=self.code)
+        """How long ago something was, in its largest unit ("2 minutes ago")."""
+        ago = -max(span, timedelta(seconds=1))
+        return format_timedelta(ago, threshold=1.2, add_direction=True, locale=self.form)
 
 
 class Messages:

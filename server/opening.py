@@ -54,6 +54,7 @@ class Summary:
     typed: bool = False
     has_report: bool = False
     compliant: bool = False
+    rules: int = 0
     failed: int = 0
     warnings: int = 0
 
@@ -183,6 +184,7 @@ def summarise(content: PacketContent) -> Summary:
         typed=visit.typed if visit else False,
         has_report=report is not None,
         compliant=report.compliant if report else False,
+        rules=len(findings),
         failed=sum(finding.blocks for finding in findings),
         warnings=sum(not f.blocks and f.verdict is not Verdict.PASS and f.level != "info" for f in findings),
     )

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 MAX_DOCUMENT_BYTES = 2 * 1024 * 1024
 MAX_TEXT = 300
+MAX_UNIT = 16
 MAX_FINDINGS = 200
 MAX_POINTS = 600
 MAX_FACTS = 200
@@ -96,7 +97,17 @@ def _points(value: Any) -> list[tuple[float, float]]:
     return found
 
 
+def _boxes(value: Any) -> list[tuple[float, float, float, float]]:
+    found: list[tuple[float, float, float, float]] = []
+    for item in _mappings(value):
+        x, y, width, height = (clean_number(item.get(side)) for side in ("x", "y", "width", "height"))
+        if x is not None and y is not None and width is not None and height is not None and width > 0 and height > 0:
+            found.append((x, y, width, height))
+    return found
+
+
 Text = Annotated[str, BeforeValidator(clean_text)]
+Unit = Annotated[str, BeforeValidator(lambda value: clean_text(value)[:MAX_UNIT])]
 Number = Annotated[float | None, BeforeValidator(clean_number)]
 
 
@@ -115,6 +126,7 @@ class EvidenceRecord(_Record):
     """Where in the portrait a rule looked."""
 
     points: Annotated[tuple[tuple[float, float], ...], BeforeValidator(_points)] = ()
+    boxes: Annotated[tuple[tuple[float, float, float, float], ...], BeforeValidator(_boxes)] = ()
 
 
 class FindingRecord(_Record):
@@ -122,8 +134,9 @@ class FindingRecord(_Record):
 
     rule: Text = ""
     value: Number = None
-    unit: Text = ""
+    unit: Unit = ""
     limit: Annotated[LimitRecord, BeforeValidator(_mapping)] = LimitRecord()
+    warn_limit: Annotated[LimitRecord, BeforeValidator(_mapping)] = LimitRecord()
     verdict: Annotated[Verdict, BeforeValidator(_verdict)] = Verdict.UNKNOWN
     level: Text = ""
     reason: Text = ""

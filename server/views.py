@@ -6,6 +6,7 @@ the packet; an id that the desk does not know is shown as it is.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,16 +15,19 @@ from cryptography.x509.oid import NameOID
 
 from server.messages import Language
 from server.opening import PacketContent, Summary
-from server.records import FindingRecord, LimitRecord, ReportRecord, Verdict, VisitRecord
+from server.records import EvidenceRecord, FindingRecord, LimitRecord, ReportRecord, Verdict, VisitRecord
 from server.store import StoredPacket
 
 NOTHING, RANGE = "\N{EN DASH}", " \N{EN DASH} "
+# Keep a range of numbers in its order inside a right-to-left sentence (UAX 9).
+ISOLATE, POP_ISOLATE = "\N{LEFT-TO-RIGHT ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
+INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|\+00:00)")
 # The gauge's drawing units; the page scales it.
 GAUGE_WIDTH = 100.0
 # A picture larger than this is not what a booth sends; evidence is then not drawn.
 MAX_SIDE_PX = 20_000
 # What the unit of a finding is written as; others are shown as they came.
-UNITS = {"deg": "°", "px": "px", "pct": "%", "percent": "%", "ratio": "", "count": "", "": ""}
+UNITS = {"deg": "°", "pct": "%", "ratio": "", "faces": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,14 @@ class FindingLine:
     name: str
     measured: str
     limit: str
+    advised: str
     verdict: str
     tone: str
     advisory: bool
     reason: str
     source: str
     gauge: Gauge | None
-    points: tuple[tuple[float, float], ...]
+    evidence: EvidenceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,14 @@ def finding_lines(report: ReportRecord, language: Language) -> list[FindingLine]
             name=language(f"rule.{finding.rule}.name") if language.has(f"rule.{finding.rule}.name") else finding.rule,
             measured=_with_unit(finding.value, finding.unit, language) or NOTHING,
             limit=_limit(finding.limit, finding.unit, language),
+            advised=_advised(finding, language),
             verdict=language(f"verdict.{finding.verdict}"),
             tone=_tone(finding),
             advisory=finding.level in {"warn", "info"},
             reason=finding.reason,
             source=finding.source,
             gauge=gauge(finding.value, finding.limit),
-            points=finding.evidence.points if drawable else (),
+            evidence=finding.evidence if drawable else EvidenceRecord(),
         )
         for number, finding in enumerate(report.findings, 1)
     ]
@@ -168,10 +174,22 @@ def signature_facts(content: PacketContent, language: Language) -> list[Fact]:
     ]
 
 
+def row_facts(stored: StoredPacket, language: Language) -> list[Fact]:
+    """What is known of a packet that could not be opened. The booth is the one whose key signed the upload."""
+    return [
+        Fact(language("fact.booth"), stored.booth),
+        Fact(language("fact.received_at"), language.time(stored.received_at)),
+        Fact(language("fact.packet_id"), stored.packet_id, code=True),
+        Fact(language("fact.sha256"), stored.sha256, code=True),
+        Fact(language("fact.recipient"), stored.recipient, code=True),
+        Fact(language("fact.serial"), str(stored.serial)),
+    ]
+
+
 def visit_facts(visit: VisitRecord, language: Language) -> list[Fact]:
     """What the booth says of the visit; names that the desk does not know are shown as they are."""
     return [
-        Fact(language(f"visit.{path}") if language.has(f"visit.{path}") else path, value)
+        Fact(language(f"visit.{path}") if language.has(f"visit.{path}") else path, _instant(value, language))
         for path, value in visit.facts
         if value and path != "schema_version"
     ]
@@ -203,6 +221,24 @@ def _limit(limit: LimitRecord, unit: str, language: Language) -> str:
     if low and high:
         return low if limit.low == limit.high else f"{low}{RANGE}{high}"
     return f"≥\N{NO-BREAK SPACE}{low}" if low else f"≤\N{NO-BREAK SPACE}{high}" if high else NOTHING
+
+
+def _advised(finding: FindingRecord, language: Language) -> str:
+    """The narrower limit behind a remark, or an empty text."""
+    if finding.verdict is not Verdict.WARN or finding.warn_limit in {LimitRecord(), finding.limit}:
+        return ""
+    limit = _limit(finding.warn_limit, finding.unit, language)
+    return language("finding.advised", limit=f"{ISOLATE}{limit}{POP_ISOLATE}")
+
+
+def _instant(value: str, language: Language) -> str:
+    """A time as the language writes it; any other text as it is."""
+    if not INSTANT.fullmatch(value):
+        return value
+    try:
+        return language.time(datetime.fromisoformat(value))
+    except ValueError:
+        return value
 
 
 def _common_name(name: x509.Name) -> str:
