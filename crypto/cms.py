@@ -17,27 +17,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from asn1crypto import algos, cms, core, tsp
-from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from crypto.der import (
+    GENERALIZED_TIME,
+    INTEGER,
+    OCTETS,
+    OID,
+    SEQUENCE,
+    SET,
+    TAG_0,
+    TAG_4,
+    UTC_TIME,
+    element,
+    header,
+    integer,
+    oid,
+    read,
+)
 from crypto.errors import CertificateRefusedError, SealingError, SignatureRefusedError
 from crypto.keys import Signer
 from crypto.trust import MAX_CERTIFICATES, Purpose, TrustStore, check_leaf, check_validity, read_certificate
 
 # What certificates, attributes and signature may add to the content: four certificates of 8 KiB and room.
 MAX_FRAME_BYTES = 40_960
-MAX_SIGNER_INFO_BYTES = 4_096
-_SIGNED_DATA = core.ObjectIdentifier("1.2.840.113549.1.7.2").dump()
-_SHA384 = bytes.fromhex("300b0609608648016503040202")  # RFC 5754, 2: parameters absent
-_VERSION_3 = core.Integer(3).dump()  # RFC 5652, 5.1: content is not id-data
-_UTC_TIME_ENDS = 2050  # RFC 5652, 11.3: UTCTime before, GeneralizedTime from then on
-_INTEGER, _OCTETS, _OID, _SEQUENCE, _SET, _TAG_0 = 0x02, 0x04, 0x06, 0x30, 0x31, 0xA0
-# What asn1crypto raises on hostile bytes, lazily and from different depths.
-_PARSE_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+_UTC_TIME_YEARS = range(1950, 2050)  # RFC 5652, 11.3: UTCTime for these years, GeneralizedTime for others
+_VERSION_1 = integer(1)  # RFC 5652, 5.3: the signer is named by issuer and serial number
+_VERSION_3 = integer(3)  # RFC 5652, 5.1: the content is not id-data
+_SIGNED_DATA = oid("1.2.840.113549.1.7.2")
+_CONTENT_TYPE, _MESSAGE_DIGEST = oid("1.2.840.113549.1.9.3"), oid("1.2.840.113549.1.9.4")
+_SIGNING_TIME, _SIGNING_CERTIFICATE_V2 = oid("1.2.840.113549.1.9.5"), oid("1.2.840.113549.1.9.16.2.47")
+_SHA384 = element(SEQUENCE, oid("2.16.840.1.101.3.4.2.2"))  # RFC 5754, 2: parameters absent
+_ECDSA_SHA384 = element(SEQUENCE, oid("1.2.840.10045.4.3.3"))  # RFC 5754, 3.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,9 @@ class _Frame:
 
     content: memoryview
     certificates: list[bytes]
-    signer_info: bytes
+    issuer_and_serial: memoryview
+    attributes: memoryview
+    signature: bytes
 
 
 def sign_content(content: bytes, content_type: str, signer: Signer, purpose: Purpose, at: datetime) -> bytes:
@@ -67,11 +83,10 @@ def sign_content(content: bytes, content_type: str, signer: Signer, purpose: Pur
         check_validity(signer.certificate, at)
     except CertificateRefusedError as err:
         raise SealingError(f"This machine's certificate cannot sign now: {err}") from err
-    attributes = _attributes(content_type, hashlib.sha384(content).digest(), signer.certificate, at)
-    signature = signer.sign(attributes.dump())
-    info = _signer_info(signer.certificate, attributes, signature)
     certificates = [_der(one) for one in (signer.certificate, *signer.chain)]
-    head, tail = _around(content_type, len(content), certificates, info)
+    attributes = _attributes(content_type, hashlib.sha384(content).digest(), certificates[0], at)
+    signature = signer.sign(element(SET, attributes))
+    head, tail = _around(content_type, len(content), certificates, _signer_info(certificates[0], attributes, signature))
     return b"".join((head, content, tail))
 
 
@@ -85,174 +100,155 @@ def verify_content(
     if len(data) > limit_bytes + MAX_FRAME_BYTES:
         raise SignatureRefusedError(f"The signed data are {len(data)} bytes long; {limit_bytes} is the limit.")
     frame = _read_frame(data)
-    certificates = [read_certificate(der) for der in frame.certificates]
-    leaf, others = _split(frame, certificates)
+    leaf_der, others = _split(frame)
     digest = hashlib.sha384(frame.content).digest()
-    signing_time, signature = _read_signer_info(frame.signer_info, digest)
+    signing_time = _read_attributes(frame.attributes, digest)
 
-    attributes = _attributes(content_type, digest, leaf, signing_time)
-    info = _signer_info(leaf, attributes, signature)
+    attributes = _attributes(content_type, digest, leaf_der, signing_time)
+    info = _signer_info(leaf_der, attributes, frame.signature)
     head, tail = _around(content_type, len(frame.content), frame.certificates, info)
     if not (data.startswith(head) and data.endswith(tail) and len(data) == len(head) + len(frame.content) + len(tail)):
         raise SignatureRefusedError("The signed data are not in the one form that is accepted.")
 
+    leaf = read_certificate(leaf_der)
     key = leaf.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise SignatureRefusedError("The signer's key is not P-384.")
     try:
-        key.verify(signature, attributes.dump(), ec.ECDSA(hashes.SHA384()))
+        key.verify(frame.signature, element(SET, attributes), ec.ECDSA(hashes.SHA384()))
     except InvalidSignature as err:
         raise SignatureRefusedError("The signature is wrong.") from err
-    path = trust.path(leaf, others, purpose, at or signing_time)
-    if len(path) - 1 != len(certificates):
+    path = trust.path(leaf, [read_certificate(der) for der in others], purpose, at or signing_time)
+    if len(path) - 1 != len(frame.certificates):
         raise SignatureRefusedError("Certificates came along that do not belong to the signer's path.")
     return Verified(bytes(frame.content), leaf, signing_time, path)
 
 
-def _attributes(content_type: str, digest: bytes, certificate: x509.Certificate, at: datetime) -> cms.CMSAttributes:
-    parsed = asn1_x509.Certificate.load(_der(certificate))
-    issuer = asn1_x509.GeneralName(name="directory_name", value=parsed.issuer)
-    identity = tsp.ESSCertIDv2(
-        {
-            "hash_algorithm": _sha384(),
-            "cert_hash": hashlib.sha384(_der(certificate)).digest(),
-            "issuer_serial": {"issuer": [issuer], "serial_number": parsed.serial_number},
-        }
+def _attributes(content_type: str, digest: bytes, certificate: bytes, at: datetime) -> bytes:
+    """The signed attributes in their DER order, without the tag: it is SET where they are signed, [0] where they stand."""
+    issuer, serial = _identity(certificate)
+    name = element(SEQUENCE, element(TAG_4, issuer)) + serial
+    identity = element(
+        SEQUENCE, _SHA384 + element(OCTETS, hashlib.sha384(certificate).digest()) + element(SEQUENCE, name)
     )
-    time = {"utc_time" if 1950 <= at.year < _UTC_TIME_ENDS else "generalized_time": at}
-    return cms.CMSAttributes(
-        [
-            cms.CMSAttribute({"type": "content_type", "values": [content_type]}),
-            cms.CMSAttribute({"type": "signing_time", "values": [cms.Time(time)]}),
-            cms.CMSAttribute({"type": "message_digest", "values": [digest]}),
-            cms.CMSAttribute(
-                {"type": "signing_certificate_v2", "values": [tsp.SigningCertificateV2({"certs": [identity]})]}
-            ),
-        ]
+    values = (
+        (_CONTENT_TYPE, oid(content_type)),
+        (_SIGNING_TIME, _time(at)),
+        (_MESSAGE_DIGEST, element(OCTETS, digest)),
+        (_SIGNING_CERTIFICATE_V2, element(SEQUENCE, element(SEQUENCE, identity))),
     )
+    return b"".join(sorted(element(SEQUENCE, kind + element(SET, value)) for kind, value in values))
 
 
-def _signer_info(certificate: x509.Certificate, attributes: cms.CMSAttributes, signature: bytes) -> bytes:
-    parsed = asn1_x509.Certificate.load(_der(certificate))
-    sid = cms.IssuerAndSerialNumber({"issuer": parsed.issuer, "serial_number": parsed.serial_number})
-    info = cms.SignerInfo(
-        {
-            "version": "v1",
-            "sid": cms.SignerIdentifier(name="issuer_and_serial_number", value=sid),
-            "digest_algorithm": _sha384(),
-            "signed_attrs": attributes,
-            "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "sha384_ecdsa"}),
-            "signature": signature,
-        }
-    )
-    der: bytes = info.dump()
-    return der
+def _signer_info(certificate: bytes, attributes: bytes, signature: bytes) -> bytes:
+    sid = element(SEQUENCE, b"".join(_identity(certificate)))
+    signed = element(TAG_0, attributes) + _ECDSA_SHA384 + element(OCTETS, signature)
+    return element(SEQUENCE, _VERSION_1 + sid + _SHA384 + signed)
+
+
+def _identity(certificate: bytes) -> tuple[bytes, bytes]:
+    """Issuer and serial number as they stand in a certificate (RFC 5280, 4.1), tags included."""
+    whole, _ = read(memoryview(certificate), SEQUENCE)
+    body, _ = read(whole, SEQUENCE)
+    _, body = read(body, TAG_0)
+    _, after_serial = read(body, INTEGER)
+    _, algorithm_gone = read(after_serial, SEQUENCE)
+    _, rest = read(algorithm_gone, SEQUENCE)
+    serial = body[: len(body) - len(after_serial)]
+    return bytes(algorithm_gone[: len(algorithm_gone) - len(rest)]), bytes(serial)
 
 
 def _around(content_type: str, length: int, certificates: Sequence[bytes], signer_info: bytes) -> tuple[bytes, bytes]:
     """The bytes before and after the content."""
-    digests = _tlv(_SET, _SHA384)
-    kind = core.ObjectIdentifier(content_type).dump()
-    octets = _header(_OCTETS, length)
-    explicit = _header(_TAG_0, len(octets) + length)
-    encapsulated = _header(_SEQUENCE, len(kind) + len(explicit) + len(octets) + length) + kind + explicit + octets
-    tail = _tlv(_TAG_0, b"".join(sorted(certificates))) + _tlv(_SET, signer_info)
+    digests = element(SET, _SHA384)
+    kind = oid(content_type)
+    octets = header(OCTETS, length)
+    explicit = header(TAG_0, len(octets) + length)
+    encapsulated = header(SEQUENCE, len(kind) + len(explicit) + len(octets) + length) + kind + explicit + octets
+    tail = element(TAG_0, b"".join(sorted(certificates))) + element(SET, signer_info)
     inner = _VERSION_3 + digests + encapsulated
-    signed = _header(_SEQUENCE, len(inner) + length + len(tail))
-    wrapped = _header(_TAG_0, len(signed) + len(inner) + length + len(tail))
+    signed = header(SEQUENCE, len(inner) + length + len(tail))
+    wrapped = header(TAG_0, len(signed) + len(inner) + length + len(tail))
     whole = len(_SIGNED_DATA) + len(wrapped) + len(signed) + len(inner) + length + len(tail)
-    return _header(_SEQUENCE, whole) + _SIGNED_DATA + wrapped + signed + inner, tail
+    return header(SEQUENCE, whole) + _SIGNED_DATA + wrapped + signed + inner, tail
 
 
 def _read_frame(data: bytes) -> _Frame:
     view = memoryview(data)
-    whole, rest = _read(view, _SEQUENCE)
-    _, body = _read(whole, _OID)
-    wrapped, after = _read(body, _TAG_0)
-    signed, trailing = _read(wrapped, _SEQUENCE)
+    whole, rest = read(view, SEQUENCE)
+    _, body = read(whole, OID)
+    wrapped, after = read(body, TAG_0)
+    signed, trailing = read(wrapped, SEQUENCE)
     if rest or after or trailing:
         raise SignatureRefusedError("Bytes follow the signed data.")
-    _, signed = _read(signed, _INTEGER)
-    _, signed = _read(signed, _SET)
-    encapsulated, signed = _read(signed, _SEQUENCE)
-    _, encapsulated = _read(encapsulated, _OID)
-    explicit, _ = _read(encapsulated, _TAG_0)
-    content, _ = _read(explicit, _OCTETS)
-    certificate_set, signed = _read(signed, _TAG_0)
-    infos, _ = _read(signed, _SET)
+    _, signed = read(signed, INTEGER)
+    _, signed = read(signed, SET)
+    encapsulated, signed = read(signed, SEQUENCE)
+    _, encapsulated = read(encapsulated, OID)
+    explicit, _ = read(encapsulated, TAG_0)
+    content, _ = read(explicit, OCTETS)
+    certificate_set, signed = read(signed, TAG_0)
+    infos, _ = read(signed, SET)
     certificates: list[bytes] = []
     while certificate_set:
         if len(certificates) == MAX_CERTIFICATES:
             raise SignatureRefusedError(f"More than {MAX_CERTIFICATES} certificates came along.")
-        _, following = _read(certificate_set, _SEQUENCE)
+        _, following = read(certificate_set, SEQUENCE)
         certificates.append(bytes(certificate_set[: len(certificate_set) - len(following)]))
         certificate_set = following
-    _, more = _read(infos, _SEQUENCE)
-    if more or len(infos) > MAX_SIGNER_INFO_BYTES:
+    info, more = read(infos, SEQUENCE)
+    if more:
         raise SignatureRefusedError("The signed data do not have exactly one signer.")
-    return _Frame(content, certificates, bytes(infos))
+    _, info = read(info, INTEGER)
+    issuer_and_serial, info = read(info, SEQUENCE)
+    _, info = read(info, SEQUENCE)
+    attributes, info = read(info, TAG_0)
+    _, info = read(info, SEQUENCE)
+    signature, _ = read(info, OCTETS)
+    return _Frame(content, certificates, issuer_and_serial, attributes, bytes(signature))
 
 
-def _split(frame: _Frame, certificates: list[x509.Certificate]) -> tuple[x509.Certificate, list[x509.Certificate]]:
+def _split(frame: _Frame) -> tuple[bytes, list[bytes]]:
     """The signer's certificate and the others."""
-    try:
-        sid = cms.SignerInfo.load(frame.signer_info, strict=True)["sid"]
-        if sid.name != "issuer_and_serial_number":
-            raise SignatureRefusedError("The signer is not named by issuer and serial number.")
-        issuer, serial = sid.chosen["issuer"].dump(), sid.chosen["serial_number"].native
-    except _PARSE_ERRORS as err:
-        raise SignatureRefusedError("The signer's entry cannot be read.") from err
-    leaves = [one for one in certificates if one.serial_number == serial and one.issuer.public_bytes() == issuer]
+    leaves = [der for der in frame.certificates if b"".join(_identity(der)) == frame.issuer_and_serial]
     if len(leaves) != 1:
         raise SignatureRefusedError("The signed data do not hold exactly one certificate of the signer.")
-    return leaves[0], [one for one in certificates if one is not leaves[0]]
+    return leaves[0], [der for der in frame.certificates if der is not leaves[0]]
 
 
-def _read_signer_info(data: bytes, digest: bytes) -> tuple[datetime, bytes]:
-    """Signing time and signature; tells a changed content apart, because that is the question everyone asks first."""
+def _read_attributes(attributes: memoryview, digest: bytes) -> datetime:
+    """The signing time; tells a changed content apart, because that is the question everyone asks first."""
+    at: datetime | None = None
+    while attributes:
+        attribute, attributes = read(attributes, SEQUENCE)
+        if attribute[: len(_SIGNING_TIME)] == _SIGNING_TIME:
+            at = _read_time(read(attribute[len(_SIGNING_TIME) :], SET)[0])
+        elif attribute[: len(_MESSAGE_DIGEST)] == _MESSAGE_DIGEST:
+            claimed, _ = read(read(attribute[len(_MESSAGE_DIGEST) :], SET)[0], OCTETS)
+            if claimed != digest:
+                raise SignatureRefusedError("The content is not the one that was signed.")
+    if at is None:
+        raise SignatureRefusedError("The signature does not tell its time.")
+    return at
+
+
+def _read_time(value: memoryview) -> datetime:
+    general = bytes(value[:1]) == bytes((GENERALIZED_TIME,))
+    text, _ = read(value, GENERALIZED_TIME if general else UTC_TIME)
     try:
-        info = cms.SignerInfo.load(data, strict=True)
-        found = {attribute["type"].native: attribute["values"] for attribute in info["signed_attrs"]}
-        times, digests = found["signing_time"], found["message_digest"]
-        at, claimed, signature = times[0].native, digests[0].native, info["signature"].native
-    except _PARSE_ERRORS as err:
-        raise SignatureRefusedError("The signer's entry cannot be read.") from err
-    if not isinstance(at, datetime) or at.tzinfo is None or not isinstance(signature, bytes):
-        raise SignatureRefusedError("The signer's entry lacks its time or its signature.")
-    if claimed != digest:
-        raise SignatureRefusedError("The content is not the one that was signed.")
-    return at.astimezone(UTC), signature
+        digits = bytes(text).decode("ascii")
+        if not general:  # RFC 5652, 11.3: two digits of year, turning at 50
+            digits = ("19" if digits >= "5" else "20") + digits
+        return datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError as err:
+        raise SignatureRefusedError("The signature's time cannot be read.") from err
 
 
-def _sha384() -> algos.DigestAlgorithm:
-    return algos.DigestAlgorithm.load(_SHA384)  # asn1crypto itself would write NULL parameters
+def _time(at: datetime) -> bytes:
+    if at.year in _UTC_TIME_YEARS:
+        return element(UTC_TIME, f"{at:%y%m%d%H%M%SZ}".encode("ascii"))
+    return element(GENERALIZED_TIME, f"{at.year:04d}{at:%m%d%H%M%SZ}".encode("ascii"))
 
 
 def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
-
-
-def _header(tag: int, length: int) -> bytes:
-    if length < 0x80:
-        return bytes((tag, length))
-    size = (length.bit_length() + 7) // 8
-    return bytes((tag, 0x80 | size)) + length.to_bytes(size, "big")
-
-
-def _tlv(tag: int, content: bytes) -> bytes:
-    return _header(tag, len(content)) + content
-
-
-def _read(view: memoryview, tag: int) -> tuple[memoryview, memoryview]:
-    """The content of the next element, which must have this tag, and what follows it."""
-    if len(view) < 2 or view[0] != tag:
-        raise SignatureRefusedError("The signed data do not have the expected structure.")
-    length, start = view[1], 2
-    if length >= 0x80:
-        start = 2 + (length & 0x7F)
-        if not 2 < start <= 6:
-            raise SignatureRefusedError("A length in the signed data is not one of DER.")
-        length = int.from_bytes(view[2:start], "big")
-    if length > len(view) - start:
-        raise SignatureRefusedError("The signed data are shorter than they say.")
-    return view[start : start + length], view[start + length :]

@@ -45,29 +45,28 @@ class RecipientPublicKey:
 
     raw: bytes
     key_id: str = field(init=False)
+    _key: hpke.MLKEM768X25519PublicKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.raw) != PUBLIC_BYTES:
             raise KeyUnavailableError(f"A recipient's public key has {PUBLIC_BYTES} bytes, not {len(self.raw)}.")
+        lattice, curve = self.raw[:_MLKEM_PUBLIC_BYTES], self.raw[_MLKEM_PUBLIC_BYTES:]
+        try:
+            key = hpke.MLKEM768X25519PublicKey(
+                mlkem.MLKEM768PublicKey.from_public_bytes(lattice), x25519.X25519PublicKey.from_public_bytes(curve)
+            )
+        except ValueError as err:  # told when the key is loaded, not when a visit is sealed
+            raise KeyUnavailableError("A recipient's public key is broken: ask the back office for it again.") from err
+        object.__setattr__(self, "_key", key)
         object.__setattr__(self, "key_id", hashlib.sha256(self.raw).hexdigest()[:KEY_ID_DIGITS])
-        self._hpke_key()  # a broken key is told when it is loaded, not when a visit is sealed
 
     def encrypt(self, plaintext: bytes, info: bytes) -> bytes:
         """HPKE, base mode, single shot: encapsulation, ciphertext, tag."""
-        return _suite().encrypt(plaintext, self._hpke_key(), info)
+        return _suite().encrypt(plaintext, self._key, info)
 
     def to_pem(self) -> bytes:
         """The key as a text file."""
         return _armour(_PUBLIC_LABEL, self.raw)
-
-    def _hpke_key(self) -> hpke.MLKEM768X25519PublicKey:
-        lattice, curve = self.raw[:_MLKEM_PUBLIC_BYTES], self.raw[_MLKEM_PUBLIC_BYTES:]
-        try:
-            return hpke.MLKEM768X25519PublicKey(
-                mlkem.MLKEM768PublicKey.from_public_bytes(lattice), x25519.X25519PublicKey.from_public_bytes(curve)
-            )
-        except ValueError as err:
-            raise KeyUnavailableError("A recipient's public key is broken: ask the back office for it again.") from err
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -75,19 +74,21 @@ class RecipientKey:
     """The back office's private key. Its seed is never shown."""
 
     seed: bytes
+    public: RecipientPublicKey = field(init=False, compare=False)
+    _key: hpke.MLKEM768X25519PrivateKey = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.seed) != SEED_BYTES:
             raise KeyUnavailableError(f"A recipient's private key is a seed of {SEED_BYTES} bytes.")
+        expanded = hashlib.shake_256(self.seed).digest(_MLKEM_SEED_BYTES + _X25519_BYTES)
+        lattice = mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:_MLKEM_SEED_BYTES])
+        curve = x25519.X25519PrivateKey.from_private_bytes(expanded[_MLKEM_SEED_BYTES:])
+        raw = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+        object.__setattr__(self, "_key", hpke.MLKEM768X25519PrivateKey(lattice, curve))
+        object.__setattr__(self, "public", RecipientPublicKey(raw))
 
     def __repr__(self) -> str:
         return f"RecipientKey({self.key_id})"
-
-    @property
-    def public(self) -> RecipientPublicKey:
-        """The public half."""
-        lattice, curve = self._components()
-        return RecipientPublicKey(lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw())
 
     @property
     def key_id(self) -> str:
@@ -97,18 +98,13 @@ class RecipientKey:
     def decrypt(self, ciphertext: memoryview | bytes, info: bytes) -> bytes | None:
         """The plaintext, or None when key, info or any byte is not the right one."""
         try:
-            return _suite().decrypt(ciphertext, hpke.MLKEM768X25519PrivateKey(*self._components()), info)
+            return _suite().decrypt(ciphertext, self._key, info)
         except (InvalidTag, ValueError):
             return None
 
     def to_pem(self) -> bytes:
         """The key as a text file, not encrypted: keep it 0600."""
         return _armour(_PRIVATE_LABEL, self.seed)
-
-    def _components(self) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:
-        expanded = hashlib.shake_256(self.seed).digest(_MLKEM_SEED_BYTES + _X25519_BYTES)
-        lattice, curve = expanded[:_MLKEM_SEED_BYTES], expanded[_MLKEM_SEED_BYTES:]
-        return mlkem.MLKEM768PrivateKey.from_seed_bytes(lattice), x25519.X25519PrivateKey.from_private_bytes(curve)
 
 
 def generate_recipient_key() -> RecipientKey:

@@ -9,6 +9,7 @@ import subprocess
 import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from asn1crypto import cms as asn1_cms
@@ -26,9 +27,10 @@ from crypto.errors import (
     SealingError,
     SignatureRefusedError,
 )
+from crypto.http_signature import CERTIFICATE_HEADER
 from crypto.keys import Purpose, TrustStore, generate_recipient_key
-from crypto.package import build_package, read_package
-from crypto.recipient import OVERHEAD_BYTES, SUITE
+from crypto.package import MAX_PACKAGE_BYTES, build_package, read_package
+from crypto.recipient import ENCAPSULATION_BYTES, OVERHEAD_BYTES, SUITE
 from crypto.seal import (
     HEADER_AT,
     MAGIC,
@@ -42,7 +44,7 @@ from crypto.seal import (
     sign_and_seal,
     verify,
 )
-from crypto.trust import CONTENT_PACKAGE, CONTENT_RECEIPT
+from crypto.trust import ARC, CONTENT_PACKAGE, CONTENT_RECEIPT
 from tests.packets import BOOTH, NOW, PARTS, World, fields_for, make_authority, make_signer, make_world
 
 PEM = serialization.Encoding.PEM
@@ -561,3 +563,18 @@ def test_twenty_megabytes_stay_below_a_hundred_of_extra_memory(world):
     assert opened.package_bytes == package
     assert len(packet) <= MAX_PACKET_BYTES
     assert peak - before < 100_000_000
+
+
+def test_the_document_tells_the_numbers_of_the_code():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "packet.md").read_text(encoding="utf-8")
+    for number in (MAX_PACKAGE_BYTES, MAX_PACKET_BYTES):
+        assert f"{number:,}".replace(",", " ") in text
+    for word in (
+        MAGIC.hex(" ").upper(),
+        SUITE,
+        ARC,
+        CERTIFICATE_HEADER,
+        str(ENCAPSULATION_BYTES),
+        str(MAX_HEADER_BYTES),
+    ):
+        assert word in text
