@@ -84,7 +84,7 @@ class Terms:
     tries: int = 3
 
 
-NUMBER_UNREADABLE = Notice("application.malformed", "identify.malformed")
+NUMBER_UNREADABLE = Notice("application.malformed", "identify.refused")
 TOO_SLOW = Notice("visit.slow", "fault.slow")
 NOT_SAVED = Notice("visit.not_saved", "fault.not_saved")
 

@@ -7,7 +7,7 @@ slow for. It belongs to one event loop; threads write through `call_soon_threads
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -74,7 +74,7 @@ class Latest(Generic[T]):
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def values(self) -> AsyncIterator[T]:
+    async def values(self) -> AsyncGenerator[T, None]:
         """The present value at once, then the newest after each change; never ends by itself."""
         seen = -1
         while True:

@@ -106,6 +106,11 @@ class Station:
         return {} if self._lights is None else self._lights.levels_pct
 
     @property
+    def lights_acknowledged_by(self) -> str | None:
+        """What proves the levels: "echo" (the controller said them) or "widget" (it took them); None without lamps."""
+        return None if self._lights is None else self._lights.acknowledged_by
+
+    @property
     def control_state(self) -> CameraControlState | None:
         """The camera's settings as last read back."""
         return self._control_state

@@ -1,0 +1,92 @@
+"""One attempt: the stills of a burst cut, judged, and the best of them chosen. Runs on the checking thread.
+
+For each still: scene → crop plan → one cut from the camera's pixels → the crop judged by the same stateless check as `booth check --crop`.
+A still without a face cannot be cut: it is judged as it came, and its report says so. The best is the one with the most mandatory rules met,
+then the most advisory ones, then the most recent (BSI TR-03121-3 v6.0, 4.1). The stills are overwritten as soon as they are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.frames import Frame
+from capture.metering import LightReading, read_light
+from capture.portrait import crop_facts, cut, encode_jpeg, plan_crop
+from validation.check import check, judge
+from validation.face import FaceModel
+from validation.profile import Profile
+from validation.report import Level, Report, Verdict
+
+LOSSY_NOTE = "the camera delivered a lossy picture ({})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One still of a burst after judging."""
+
+    report: Report
+    at_ns: int
+    frame: Frame = field(repr=False)  # its pixels are overwritten; light and camera settings stay
+    portrait: NDArray[np.uint8] | None = field(repr=False)  # the crop; None without a face
+    light: LightReading | None
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Larger is better: mandatory rules met, advisory rules met, time."""
+        met = [(f.level, f.verdict is Verdict.PASS) for f in self.report.findings]
+        blocking = len(self.report.blocking)
+        return -blocking, sum(ok for level, ok in met if level is not Level.INFO), self.at_ns
+
+    def wipe(self) -> None:
+        """Overwrites the pixels."""
+        self.frame.wipe()
+        if self.portrait is not None:
+            self.portrait.fill(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A judged burst and the best of it."""
+
+    candidates: tuple[Candidate, ...]
+    best: Candidate
+    jpeg: bytes | None = field(repr=False)  # the portrait under review, encoded once; the packet holds these bytes
+
+    @property
+    def report(self) -> Report:
+        """The report of the best still."""
+        return self.best.report
+
+    def wipe(self) -> None:
+        """Overwrites every pixel buffer."""
+        for candidate in self.candidates:
+            candidate.wipe()
+
+
+def judge_burst(frames: Sequence[Frame], profile: Profile, model: FaceModel) -> Attempt:
+    """Cuts and judges every still, chooses the best, encodes it; raises a ValidationError or CaptureError."""
+    candidates = tuple(_judge(frame, profile, model) for frame in frames)
+    best = max(candidates, key=lambda candidate: candidate.rank)
+    return Attempt(candidates, best, None if best.portrait is None else encode_jpeg(best.portrait))
+
+
+def _judge(frame: Frame, profile: Profile, model: FaceModel) -> Candidate:
+    notes = (LOSSY_NOTE.format(frame.source_format),) if frame.lossy else ()
+    height, width = frame.pixels.shape[:2]
+    scene = model.scene(frame.pixels)
+    try:
+        if scene.face is None:
+            report = judge(frame.pixels, scene, profile, judged="as_submitted", notes=notes)
+            return Candidate(report, frame.at_ns, frame, None, None)
+        size = (profile.width_px, profile.height_px)
+        plan = plan_crop(scene.face.landmarks, (width, height), size, profile.crop)
+        light = read_light(frame.pixels, scene.face.landmarks)
+        portrait = cut(frame.pixels, plan)
+        report = check(portrait, profile, model, judged="crop", notes=notes, crop=crop_facts(plan))
+        return Candidate(report, frame.at_ns, frame, portrait, light)
+    finally:
+        frame.wipe()

@@ -1,0 +1,256 @@
+"""The checking thread: it alone owns the face models. Live frames, codes and jobs pass through it one at a time.
+
+Rules: a job goes before a frame; of frames only the newest counts; a frame offered while nothing is watched is dropped at once. Results reach
+the event loop through `call_soon_threadsafe`. When the model fails, the owner is told, the thread loads it again and goes on.
+Landmarks never leave this thread: what goes out are reports, an overlay and a speed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import zxingcpp
+from numpy.typing import NDArray
+
+from booth.errors import CheckerStoppedError
+from booth.events import Watch
+from booth.kiosk import Oval, Overlay
+from capture.frames import Frame
+from validation.check import assess_live
+from validation.errors import ModelFailedError, ValidationError
+from validation.face import FaceModel
+from validation.framing import CropPlan, plan_crop
+from validation.geometry import eye_midpoint, inter_eye_px
+from validation.profile import Profile
+from validation.report import Report
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LIVE_PERIOD_S = (
+    1 / 15
+)  # fifteen judgements a second: twice the speed at which instructions may change, half of two slow cores
+SCAN_PERIOD_S = 0.2
+RELOAD_PAUSE_S = 1.0
+QR = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+# Motion is measured over this span: shorter and the landmarks' jitter of half a pixel looks like movement.
+MOTION_SPAN_NS = 150_000_000
+MOTION_KEPT_NS = 400_000_000
+# Width of a head without ears / its length; only draws the oval.
+HEAD_WIDTH_PER_LENGTH = 0.72
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What one preview frame says."""
+
+    report: Report
+    overlay: Overlay
+    motion: float | None  # eye distances per second; None while too few frames show a face
+    at_ns: int
+
+
+class Checker:
+    """The thread and its inbox; made by `open_checker`, used from one event loop."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        on_live: Callable[[Live], None],
+        on_code: Callable[[str], None],
+        on_trouble: Callable[[Exception | None], None],
+    ) -> None:
+        self.still_size: tuple[int, int] | None = None  # the stills' width and height, when known
+        self._profile = profile
+        self._on_live, self._on_code, self._on_trouble = on_live, on_code, on_trouble
+        self._loop = asyncio.get_running_loop()
+        self._inbox = threading.Condition()
+        self._jobs: deque[tuple[Future[Any], Callable[[FaceModel], Any]]] = deque()
+        self._frame: Frame | None = None
+        self._watch = Watch.NOTHING
+        self._stopping = False
+        self._trail: deque[tuple[int, NDArray[np.float64], float]] = deque()
+        self.thread = threading.Thread(target=self._run, name="checker", daemon=True)
+
+    def watch(self, watch: Watch) -> None:
+        """What the next frames are looked at for; NOTHING also drops the frame that waits."""
+        with self._inbox:
+            self._watch = watch
+            if watch is Watch.NOTHING:
+                self._frame = None
+
+    def offer(self, frame: Frame) -> None:
+        """The newest preview frame."""
+        with self._inbox:
+            if self._watch is not Watch.NOTHING:
+                self._frame = frame
+                self._inbox.notify()
+
+    async def run(self, work: Callable[[FaceModel], T]) -> T:
+        """Runs `work` on the thread with the model for single pictures; raises what it raises, or CheckerStoppedError."""
+        future: Future[T] = Future()
+        with self._inbox:
+            if self._stopping:
+                raise CheckerStoppedError("The checking thread has ended; start the booth again.")
+            self._jobs.append((future, work))
+            self._inbox.notify()
+        return await asyncio.wrap_future(future)
+
+    def stop(self) -> None:
+        """Ends the thread after what it is doing; waiting jobs fail."""
+        with self._inbox:
+            self._stopping = True
+            self._frame = None
+            self._inbox.notify()
+
+    # --- on the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                with FaceModel(video=True) as live, FaceModel() as single:
+                    self._tell(self._on_trouble, None)
+                    self._work(live, single)
+            except ModelFailedError as error:
+                self._tell(self._on_trouble, error)
+                with self._inbox:
+                    self._inbox.wait_for(lambda: self._stopping, RELOAD_PAUSE_S)
+        for future, _ in self._jobs:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(CheckerStoppedError("The checking thread has ended; start the booth again."))
+
+    def _work(self, live: FaceModel, single: FaceModel) -> None:
+        free_at = 0.0
+        while True:
+            with self._inbox:
+                while not (self._stopping or self._jobs or (self._frame is not None and time.monotonic() >= free_at)):
+                    self._inbox.wait(None if self._frame is None else max(free_at - time.monotonic(), 0.001))
+                if self._stopping:
+                    return
+                job = self._jobs.popleft() if self._jobs else None
+                frame, watch = self._frame, self._watch
+                if job is None:
+                    self._frame = None
+            if job is not None:
+                self._do(job, single)
+            elif frame is not None:
+                started = time.monotonic()
+                free_at = started + (SCAN_PERIOD_S if watch is Watch.CODES else LIVE_PERIOD_S)
+                self._look(frame, watch, live)
+
+    def _do(self, job: tuple[Future[Any], Callable[[FaceModel], Any]], model: FaceModel) -> None:
+        future, work = job
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = work(model)
+        except ModelFailedError as error:
+            future.set_exception(error)
+            raise
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked for the work
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def _look(self, frame: Frame, watch: Watch, model: FaceModel) -> None:
+        if watch is Watch.CODES:
+            text = read_code(frame.pixels)
+            if text is not None:
+                self._tell(self._on_code, text)
+            return
+        try:
+            scene = model.scene(frame.pixels)
+            report = assess_live(frame.pixels, scene, self._profile, still_size=self.still_size)
+        except ModelFailedError:
+            raise
+        except ValidationError as error:
+            log.warning("a preview frame could not be judged: %s", error)
+            return
+        points = None if scene.face is None else scene.face.landmarks
+        height, width = frame.pixels.shape[:2]
+        overlay = draw_overlay(points, (width, height), self.still_size, self._profile)
+        self._tell(self._on_live, Live(report, overlay, self._motion(points, frame.at_ns), frame.at_ns))
+
+    def _motion(self, points: NDArray[np.float32] | None, at_ns: int) -> float | None:
+        trail = self._trail
+        if points is None:
+            trail.clear()
+            return None
+        while trail and not 0 <= at_ns - trail[0][0] <= MOTION_KEPT_NS:
+            trail.popleft()
+        middle, apart = eye_midpoint(points), inter_eye_px(points)
+        trail.append((at_ns, middle, apart))
+        then_ns, then_middle, then_apart = trail[0]
+        if at_ns - then_ns < MOTION_SPAN_NS:
+            return None
+        moved = max(float(np.hypot(*(middle - then_middle))), abs(apart - then_apart))
+        return moved / apart / ((at_ns - then_ns) / 1e9)
+
+    def _tell(self, listener: Callable[[Any], None], value: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(listener, value)
+
+
+def read_code(pixels: NDArray[np.uint8]) -> str | None:
+    """The text of the first QR code in the picture."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    for found in zxingcpp.read_barcodes(grey, formats=QR):
+        if found.valid and found.text:
+            return str(found.text)
+    return None
+
+
+def draw_overlay(
+    points: NDArray[np.float32] | None, preview: tuple[int, int], still: tuple[int, int] | None, profile: Profile
+) -> Overlay:
+    """Where the head belongs in the crop that would be cut, in fractions of the preview; without a face, in the middle."""
+    width, height = still or preview
+    out = (profile.width_px, profile.height_px)
+    if points is not None:
+        plan = plan_crop(points * np.float32(width / preview[0]), (width, height), out, profile.crop)
+    else:
+        box_height = min(max(float(out[1]), 0.75 * height), height, width * out[1] / out[0])
+        plan = CropPlan(0.0, out[1] / box_height, width / 2, height / 2, *out, width, height)
+    box_height = plan.out_height / plan.scale
+    top = plan.centre_y - box_height / 2
+    half_head = profile.crop.head_height * box_height / 2
+    eye_y = (top + profile.crop.eye_line * box_height) / height
+    return Overlay(
+        oval=Oval(
+            centre_x=plan.centre_x / width,
+            centre_y=eye_y,  # the eyes are half-way between chin and crown
+            radius_x=half_head * HEAD_WIDTH_PER_LENGTH / width,
+            radius_y=half_head / height,
+        ),
+        eye_line_y=eye_y,
+        crop=tuple((x / width, y / height) for x, y in plan.corners()) if points is not None else (),
+    )
+
+
+@asynccontextmanager
+async def open_checker(
+    profile: Profile,
+    on_live: Callable[[Live], None],
+    on_code: Callable[[str], None],
+    on_trouble: Callable[[Exception | None], None],
+) -> AsyncIterator[Checker]:
+    """A running checker; `on_trouble` hears of a failed model, and None when it is loaded (again)."""
+    checker = Checker(profile, on_live, on_code, on_trouble)
+    checker.thread.start()
+    try:
+        yield checker
+    finally:
+        checker.stop()
+        await asyncio.to_thread(checker.thread.join)

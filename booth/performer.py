@@ -1,0 +1,287 @@
+"""Performs what the visit asks for and brings the outcomes back as events.
+
+Order of operation of an event (`send`): step → work of the turn that ended is given up → effects are performed → the screen is published.
+Events that effects cause wait their turn. Everything here runs on one event loop; what blocks runs on the checking thread (faces, codes), on
+one worker thread (sealing, outbox, uplink's disk), or inside the drivers.
+
+Sealing and its time limit: the packet's commit asks a `Permit` right before it happens. The time limit takes the permit away first; when it
+comes too late the commit has happened, and SEALED follows. So a visit is never told "not saved" for a packet that was.
+No application number and no picture is ever logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from booth.attempt import judge_burst
+from booth.checker import Checker
+from booth.config import Config
+from booth.events import (
+    Capture,
+    Check,
+    Effect,
+    Event,
+    Happening,
+    Notice,
+    Seal,
+    SetLights,
+    SetWatch,
+    StartTimer,
+    StopTimer,
+    Wipe,
+)
+from booth.faults import UNKNOWN_CODE, fault_of
+from booth.health import Health
+from booth.kiosk import KioskState
+from booth.lamps import LampKeeper
+from booth.outbox import Outbox
+from booth.record import Place, VisitRecord
+from booth.screen import Scenery, kiosk_state
+from booth.sealing import Sealer
+from booth.uplink import Uplink
+from booth.visit import State, Terms, Visit, step
+from capture.frames import Frame, Latest
+from capture.station import Station
+from validation.check import software
+from validation.profile import Profile
+
+log = logging.getLogger(__name__)
+
+
+class Permit:
+    """May the packet be committed? Taken once, by the commit or by the time limit."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner: str | None = None
+
+    def take(self) -> bool:
+        """For the commit."""
+        return self._claim("commit")
+
+    def revoke(self) -> bool:
+        """For the time limit."""
+        return self._claim("limit")
+
+    def _claim(self, owner: str) -> bool:
+        with self._lock:
+            self._owner = self._owner or owner
+            return self._owner == owner
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Everything open that the runner works with."""
+
+    station: Station
+    checker: Checker
+    lamps: LampKeeper
+    outbox: Outbox
+    uplink: Uplink
+    sealer: Sealer
+    worker: Executor
+
+
+class Performer:
+    """The visit and everything it sets in motion."""
+
+    def __init__(self, config: Config, profile: Profile, health: Health, on_wipe: Callable[[], None]) -> None:
+        self.profile, self.health = profile, health
+        self._config, self._on_wipe = config, on_wipe
+        terms = Terms(language=config.visit.language, tries=profile.retakes)
+        self.visit = Visit(terms=terms, language=terms.language)
+        self.place = Place(config.booth.id, config.booth.site, config.booth.centre, software())
+        self.record: VisitRecord | None = None
+        self.scenery = Scenery()
+        self.published = Latest(kiosk_state(self.visit, self.scenery))
+        self._rooms: Rooms | None = None
+        self._frames: tuple[Frame, ...] = ()
+        self._permit: Permit | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._work: asyncio.Task[None] | None = None
+        self._waiting: deque[Happening] = deque()
+        self._sending = False
+
+    @property
+    def rooms(self) -> Rooms:
+        """Everything open."""
+        assert self._rooms is not None, "the booth is not open"
+        return self._rooms
+
+    def start(self, rooms: Rooms) -> None:
+        """Events are followed from now on."""
+        self._rooms = rooms
+
+    async def close(self) -> None:
+        """Gives up the visit under way and wipes it; nothing is confirmed any more."""
+        self._rooms = None
+        if self._permit is not None:
+            self._permit.revoke()
+        self._stop_timer()
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        self._wipe()
+
+    # --- events and effects --------------------------------------------------------------------------------------------
+
+    def send(self, happening: Happening) -> None:
+        """One event; events that its effects cause follow it."""
+        self._waiting.append(happening)
+        if self._sending or self._rooms is None:
+            return
+        self._sending = True
+        try:
+            while self._waiting:
+                before = self.visit
+                self.visit, effects = step(before, self._waiting.popleft())
+                if self.visit.turn != before.turn:
+                    self._turned(before)
+                for effect in effects:
+                    self._perform(effect)
+                self.publish()
+        finally:
+            self._sending = False
+
+    def _turned(self, before: Visit) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            self._work = None
+        if self.visit.state is State.LANGUAGE and before.state is State.ATTRACT:
+            assert self.visit.visit_id is not None
+            self.record = VisitRecord(self.visit.visit_id, self.place, lambda: datetime.now(UTC), time.monotonic_ns)
+        if self.visit.state is State.FRAMING:
+            self.scenery = Scenery()
+        if self.record is not None:
+            self.record.note_state(self.visit.state)
+
+    def _perform(self, effect: Effect) -> None:
+        rooms = self.rooms
+        match effect:
+            case StartTimer(event=event, seconds=seconds):
+                self._start_timer(event, seconds * self._config.visit.patience)
+            case StopTimer():
+                self._stop_timer()
+            case SetLights(scene=scene):
+                rooms.lamps.want(scene)
+            case SetWatch(watch=watch):
+                rooms.checker.watch(watch)
+            case Capture():
+                self._begin(self._capture, Event.CAPTURE_FAILED)
+            case Check():
+                self._begin(self._check, Event.CHECK_BROKEN)
+            case Seal():
+                self._begin(self._seal, Event.SEAL_FAILED)
+            case Wipe():
+                self._wipe()
+                self.send(Happening(Event.WIPED, turn=self.visit.turn))
+
+    def _start_timer(self, event: Event, seconds: float) -> None:
+        self._stop_timer()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        self._timer = loop.call_later(seconds, self._time_over, event, seconds)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_over(self, event: Event, seconds: float) -> None:
+        if self.visit.state is State.SEALING and self._permit is not None and not self._permit.revoke():
+            self._start_timer(event, seconds)  # the commit has begun: its outcome follows
+            return
+        self.send(Happening(event))
+
+    def _begin(self, work: Callable[[int], Coroutine[None, None, Happening]], failed: Event) -> None:
+        turn = self.visit.turn
+
+        async def guarded() -> None:
+            try:
+                outcome = await work(turn)
+            except Exception as error:  # noqa: BLE001 - whatever work raises, the visit must go on
+                outcome = self._failed(error, failed, turn)
+            self.send(outcome)
+
+        self._work = asyncio.create_task(guarded(), name=f"visit {failed}")
+
+    def _failed(self, error: Exception, failed: Event, turn: int) -> Happening:
+        fault = fault_of(error)
+        self.health.note("error", f"{failed}: {fault.code}: {fault.detail}")
+        if fault.code == UNKNOWN_CODE:
+            log.error("unexpected error", exc_info=error)
+        if self.record is not None:
+            self.record.note_error(fault.code)
+        message = "fault.not_saved" if failed is Event.SEAL_FAILED else fault.message
+        return Happening(failed, turn=turn, notice=Notice(fault.code, message))
+
+    async def _capture(self, turn: int) -> Happening:
+        rooms = self.rooms
+        await rooms.lamps.lit.wait()
+        self._frames = await rooms.station.burst(self._config.visit.burst)
+        return Happening(Event.CAPTURED, turn=turn)
+
+    async def _check(self, turn: int) -> Happening:
+        frames, self._frames = self._frames, ()
+        record, profile = self.record, self.profile
+        assert record is not None
+        attempt = await self.rooms.checker.run(lambda model: record.add(judge_burst(frames, profile, model)))
+        passed = attempt.report.compliant and attempt.best.portrait is not None
+        return Happening(Event.CHECK_PASSED if passed else Event.CHECK_FAILED, turn=turn)
+
+    async def _seal(self, turn: int) -> Happening:
+        rooms, visit, record = self.rooms, self.visit, self.record
+        permit = self._permit = Permit()
+        assert record is not None
+        assert visit.application is not None
+        application = visit.application
+
+        def work() -> str:
+            sealed = rooms.sealer.seal(record, application, visit.language, rooms.station.lights_acknowledged_by)
+            rooms.outbox.put(sealed.packet, sealed.packet_id, permit.take)
+            return sealed.reference
+
+        reference = await asyncio.get_running_loop().run_in_executor(rooms.worker, work)
+        rooms.uplink.wake()
+        self.health.note("info", f"packet committed to the outbox, reference {reference}")
+        return Happening(Event.SEALED, turn=turn, reference=reference)
+
+    def _wipe(self) -> None:
+        """Everything about the applicant that this process holds and can reach."""
+        for frame in self._frames:
+            frame.wipe()
+        if self.record is not None:
+            self.record.wipe()
+        self.record = self._permit = None
+        self._frames, self.scenery = (), Scenery()
+        self._on_wipe()
+
+    # --- the screen ----------------------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Tells the pages when something changed."""
+        state = self.show()
+        if state != self.published.value:
+            self.published.put(state)
+
+    def show(self) -> KioskState:
+        """The screen now."""
+        attempt = None if self.record is None else self.record.attempt
+        left_s = self._deadline - asyncio.get_running_loop().time() if self.visit.warned else None
+        scenery = replace(
+            self.scenery,
+            report=None if attempt is None else attempt.report,
+            has_portrait=attempt is not None and attempt.jpeg is not None,
+            attempt=0 if self.record is None else self.record.tries,
+            warning_s=None if left_s is None else max(round(left_s), 0),
+        )
+        return kiosk_state(self.visit, scenery)

@@ -1,0 +1,177 @@
+"""What one visit leaves behind until it is sealed or wiped: times, guidance, attempts; the contents of visit.json and attempts.json.
+
+Rules: a record belongs to one visit and holds all of its personal data that the visit itself does not hold; `wipe` overwrites every pixel
+buffer and drops the rest, and whatever arrives later is wiped at once. Nothing in it is ever logged. Times are UTC for people and
+milliseconds since the start, on a clock that cannot be set, for order.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from booth.attempt import Attempt, Candidate
+from booth.events import Application
+
+SCHEMA_VERSION = 1
+NOTICE_VERSION = "1"  # of the privacy notice in the catalogues; changed with its words
+# A visit's guidance is a few dozen lines; more would only be a device gone mad.
+MAX_LINES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the visit is made and with what."""
+
+    booth: str
+    site: str
+    centre: str
+    software: str
+
+
+class VisitRecord:
+    """The record of one visit."""
+
+    def __init__(
+        self, visit_id: str, place: Place, utc: Callable[[], datetime], monotonic_ns: Callable[[], int]
+    ) -> None:
+        self.visit_id = visit_id
+        self._place = place
+        self._utc, self._monotonic_ns = utc, monotonic_ns
+        self._begun_ns = monotonic_ns()
+        self._open = True
+        self._lock = threading.Lock()  # attempts come from the checking thread
+        self._steps: list[dict[str, Any]] = []
+        self._guidance: list[dict[str, Any]] = []
+        self._errors: list[dict[str, Any]] = []
+        self._consent: dict[str, Any] | None = None
+        self._attempts: list[tuple[str, Attempt]] = []
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The newest attempt."""
+        return self._attempts[-1][1] if self._attempts else None
+
+    def note_state(self, state: str) -> None:
+        """The visit went on to a state."""
+        self._add(self._steps, {"state": state})
+
+    def note_instruction(self, key: str) -> None:
+        """An instruction was shown; repeated ones count once."""
+        if not self._guidance or self._guidance[-1]["key"] != key:
+            self._add(self._guidance, {"key": key})
+
+    def note_error(self, code: str) -> None:
+        """A device or the booth itself failed."""
+        if not self._errors or self._errors[-1]["code"] != code:
+            self._add(self._errors, {"code": code})
+
+    def note_consent(self, language: str) -> None:
+        """The notice was accepted in a language."""
+        self._consent = {"notice_version": NOTICE_VERSION, "language": language, "answer": True, "at": self._now()}
+
+    @property
+    def tries(self) -> int:
+        """How many attempts were judged."""
+        return len(self._attempts)
+
+    def add(self, attempt: Attempt) -> Attempt:
+        """Keeps a judged attempt and returns it; wiped at once when the visit is over."""
+        with self._lock:
+            if self._open:
+                self._attempts.append((self._now(), attempt))
+                return attempt
+        attempt.wipe()
+        return attempt
+
+    def wipe(self) -> None:
+        """Overwrites pixels and drops everything."""
+        with self._lock:
+            self._open = False
+        for _, attempt in self._attempts:
+            attempt.wipe()
+        for part in (self._attempts, self._steps, self._guidance, self._errors):
+            part.clear()
+        self._consent = None
+
+    def visit_json(self, application: Application, language: str, light_acknowledged_by: str | None) -> bytes:
+        """visit.json."""
+        attempt = self.attempt
+        assert attempt is not None
+        frame = attempt.best.frame
+        return _json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "visit_id": self.visit_id,
+                "application": {"number": application.number, "how": application.how},
+                "booth": self._place.booth,
+                "site": self._place.site,
+                "centre": self._place.centre,
+                "language": language,
+                "consent": self._consent,
+                "steps": self._steps,
+                "guidance": self._guidance,
+                "tries": self.tries,
+                "override": None,
+                "light": {
+                    "levels_pct": dict(frame.levels_pct),
+                    "acknowledged_by": light_acknowledged_by,
+                    "reading": None if attempt.best.light is None else attempt.best.light.as_record(),
+                },
+                "camera": {
+                    "source_format": frame.source_format,
+                    "lossy": frame.lossy,
+                    "settings": None if frame.controls is None else frame.controls.model_dump(mode="json"),
+                },
+                "calibration": None,
+                "software": self._place.software,
+            }
+        )
+
+    def attempts_json(self) -> bytes:
+        """attempts.json: every still of every attempt with its values and bounds, and the errors on the way."""
+        return _json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "attempts": [
+                    {"at": at, "stills": [_still(candidate, attempt) for candidate in attempt.candidates]}
+                    for at, attempt in self._attempts
+                ],
+                "errors": self._errors,
+            }
+        )
+
+    def _add(self, lines: list[dict[str, Any]], line: Mapping[str, Any]) -> None:
+        if self._open and len(lines) < MAX_LINES:
+            lines.append({**line, "at": self._now(), "after_ms": (self._monotonic_ns() - self._begun_ns) // 1_000_000})
+
+    def _now(self) -> str:
+        return self._utc().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _still(candidate: Candidate, attempt: Attempt) -> dict[str, Any]:
+    report = candidate.report
+    return {
+        "chosen": candidate is attempt.best,
+        "compliant": report.compliant,
+        "judged": report.judged,
+        "findings": [
+            {
+                "rule": finding.rule,
+                "value": finding.value,
+                "unit": finding.unit,
+                "low": finding.limit.low,
+                "high": finding.limit.high,
+                "verdict": finding.verdict,
+            }
+            for finding in report.findings
+        ],
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,196 @@
+"""The booth as the pages see it, and how it is opened. The only place where the rooms are put together.
+
+Order of opening: settings proved (profile, keys, trust) → worker thread and outbox → checking thread → devices → lamps → uplink → visits.
+Closing is the opposite: the visit under way is given up and wiped first; a packet that is not committed by then never will be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from datetime import UTC, datetime
+
+import cv2
+import httpx2
+
+from booth.checker import open_checker
+from booth.config import Config
+from booth.errors import CommandRefusedError
+from booth.events import Application, Event, Happening
+from booth.health import Health
+from booth.kiosk import (
+    BoothFacade,
+    ChooseLanguage,
+    Consent,
+    Identify,
+    KioskCommand,
+    KioskState,
+    PreviewFrame,
+    TechnicianStatus,
+)
+from booth.lamps import open_lamps
+from booth.outbox import Outbox, OutboxLimits, open_outbox
+from booth.performer import Performer, Rooms
+from booth.screen import COMMANDS, show_findings, shows_portrait
+from booth.sealing import Sealer
+from booth.senses import Senses, read_number
+from booth.status import technician_status
+from booth.uplink import open_uplink
+from booth.visit import accepts
+from capture.station import StationSettings, open_station
+from crypto.keys import load_trust
+from validation.profile import Profile, load_profile
+
+PREVIEW_QUALITY = 80  # of the kiosk's picture; what is judged and kept never passes through it
+
+
+class Runner:
+    """`booth.kiosk.BoothFacade`."""
+
+    def __init__(self, config: Config, profile: Profile) -> None:
+        self._config = config
+        self._health = Health(lambda: datetime.now(UTC))
+        self._performer = Performer(config, profile, self._health, self._forget)
+        self.senses = Senses(self._performer, config.visit)
+        self._rooms: Rooms | None = None
+        self._encoded: tuple[int, PreviewFrame] | None = None
+
+    def start(self, rooms: Rooms) -> None:
+        """Visits may begin."""
+        self._rooms = rooms
+        self._performer.start(rooms)
+        self.senses.start(rooms)
+
+    async def close(self) -> None:
+        """Gives up and wipes the visit under way."""
+        await self.senses.close()
+        await self._performer.close()
+
+    def _forget(self) -> None:
+        self._encoded = None
+
+    @property
+    def state(self) -> KioskState:
+        """The state now."""
+        return self._performer.show()
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[AsyncIterator[KioskState]]:
+        """The present state, then each newest."""
+        async with aclosing(self._performer.published.values()) as changes:
+
+            async def states() -> AsyncGenerator[KioskState, None]:
+                async for _ in changes:
+                    yield self.state
+
+            async with aclosing(states()) as shown:
+                yield shown
+
+    def post(self, command: KioskCommand) -> None:
+        """Follows the command or raises CommandRefusedError."""
+        happening, performer = self._happening(command), self._performer
+        if not accepts(performer.visit, happening.event):
+            raise CommandRefusedError(command.event, performer.visit.state)
+        if happening.event is Event.CONSENTED and performer.record is not None:
+            performer.record.note_consent(performer.visit.language)
+        performer.send(happening)
+
+    @staticmethod
+    def _happening(command: KioskCommand) -> Happening:
+        match command:
+            case Identify(number=number):
+                known = read_number(number)
+                if known is None:
+                    return Happening(Event.NUMBER_REFUSED)
+                return Happening(Event.IDENTIFIED, application=Application(known, "typed"))
+            case Consent(answer=answer):
+                return Happening(Event.CONSENTED if answer else Event.DECLINED)
+            case ChooseLanguage(language=language):
+                return Happening(Event.LANGUAGE_CHOSEN, language=language)
+            case _:
+                visit_id = secrets.token_hex(8) if command.event == "start" else None
+                return Happening(COMMANDS[command.event], visit_id=visit_id)
+
+    def preview(self) -> PreviewFrame | None:
+        """The newest preview picture, encoded once."""
+        frame = None if self._rooms is None else self._rooms.station.preview()
+        if frame is None:
+            return None
+        if self._encoded is None or self._encoded[0] != frame.sequence:
+            done, data = cv2.imencode(".jpg", frame.pixels, [cv2.IMWRITE_JPEG_QUALITY, PREVIEW_QUALITY])
+            if not done:
+                return None
+            self._encoded = frame.sequence, PreviewFrame(frame.at_ns, bytes(data))
+        return self._encoded[1]
+
+    def portrait(self) -> bytes | None:
+        """The portrait under review."""
+        record, visit = self._performer.record, self._performer.visit
+        attempt = None if record is None else record.attempt
+        return attempt.jpeg if attempt is not None and shows_portrait(visit) else None
+
+    def technician(self) -> TechnicianStatus:
+        """Everything on the technician's page."""
+        performer, rooms = self._performer, self._performer.rooms
+        live = performer.scenery.live
+        return technician_status(
+            state=performer.visit.state.value,
+            config=self._config,
+            profile=performer.profile,
+            software=performer.place.software,
+            station=rooms.station,
+            health=self._health,
+            outbox=rooms.outbox.status,
+            uplink=rooms.uplink.status,
+            sealer=rooms.sealer,
+            findings=() if live is None else show_findings(live),
+            preview_fps=self.senses.preview_fps,
+            now=datetime.now(UTC),
+        )
+
+
+@asynccontextmanager
+async def open_booth(
+    config: Config, *, transport: httpx2.AsyncBaseTransport | None = None
+) -> AsyncIterator[BoothFacade]:
+    """A booth at work. Raises the errors of settings, profile, keys and outbox; devices that are missing are waited for.
+
+    `transport` replaces the way to the intake.
+    """
+    profile = load_profile(config.profile.name)
+    sealer, trust = Sealer.open(config), load_trust(config.intake.trust)
+    runner = Runner(config, profile)
+    senses = runner.senses
+    station_settings = StationSettings(camera=config.camera, controls=config.controls, lights=config.lights)
+    async with AsyncExitStack() as stack:
+        worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="worker"))
+        outbox = await stack.enter_async_context(_opened_on(worker, config))
+        checker = await stack.enter_async_context(
+            open_checker(profile, senses.on_live, senses.on_code, lambda error: senses.on_trouble("checker", error))
+        )
+        station = await stack.enter_async_context(open_station(station_settings, senses.on_device))
+        lamps = await stack.enter_async_context(
+            open_lamps(station, lambda error: senses.on_trouble("lamp levels", error))
+        )
+        uplink = await stack.enter_async_context(
+            open_uplink(outbox, worker, config.intake, sealer.signer, trust, time.time, transport)
+        )
+        stack.push_async_callback(runner.close)
+        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker))
+        yield runner
+
+
+@asynccontextmanager
+async def _opened_on(worker: ThreadPoolExecutor, config: Config) -> AsyncIterator[Outbox]:
+    """The outbox, opened and closed on the worker thread."""
+    loop = asyncio.get_running_loop()
+    opening = open_outbox(config.booth.data_dir / "outbox", OutboxLimits(**config.outbox.model_dump()), time.time)
+    outbox = await loop.run_in_executor(worker, opening.__enter__)
+    try:
+        yield outbox
+    finally:
+        await loop.run_in_executor(worker, opening.__exit__, None, None, None)

@@ -1,0 +1,105 @@
+"""PURE. The visit and what the camera says → the kiosk's state.
+
+One instruction at a time: a fault that hinders comes first, then what just went wrong, then guidance while framing, else the state's own title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import cast
+
+from booth.events import Event
+from booth.guidance import Guidance
+from booth.kiosk import FaultNotice, Instruction, KioskFinding, KioskState, Language, Overlay
+from booth.visit import State, Verdict, Visit, accepts
+from validation.report import Report
+
+PORTRAIT_URL = "/api/visit/portrait"
+
+# The page's commands and the events that they become; consent and identify become one of two.
+COMMANDS: Mapping[str, Event] = MappingProxyType(
+    {
+        "start": Event.START,
+        "language": Event.LANGUAGE_CHOSEN,
+        "identify": Event.IDENTIFIED,
+        "consent": Event.CONSENTED,
+        "retake": Event.RETAKE,
+        "accept": Event.ACCEPT,
+        "help": Event.HELP,
+        "help_given": Event.HELP_GIVEN,
+        "cancel": Event.CANCEL,
+        "more_time": Event.MORE_TIME,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """What the screen shows beside the visit itself."""
+
+    guidance: Guidance = field(default_factory=Guidance)
+    countdown: int | None = None
+    overlay: Overlay | None = None
+    live: Report | None = None  # of the newest judged preview frame; for the technician
+    report: Report | None = None  # of the portrait under review
+    has_portrait: bool = False
+    attempt: int = 0
+    warning_s: float | None = None  # left until the visit is cleared
+
+
+def shows_portrait(visit: Visit) -> bool:
+    """Whether the portrait under review may be asked for."""
+    if visit.state is State.ASSISTANCE:
+        return visit.verdict is Verdict.FAILED
+    return visit.state in {State.REVIEW, State.SEALING}
+
+
+def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
+    """Everything the page needs."""
+    reviewed = scenery.report if shows_portrait(visit) else None
+    framing = visit.state is State.FRAMING
+    fault = visit.fault or visit.trouble
+    return KioskState(
+        state=visit.state.value,
+        language=cast("Language", visit.language),
+        visit=visit.visit_id,
+        instruction=_instruction(visit, scenery.guidance),
+        countdown_s=scenery.countdown if framing else None,
+        timeout_s=scenery.warning_s if visit.warned else None,
+        overlay=scenery.overlay if framing or visit.state is State.CAPTURING else None,
+        findings=() if reviewed is None else show_findings(reviewed),
+        compliant=None if reviewed is None else visit.verdict is Verdict.PASSED,
+        # The number makes a page ask again after a retake.
+        portrait=f"{PORTRAIT_URL}?attempt={scenery.attempt}" if reviewed is not None and scenery.has_portrait else None,
+        reference=visit.reference if visit.state is State.THANKS else None,
+        fault=None if fault is None else FaultNotice(code=fault.code, message=fault.message),
+        tries_left=visit.tries_left,
+        commands=tuple(name for name, event in COMMANDS.items() if accepts(visit, event)),
+    )
+
+
+def _instruction(visit: Visit, guidance: Guidance) -> Instruction:
+    if visit.obstructed and visit.fault is not None:
+        return Instruction(key=visit.fault.message)
+    if visit.state is State.FRAMING:
+        return guidance.instruction
+    return Instruction(key=f"state.{visit.state}.title")
+
+
+def show_findings(report: Report) -> tuple[KioskFinding, ...]:
+    """The findings as the page lists them, in the report's order."""
+    return tuple(
+        KioskFinding(
+            rule=finding.rule,
+            verdict=finding.verdict.value,
+            level=finding.level.value,
+            value=finding.value,
+            unit=finding.unit,
+            low=finding.limit.low,
+            high=finding.limit.high,
+            advice=finding.advice,
+        )
+        for finding in report.findings
+    )

@@ -1,0 +1,203 @@
+"""What happens by itself: devices come and go, frames are judged, codes are read, the disk fills. Turned into events of the visit.
+
+The shutter: guidance tells since when everything has been right; after the profile's `hold_s` the countdown runs, and HELD is sent at its
+end. Whatever breaks a rule, moves, dims the lamps or stops the camera starts the hold anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import replace
+
+from booth.checker import Live
+from booth.config import VisitSection
+from booth.errors import OutboxError
+from booth.events import Application, Event, Happening
+from booth.faults import fault_of
+from booth.guidance import advise, interrupted
+from booth.performer import Performer, Rooms
+from booth.screen import Scenery
+from booth.visit import State
+from capture.errors import ProfileUnsatisfiableError
+from hardware.errors import HardwareError
+from hardware.link import DeviceState, DeviceStatus
+
+log = logging.getLogger(__name__)
+
+APPLICATION_NUMBER = re.compile(r"[A-Z0-9-]{6,20}")
+OUTBOX_PERIOD_S = 5.0
+CAMERA_PAUSE_S = 0.2
+FPS_FRAMES = 30
+
+
+def read_number(text: str) -> str | None:
+    """The application number in what was typed or scanned; None when it cannot be one."""
+    number = text.strip().upper()
+    return number if APPLICATION_NUMBER.fullmatch(number) else None
+
+
+class Senses:
+    """Made by `booth.runner.open_booth`; its callbacks may come before `start`."""
+
+    def __init__(self, performer: Performer, settings: VisitSection) -> None:
+        self._performer, self._health = performer, performer.health
+        self._settings = settings
+        self._rooms: Rooms | None = None
+        self._countdown: tuple[int, int] | None = None  # turn of the visit and when it began
+        self._frame_times: deque[int] = deque(maxlen=FPS_FRAMES)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, rooms: Rooms) -> None:
+        """Begins to follow camera and outbox."""
+        self._rooms = rooms
+        for text in rooms.outbox.problems:
+            self._health.note("warning", text)
+        for status in rooms.station.devices:
+            self.on_device(status)
+        self._spawn(self._follow_preview(rooms), "preview")
+        self._spawn(self._follow_outbox(rooms), "outbox watch")
+        self._performer.send(self._health.told)
+
+    async def close(self) -> None:
+        """Ends everything that follows."""
+        self._rooms = None
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def preview_fps(self) -> float:
+        """Preview frames per second, lately; 0 when they stopped."""
+        times = self._frame_times
+        if len(times) < 2 or times[-1] == times[0] or time.monotonic_ns() - times[-1] > 1e9:
+            return 0.0
+        return (len(times) - 1) / ((times[-1] - times[0]) / 1e9)
+
+    # --- devices and disk ----------------------------------------------------------------------------------------------
+
+    def on_device(self, status: DeviceStatus) -> None:
+        """A device came, went, or is as it was at the start."""
+        changed = self._health.set_device(status)
+        ready = status.state is DeviceState.READY
+        if changed and not ready:
+            self._note_error(f"{status.name}.{status.state}")
+        rooms = self._rooms
+        if rooms is None:
+            return
+        if ready and status.name == "camera":
+            self._spawn(self._measure_still(rooms), "still size")
+        elif ready and status.name == "controls":
+            self._spawn(self._apply_controls(rooms), "camera settings")
+        elif ready and status.name == "lights":
+            rooms.lamps.repeat()
+        if changed:
+            self._performer.send(self._health.told)
+
+    def on_trouble(self, source: str, error: BaseException | None) -> None:
+        """A source failed, or works (None)."""
+        fault = None if error is None else fault_of(error)
+        if self._health.set(source, fault):
+            if fault is not None:
+                self._note_error(fault.code)
+            self._performer.send(self._health.told)
+
+    def _note_error(self, code: str) -> None:
+        if self._performer.record is not None:
+            self._performer.record.note_error(code)
+
+    async def _measure_still(self, rooms: Rooms) -> None:
+        try:
+            size = await rooms.station.require_profile(self._performer.profile)
+        except (ProfileUnsatisfiableError, HardwareError) as error:
+            self.on_trouble("still", error)
+            return
+        rooms.checker.still_size = size.width, size.height
+        self.on_trouble("still", None)
+
+    async def _apply_controls(self, rooms: Rooms) -> None:
+        try:
+            await rooms.station.apply_controls()
+        except HardwareError as error:
+            self.on_trouble("camera settings", error)
+        else:
+            self.on_trouble("camera settings", None)
+
+    async def _follow_outbox(self, rooms: Rooms) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await loop.run_in_executor(rooms.worker, rooms.outbox.require_room)
+            except OutboxError as error:
+                self.on_trouble("outbox", error)
+            else:
+                self.on_trouble("outbox", None)
+            await asyncio.sleep(OUTBOX_PERIOD_S)
+
+    # --- the camera ----------------------------------------------------------------------------------------------------
+
+    async def _follow_preview(self, rooms: Rooms) -> None:
+        sequence = -1
+        while True:
+            try:
+                frame = await rooms.station.next_preview(sequence)
+            except HardwareError as error:
+                scenery = self._performer.scenery
+                self._performer.scenery = replace(scenery, guidance=interrupted(scenery.guidance), countdown=None)
+                self.on_trouble("preview", error)
+                await asyncio.sleep(CAMERA_PAUSE_S)
+                continue
+            self.on_trouble("preview", None)
+            sequence = frame.sequence
+            self._frame_times.append(frame.at_ns)
+            rooms.checker.offer(frame)
+
+    def on_code(self, text: str) -> None:
+        """A code was read; codes that are no application are overlooked."""
+        number = read_number(text)
+        if number is not None and self._performer.visit.state is State.IDENTIFY:
+            self._performer.send(Happening(Event.IDENTIFIED, application=Application(number, "scanned")))
+
+    def on_live(self, live: Live) -> None:
+        """A preview frame was judged."""
+        performer, rooms = self._performer, self._rooms
+        if rooms is None or performer.visit.state is not State.FRAMING:
+            return
+        guidance = advise(performer.scenery.guidance, live.report, live.motion, live.at_ns)
+        if not rooms.lamps.lit.is_set() or performer.visit.obstructed:
+            guidance = interrupted(guidance)
+        if performer.record is not None:
+            performer.record.note_instruction(guidance.key)
+        left = self._count(live.at_ns) if guidance.held_s >= performer.profile.hold_s else None
+        if left is None:
+            self._countdown = None
+        performer.scenery = Scenery(guidance=guidance, countdown=left or None, overlay=live.overlay, live=live.report)
+        if left == 0:
+            performer.send(Happening(Event.HELD))
+        else:
+            performer.publish()
+
+    def _count(self, at_ns: int) -> int:
+        """What the countdown shows; 0 is the shutter."""
+        turn = self._performer.visit.turn
+        if self._countdown is None or self._countdown[0] != turn:
+            self._countdown = turn, at_ns
+        steps = int((at_ns - self._countdown[1]) / 1e9 / self._settings.countdown_step_s)
+        return max(self._settings.countdown - steps, 0)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("%s ended", task.get_name(), exc_info=error)
+            self.on_trouble(task.get_name(), error)

@@ -1,0 +1,147 @@
+"""A whole booth for tests: the virtual booth as its own process, the controller in this one, the intake behind a transport."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from booth.config import Config
+from booth.kiosk import BoothFacade, KioskState
+from booth.runner import open_booth
+from crypto.http_signature import verify_request
+from crypto.keys import load_trust, open_signer
+from crypto.receipt import issue_receipt
+
+STEP_S = 30.0
+
+
+class Simulator:
+    """The virtual booth, told what to do through its control socket."""
+
+    def __init__(self, process: asyncio.subprocess.Process, facts: dict[str, Any]) -> None:
+        self.process = process
+        self.facts = facts
+
+    async def tell(self, **order: Any) -> dict[str, Any]:
+        reader, writer = await asyncio.open_unix_connection(self.facts["control"])
+        try:
+            writer.write(json.dumps(order).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(await asyncio.wait_for(reader.readline(), STEP_S))
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        assert answer.get("ok", True), answer
+        return answer
+
+
+@asynccontextmanager
+async def running_simulator(folder: Path, *arguments: str) -> AsyncIterator[Simulator]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hardware.sim", *arguments, "--json", "--with-parent", "--run-dir", str(folder),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), STEP_S)
+        yield Simulator(process, json.loads(line))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.wait_for(process.wait(), STEP_S)
+
+
+class FakeIntake(httpx2.MockTransport):
+    """Takes signed packets and gives real receipts."""
+
+    def __init__(self, pki: Path) -> None:
+        super().__init__(self._answer)
+        self._trust = load_trust(pki / "ca.pem")
+        self._signer = open_signer(f"file:{pki / 'intake.key'}")
+        self.packets: list[bytes] = []
+        self.received = asyncio.Event()
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        body = await request.aread()
+        verify_request(request.method, str(request.url), request.headers, body, self._trust, datetime.now(UTC))
+        self.packets.append(body)
+        receipt = issue_receipt(
+            packet_sha256=request.url.path.rsplit("/", 1)[1],
+            packet_id=uuid.uuid4().hex,
+            received_at=datetime.now(UTC),
+            serial=len(self.packets),
+            signer=self._signer,
+        )
+        self.received.set()
+        return httpx2.Response(201, content=receipt)
+
+
+def booth_config(folder: Path, pki: Path, devices: str, **sections: dict[str, Any]) -> Config:
+    path = folder / "booth.toml"
+    path.write_text(
+        f"""
+[booth]
+id = "booth-0001"
+site = "site"
+centre = "centre"
+data_dir = "data"
+[profile]
+name = "{sections.get("profile", {}).get("name", "demo")}"
+[intake]
+url = "https://intake.example"
+trust = "{pki / "ca.pem"}"
+[keys]
+signer = "file:{pki / "booth.key"}"
+recipient = "{pki / "desk.hpke.pub"}"
+[outbox]
+min_free_bytes = 0
+[visit]
+patience = {sections.get("visit", {}).get("patience", 1.0)}
+{devices}""",
+        "utf-8",
+    )
+    return Config.load(path)
+
+
+class Watcher:
+    """Follows the booth's states as a page would."""
+
+    def __init__(self, booth: BoothFacade) -> None:
+        self.booth = booth
+        self.seen: list[KioskState] = []
+
+    @property
+    def path(self) -> list[str]:
+        """The states in order, each change once."""
+        names = [state.state for state in self.seen]
+        return [name for name, before in zip(names, [None, *names], strict=False) if name != before]
+
+    async def until(self, wanted: Callable[[KioskState], bool] | str, within_s: float = STEP_S) -> KioskState:
+        """Waits for a state by name or condition."""
+        condition = (lambda state: state.state == wanted) if isinstance(wanted, str) else wanted
+        try:
+            async with asyncio.timeout(within_s), self.booth.subscribe() as states:
+                async for state in states:
+                    if not self.seen or self.seen[-1] != state:
+                        self.seen.append(state)
+                    if condition(state):
+                        return state
+        except TimeoutError:
+            raise AssertionError(f"not reached {wanted}; last {self.booth.state}; {self.path}") from None
+        raise AssertionError("the states ended")
+
+
+@asynccontextmanager
+async def running_booth(config: Config, intake: FakeIntake) -> AsyncIterator[Watcher]:
+    async with open_booth(config, transport=intake) as booth:
+        yield Watcher(booth)
