@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import dataclasses
 import json
 import os
@@ -21,6 +22,7 @@ from hardware.sim.sitter import SESSION_ACTIONS
 
 SOCKET_PATH_LIMIT: Final = 100  # a Unix socket's path may have 107 bytes
 PARENT_CHECK_S: Final = 1.0
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 STILL_LIMIT_PX: Final = 4096
 
 EXAMPLES = """\
@@ -107,10 +109,19 @@ async def run(scenario: Scenario, run_dir: Path, options: argparse.Namespace) ->
     await serve(VirtualBooth(scenario, run_dir, options.port), ready, stop)
 
 
+def give_memory_back() -> None:
+    """Has the allocator return freed pictures to the system at once; without it glibc keeps tens of megabytes per thread (269 against 187 MB)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another C library has no such call, and no such habit
+    if mallopt is not None:
+        for parameter, value in ((M_MMAP_THRESHOLD, 2**20), (M_TRIM_THRESHOLD, 2**20), (M_ARENA_MAX, 1)):
+            mallopt(parameter, value)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The program."""
     options = parser().parse_args(arguments)
     scenario = chosen_scenario(options)
+    give_memory_back()
     import cv2
 
     cv2.setNumThreads(1)  # the two rendering threads are enough; the cores belong to the software under test

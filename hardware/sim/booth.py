@@ -41,7 +41,15 @@ class VirtualBooth:
         self.cache = StackCache()
         self.room = Room(Sitter(scenario.person, "absent", 0.0), scenario.ambient)
         self.room.sitter = self.room.sitter.told(scenario.sitter, _now_ms())
-        self.camera = Camera(self.room, self.cache, self.faults, PREVIEW_SIZE, scenario.still_size, PREVIEW_FPS)
+        self.camera = Camera(
+            self.room,
+            self.cache,
+            self.faults,
+            preview_size=PREVIEW_SIZE,
+            still_size=scenario.still_size,
+            fps=PREVIEW_FPS,
+            rotate_deg=scenario.rotate_deg,
+        )
         self.control = ControlSocket(run_dir / "control", self)
         self._http_port = port
         self._started_s = time.monotonic()
@@ -122,7 +130,8 @@ class VirtualBooth:
 
     def toml(self) -> str:
         """The part of booth.toml that matches this booth."""
-        lines = ["[camera]", f'url = "{self.camera_url}"', f'still_url = "{self.still_url}"', "rotate_deg = 0", ""]
+        lines = ["[camera]", f'url = "{self.camera_url}"', f'still_url = "{self.still_url}"']
+        lines += [f"rotate_deg = {self.scenario.rotate_deg}", ""]
         if self.controls_url:
             lines += ["[controls]", f'url = "{self.controls_url}"', ""]
         if self.lights_url:

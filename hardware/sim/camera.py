@@ -23,12 +23,13 @@ from hardware.sim.scene import Noise, Renderer
 
 if TYPE_CHECKING:
     from hardware.sim.faults import Faults
-    from hardware.sim.passes import StackCache
+    from hardware.sim.passes import Image, Source, StackCache
     from hardware.sim.room import Room
     from hardware.sim.scene import Picture, Size, View
 
 JPEG_QUALITY: Final = 90
 PNG_COMPRESSION: Final = 1
+LOOK_AHEAD_MS: Final = 150.0
 NOISE_VARIANTS: Final = 6
 REQUEST_LIMIT_BYTES: Final = 8192
 REQUEST_TIMEOUT_S: Final = 10.0
@@ -47,7 +48,8 @@ class Part:
 class PreviewEncoder:
     """View to JPEG, with noise variants of an unchanged picture; used by one thread."""
 
-    def __init__(self, cache: StackCache, size: Size) -> None:
+    def __init__(self, cache: StackCache, size: Size, rotate_deg: int = 0) -> None:
+        self._rotate_deg = rotate_deg
         self.renderer = Renderer(cache)
         self.size = size
         self.jpegs = 0
@@ -65,7 +67,7 @@ class PreviewEncoder:
             self._encoded.clear()
         self._turn += 1
         if len(self._encoded) < NOISE_VARIANTS:
-            noisy = self._noise.on(picture.pixels, view.gain_db)
+            noisy = lying(self._noise.on(picture.pixels, view.gain_db), self._rotate_deg)
             jpeg = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
             self._encoded.append(jpeg.tobytes())
             self.jpegs += 1
@@ -76,12 +78,21 @@ class Camera:
     """The server, its frame clock and its clients."""
 
     def __init__(
-        self, room: Room, cache: StackCache, faults: Faults, preview_size: Size, still_size: Size, fps: float
+        self,
+        room: Room,
+        cache: StackCache,
+        faults: Faults,
+        *,
+        preview_size: Size,
+        still_size: Size,
+        fps: float,
+        rotate_deg: int = 0,
     ) -> None:
         self._room = room
         self._faults = faults
         self._fps = fps
-        self._preview = PreviewEncoder(cache, preview_size)
+        self._preview = PreviewEncoder(cache, preview_size, rotate_deg)
+        self._rotate_deg = rotate_deg
         self._stills = Renderer(cache)
         self._still_noise = Noise(seed=2)
         self._still_size = still_size
@@ -92,6 +103,7 @@ class Camera:
         self._clock: asyncio.Task[None] | None = None
         self._preview_thread = ThreadPoolExecutor(1, "preview")
         self._still_thread = ThreadPoolExecutor(1, "still")
+        self._prepared: Source | None = None
         self._frozen: bytes | None = None
         self.port = 0
         self.frames = 0
@@ -148,6 +160,7 @@ class Camera:
         view = self._view(at_ns)
         shrink = 2 if self._faults.is_on("camera.wrong_size") else 1
         body, picture = await loop.run_in_executor(self._preview_thread, self._preview.encode, view, shrink)
+        self._look_ahead(view, at_ns)
         if self._faults.take("camera.freeze"):
             self._frozen = body = self._frozen or body
         else:
@@ -159,6 +172,13 @@ class Camera:
         if picture.upscaled_from:
             lines.append(_upscaled_header(picture.upscaled_from))
         return Part("\r\n".join([f"--{BOUNDARY}", *lines, "", ""]).encode(), body)
+
+    def _look_ahead(self, view: View, at_ns: int) -> None:
+        """Has the sitter's next frame decoded in time, on the other thread, so that its first picture is not late."""
+        ahead = self._room.view(at_ns / 1e6 + LOOK_AHEAD_MS)
+        if ahead.source not in {view.source, self._prepared}:
+            self._prepared = ahead.source
+            self._still_thread.submit(self._stills.prepare, ahead, self._preview.size)
 
     def _view(self, at_ns: int, still_size: Size | None = None) -> View:
         self._room.lens_cap = self._faults.take("camera.black") is not None
@@ -243,7 +263,7 @@ class Camera:
 
     def _encode_still(self, view: View, size: Size) -> tuple[bytes, Picture]:
         picture = self._stills.picture(view, size)
-        noisy = self._still_noise.on(picture.pixels, view.gain_db)
+        noisy = lying(self._still_noise.on(picture.pixels, view.gain_db), self._rotate_deg)
         png = cv2.imencode(".png", noisy, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])[1]
         return np.asarray(png, dtype=np.uint8).tobytes(), picture
 
@@ -259,6 +279,12 @@ class Camera:
             "relit_last_ms": round(self._preview.renderer.last_ms, 2),
             "jpegs_encoded": self._preview.jpegs,
         }
+
+
+def lying(pixels: Image, rotate_deg: int) -> Image:
+    """The picture as a camera gives it that must be turned clockwise by this angle to be upright."""
+    turns = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+    return np.asarray(cv2.rotate(pixels, turns[rotate_deg]), dtype=np.uint8) if rotate_deg else pixels
 
 
 def _head(status: int, content_type: str, lines: list[str]) -> bytes:

@@ -18,7 +18,7 @@ import numpy as np
 from hardware.sim.scenarios import LAMPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     import numpy.typing as npt
 
@@ -31,7 +31,7 @@ CHANNELS: Final = (*LAMPS, "ambient")
 EXPOSURE_SCALE: Final = 2.0  # labels.json, "exposure_scale"
 WHITE: Final = 65535
 CACHE_LIMIT_BYTES: Final = 56 * 2**20
-# A stack above this is not kept: the 1920x2560 passes (74 MB) would push out everything else.
+# A stack above this is not kept: it would push out everything else.
 CACHE_ITEM_LIMIT_BYTES: Final = 24 * 2**20
 
 
@@ -86,10 +86,12 @@ PASS_LIGHT: Final = decode_srgb(np.arange(256) / 255) / EXPOSURE_SCALE
 SRGB_TABLE: Final = np.rint(255 * encode_srgb(np.arange(WHITE + 1) / WHITE)).astype(np.uint8)
 
 
-def add_light(stack: Stack, levels: tuple[tuple[float, float, float], ...]) -> Light16:
+def add_light(stack: Iterable[Image], levels: tuple[tuple[float, float, float], ...]) -> Light16:
     """The sum of the passes at these levels (blue, green, red for each pass), clipped at white."""
     total: Light16 | None = None
+    shape: tuple[int, ...] = ()
     for pixels, level in zip(stack, levels, strict=True):
+        shape = pixels.shape
         if not any(level):
             continue
         scaled = np.clip(np.rint(WHITE * PASS_LIGHT[:, None] * np.asarray(level)[None, :]), 0, WHITE)
@@ -100,7 +102,7 @@ def add_light(stack: Stack, levels: tuple[tuple[float, float, float], ...]) -> L
         else:
             lit = np.asarray(cv2.LUT(pixels, table[:, None, :]), dtype=np.uint16)
         total = lit if total is None else np.asarray(cv2.add(total, lit, dst=total), dtype=np.uint16)
-    return np.zeros(stack[0].shape, np.uint16) if total is None else total
+    return np.zeros(shape, np.uint16) if total is None else total
 
 
 class StackCache:
@@ -110,6 +112,7 @@ class StackCache:
         self._limit = limit_bytes
         self._lock = threading.Lock()
         self._stacks: OrderedDict[Hashable, Stack] = OrderedDict()
+        self._making: dict[Hashable, threading.Lock] = {}
         self._bytes = 0
 
     @property
@@ -120,18 +123,28 @@ class StackCache:
     def get(self, key: Hashable, make: Callable[[], Stack]) -> Stack:
         """The stack of this key, made when it is not there."""
         with self._lock:
-            if key in self._stacks:
-                self._stacks.move_to_end(key)
-                return self._stacks[key]
-        stack = make()
-        size = sum(image.nbytes for image in stack)
-        if size > CACHE_ITEM_LIMIT_BYTES:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:  # who asks for a stack that is being made waits for it and does not make it again
+            with self._lock:
+                if key in self._stacks:
+                    self._stacks.move_to_end(key)
+                    self._making.pop(key, None)
+                    return self._stacks[key]
+            stack = make()
+            with self._lock:
+                self._making.pop(key, None)
+                self._keep(key, stack)
             return stack
-        with self._lock:
-            if key not in self._stacks:
-                self._stacks[key] = stack
-                self._bytes += size
-            while self._bytes > self._limit and len(self._stacks) > 1:
-                _, old = self._stacks.popitem(last=False)
-                self._bytes -= sum(image.nbytes for image in old)
-        return stack
+
+    def _keep(self, key: Hashable, stack: Stack) -> None:
+        size = _bytes(stack)
+        if size > CACHE_ITEM_LIMIT_BYTES or key in self._stacks:
+            return
+        self._stacks[key] = stack
+        self._bytes += size
+        while self._bytes > self._limit and len(self._stacks) > 1:
+            self._bytes -= _bytes(self._stacks.popitem(last=False)[1])
+
+
+def _bytes(stack: Stack) -> int:
+    return sum(image.nbytes for image in stack)

@@ -56,6 +56,9 @@ class Scenario:
     still_size: tuple[int, int] = STILL_SIZE
     ambient: float = 0.35  # of the rendered room light; a lit hall behind a curtain
     power_on_s: float = 0.5  # a real block camera takes several seconds
+    rotate_deg: int = (
+        0  # clockwise turn that sets the camera's picture upright: a block camera lying on its side gives landscape
+    )
     standby: bool = False  # the camera waits for CAM_Power on
 
 
@@ -73,6 +76,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             Scenario("no-lights", "no lamp controller at all: room light only", lights="none"),
             Scenario("no-controls", "a camera without serial control", controls=False),
             Scenario("standby", "the camera is in standby until it is powered on over VISCA", standby=True),
+            Scenario("sideways", "the camera lies on its side: landscape pictures, rotate_deg = 90", rotate_deg=90),
             Scenario("large-still", "1920x2560 stills (anna and kwame natively)", still_size=LARGE_STILL_SIZE),
             Scenario("dark-room", "hardly any room light", ambient=0.05),
         )

@@ -21,6 +21,8 @@ from hardware.sim.passes import CHANNELS, SRGB_TABLE, StackCache, add_light, rea
 from hardware.sim.wall import EDGE_PX, Surroundings, empty_booth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hardware.sim.passes import Image, Light16, Source, Stack
 
 Size = tuple[int, int]
@@ -28,6 +30,8 @@ Gains = tuple[float, float, float]  # blue, green, red
 
 REFERENCE_WIDTH_PX: Final = 960  # blur is told in pixels of a frame this wide
 MAX_DIRECT_SIGMA_PX: Final = 4.0
+# Passes larger than this are added one after the other and never all in memory (five of 1920x2560 are 74 MB).
+ONE_BY_ONE_PX: Final = 2_000_000
 NOISE_TILE_PX: Final = 700
 NOISE_UNIT: Final = 16  # the stored field has this standard deviation
 NOISE_SIGMA: Final = 1.0  # 8-bit code at 0 dB: a good small sensor in good light
@@ -86,6 +90,7 @@ class Renderer:
         start = time.perf_counter()
         stack, upscaled_from = self._stack(view, size)
         light = add_light(stack, view.levels)
+        del stack
         if view.blur_px > 0:
             light = _blurred(light, view.blur_px * size[0] / REFERENCE_WIDTH_PX)
         pixels = np.asarray(cv2.LUT(light, SRGB_TABLE), dtype=np.uint8)
@@ -97,13 +102,20 @@ class Renderer:
         self.last_ms = (time.perf_counter() - start) * 1000
         return picture
 
-    def _stack(self, view: View, size: Size) -> tuple[Stack, Size | None]:
+    def prepare(self, view: View, size: Size) -> None:
+        """Has the passes of a view ready; may be called from any thread."""
+        self._stack(view, size)
+
+    def _stack(self, view: View, size: Size) -> tuple[Iterable[Image], Size | None]:
         source, framing = view.source, view.framing
         if source.kind == "wall":
             return self._cache.get((source, view.card, size), lambda: _carded(empty_booth(size), view.card)), None
         native = source.native
         seen = (round(native[0] / framing.magnification), round(native[1] / framing.magnification))
         upscaled_from = seen if seen[0] < size[0] or seen[1] < size[1] else None
+
+        if framing.is_native and view.card is None and native[0] * native[1] > ONE_BY_ONE_PX:
+            return (frame_pass(read_pass(source, channel), size) for channel in CHANNELS), upscaled_from
 
         def framed() -> Stack:
             stack = _carded(tuple(read_pass(source, channel) for channel in CHANNELS), view.card)
@@ -116,12 +128,17 @@ def _carded(stack: Stack, text: str | None) -> Stack:
     return with_card(stack, text) if text is not None else stack
 
 
+def frame_pass(image: Image, size: Size) -> Image:
+    """One pass of the whole frame at the size of the picture."""
+    return image if (image.shape[1], image.shape[0]) == size else _resized(image, size)
+
+
 def frame_stack(stack: Stack, framing: Framing, size: Size) -> Stack:
     """The passes as the lens shows them."""
     width, height = size
     native_height, native_width = stack[0].shape[:2]
     if framing.is_native:
-        return stack if (native_width, native_height) == size else tuple(_resized(image, size) for image in stack)
+        return tuple(frame_pass(image, size) for image in stack)
     scale_x = framing.magnification * width / native_width
     scale_y = framing.magnification * height / native_height
     # The window in native pixels, and the whole pixels of the frame inside it.

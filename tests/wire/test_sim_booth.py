@@ -409,6 +409,21 @@ def test_it_ends_when_told_and_leaves_nothing(number):
     assert not folder.exists()
 
 
+def test_a_camera_on_its_side_gives_landscape_pictures_that_a_clockwise_turn_sets_upright(booth):
+    running = Booth("sideways", "--sitter", "still", "--ambient", "1.0")
+    assert booth.order(ambient=1.0)["ok"]
+    try:
+        assert tomllib.loads(running.told["toml"])["camera"]["rotate_deg"] == 90
+        _, lying = still(running)
+        _, upright = still(booth)
+        assert lying.shape == (960, 1280, 3)
+        turned = cv2.rotate(lying, cv2.ROTATE_90_CLOCKWISE)
+        assert np.abs(turned.astype(int) - upright).mean() < 3
+    finally:
+        assert booth.order(ambient=0.35)["ok"]
+        assert running.close() == 0
+
+
 def test_devices_a_scenario_lacks_are_not_in_its_configuration(tmp_path):
     running = Booth("no-lights", "--run-dir", str(tmp_path / "run"))
     assert "lights" not in tomllib.loads(running.told["toml"])
