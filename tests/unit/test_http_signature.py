@@ -132,19 +132,10 @@ def test_any_change_of_the_headers_is_refused_with_our_own_error(data):
     at = data.draw(st.integers(0, len(value) - 1))
     letter = data.draw(st.characters(min_codepoint=32, max_codepoint=126))
     changed = value[:at] + letter + value[at + 1 :]
-    if decoded(changed) == decoded(value):
+    if changed == value:
         return
     with pytest.raises(RequestSignatureError):
         verify_request("PUT", URL, headers | {name: changed}, BODY, world.trust, NOW)
-
-
-def decoded(value: str) -> list[bytes | str]:
-    """What a header says: base64 has letters whose last bits do not count (RFC 8941, 3.3.5 lets readers be lenient)."""
-    pieces: list[bytes | str] = list(re.split(r":([A-Za-z0-9+/]+=*):", value))
-    for at in range(1, len(pieces), 2):
-        text = str(pieces[at])
-        pieces[at] = base64.b64decode(text + "=" * (-len(text) % 4))
-    return pieces
 
 
 def signed_once(made: list[tuple[World, dict[str, str]]] = []) -> tuple[World, dict[str, str]]:  # noqa: B006 - made once
