@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from validation.rules import Profile
 
 PORTRAIT_SUFFIX = ".portrait.jpg"
+PIPE_WIDTH = 140
 VERDICT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "not_assessed": "magenta"}
 
 
@@ -161,6 +162,8 @@ def _print(checked: Sequence[Checked]) -> None:
     from booth.messages import Messages
 
     console, errors = Console(), Console(stderr=True)
+    if not console.is_terminal:  # a log or a pipe has no width of its own
+        console = Console(width=PIPE_WIDTH)
     messages = Messages.load("en")
     for one in checked:
         if one.report is None:

@@ -4,7 +4,7 @@ Order for one picture: shrink to at most MODEL_SIDE_PX (the networks look at 192
 face mesh -> if it finds nobody but a detector does, the mesh again on an enlarged cut-out of that face -> both face detectors for
 other people -> person mask. All results are in pixels of the picture that was given.
 A FaceModel belongs to one thread. `video=False` keeps no memory between pictures: same pixels, same scene. `video=True` tracks the face;
-the detectors and the mask then run on every REFRESH_EVERY-th frame, and the scene tells their age in frames.
+the mask is then computed on every MASK_EVERY-th frame and the detectors look on every OTHERS_EVERY-th; the scene tells both ages in frames.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from validation.errors import ModelFailedError
 
 MODEL_SIDE_PX = 2048
-REFRESH_EVERY = 5
+MASK_EVERY = 5
+OTHERS_EVERY = 10
 MAX_FACES = 4
 # The mesh's own default; the detectors are asked for more so that a pattern on the wall is not taken for a person.
 MESH_CONFIDENCE = 0.5
@@ -128,7 +129,7 @@ class FaceModel:
         self._mask: NDArray[np.uint8] | None = None
         self._mask_age = 0
         self._others: tuple[FaceBox, ...] = ()
-        self._others_age = REFRESH_EVERY
+        self._others_age = OTHERS_EVERY
 
     def __enter__(self) -> Self:
         try:
@@ -223,7 +224,7 @@ class FaceModel:
 
     def _other_faces(self, rgb: NDArray[np.uint8], faces: tuple[Face, ...]) -> tuple[FaceBox, ...]:
         self._others_age += 1
-        if not self._video or self._others_age >= REFRESH_EVERY or not faces:
+        if not self._video or self._others_age >= OTHERS_EVERY or not faces:
             self._others = self._detect(rgb)
             self._others_age = 0
         kept: list[FaceBox] = []
@@ -265,7 +266,7 @@ class FaceModel:
     def _outline(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         self._mask_age += 1
         old = self._mask
-        if self._video and old is not None and self._mask_age < REFRESH_EVERY and old.shape == (size[1], size[0]):
+        if self._video and old is not None and self._mask_age < MASK_EVERY and old.shape == (size[1], size[0]):
             return old
         soft = self._segmenter.process(rgb).segmentation_mask
         mask = np.asarray(np.rint(np.clip(soft, 0.0, 1.0) * 255.0), dtype=np.uint8)

@@ -32,7 +32,7 @@ _TURNS: dict[int, tuple[int | None, int | None]] = {
     4: (None, 0),
     5: (cv2.ROTATE_90_COUNTERCLOCKWISE, 0),
     6: (cv2.ROTATE_90_CLOCKWISE, None),
-    7: (cv2.ROTATE_90_CLOCKWISE, 1),
+    7: (cv2.ROTATE_90_CLOCKWISE, 0),
     8: (cv2.ROTATE_90_COUNTERCLOCKWISE, None),
 }
 
@@ -67,7 +67,10 @@ def read_image(source: Path | str | bytes) -> tuple[NDArray[np.uint8], ImageFact
         raise ImageTooLargeError(f"The file has {len(data) / 1e6:.0f} MB, the checker takes up to 100 MB.")
     header = read_header(data)
     _refuse(header)
-    pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ImageUnreadableError(f"The {header.format} file is damaged; save or send it again.") from error
     if pixels is None:
         raise ImageUnreadableError(f"The {header.format} file is damaged; save or send it again.")
     if pixels.shape[1::-1] != (header.width, header.height):
@@ -90,7 +93,7 @@ def _read_file(path: Path) -> bytes:
         raise ImageUnreadableError("There is no such file.") from error
     except (OSError, ValueError) as error:
         raise ImageUnreadableError("The file cannot be opened; check its name and permissions.") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
         if stat.S_ISDIR(facts.st_mode):
             raise ImageUnreadableError("This is a folder; name the photos in it.")
@@ -98,10 +101,12 @@ def _read_file(path: Path) -> bytes:
             raise ImageUnreadableError("This is not a regular file; copy the photo to a file first.")
         if facts.st_size > MAX_FILE_BYTES:
             raise ImageTooLargeError(f"The file has {facts.st_size / 1e6:.0f} MB, the checker takes up to 100 MB.")
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise ImageUnreadableError("The file cannot be read to its end.") from error
+    except OSError as error:
+        raise ImageUnreadableError("The file cannot be read to its end.") from error
+    finally:
+        os.close(descriptor)
 
 
 def _refuse(header: Header) -> None:

@@ -67,7 +67,9 @@ def _likeness(colours: NDArray[np.float64], skin: NDArray[np.float64]) -> float 
 def lower_face(face: Canvas) -> LowerFace | str:
     """The lower face's visibility, or why it cannot be told."""
     side = face.pixels.shape[0] // SHRINK
-    light = LINEAR[cv2.resize(face.pixels, (side, side), interpolation=cv2.INTER_AREA)].astype(np.float64)
+    light = np.asarray(
+        cv2.LUT(cv2.resize(face.pixels, (side, side), interpolation=cv2.INTER_AREA), LINEAR), dtype=np.float64
+    )
     total = light.sum(axis=-1) + DARK_OFFSET
     chromaticity = np.stack([light[..., 2] / total, light[..., 1] / total], axis=-1)
     region = face.polygon(LOWER_FACE, hull=True)

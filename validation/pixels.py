@@ -31,8 +31,8 @@ MASK_MARGIN_PX = 4
 # Longest side at which the whole picture is looked at, whatever the face's size in it.
 SURROUNDINGS_SIDE = 1400
 # Colour spread is a matter of areas, not of detail.
-COLOUR_SIDE = 400
-COLOUR_MARGIN_PX = 9  # hair tips beside the outline
+COLOUR_SIDE = 240
+COLOUR_MARGIN_PX = 5  # hair tips beside the outline
 ONE_COLOUR_DIFFERENCE = 20.0
 # Fewer background pixels than this share say nothing about the wall.
 BACKGROUND_LEAST = 0.02
@@ -58,7 +58,7 @@ LUMINANCE_BGR = np.array([[0.0722, 0.7152, 0.2126]], dtype=np.float32)
 
 def luminance(image: Image) -> Image:
     """Linear luminance 0..255."""
-    return np.asarray(np.rint(cv2.transform(LINEAR[image], LUMINANCE_BGR)), dtype=np.uint8)
+    return np.asarray(np.rint(cv2.transform(cv2.LUT(image, LINEAR), LUMINANCE_BGR)), dtype=np.uint8)
 
 
 def area_warp(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) -> Image:
