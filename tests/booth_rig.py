@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import socket
+import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -22,43 +23,54 @@ from crypto.http_signature import verify_request
 from crypto.keys import load_trust, open_signer
 from crypto.receipt import issue_receipt
 
+PROJECT = Path(__file__).resolve().parent.parent
 STEP_S = 30.0
 
 
 class Simulator:
-    """The virtual booth, told what to do through its control socket."""
+    """The virtual booth as its own process, told what to do through its control socket; one may serve many tests."""
 
-    def __init__(self, process: asyncio.subprocess.Process, facts: dict[str, Any]) -> None:
-        self.process = process
-        self.facts = facts
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "hardware.sim",
+            *arguments,
+            "--json",
+            "--with-parent",
+            "--run-dir",
+            str(folder),
+        ]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT)
+        assert self.process.stdout is not None
+        self.facts: dict[str, Any] = json.loads(self.process.stdout.readline())
+        self._faults: set[str] = set()
 
-    async def tell(self, **order: Any) -> dict[str, Any]:
-        reader, writer = await asyncio.open_unix_connection(self.facts["control"])
-        try:
-            writer.write(json.dumps(order).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(await asyncio.wait_for(reader.readline(), STEP_S))
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-        assert answer.get("ok", True), answer
+    def tell(self, **order: Any) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX) as line, line.makefile("rb") as answers:
+            line.settimeout(STEP_S)
+            line.connect(self.facts["control"])
+            line.sendall(json.dumps(order).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(answers.readline())
+        assert "error" not in answer, answer
         return answer
 
+    def fault(self, name: str, *, on: bool = True) -> None:
+        (self._faults.add if on else self._faults.discard)(name)
+        self.tell(fault=name, on=on)
 
-@asynccontextmanager
-async def running_simulator(folder: Path, *arguments: str) -> AsyncIterator[Simulator]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hardware.sim", *arguments, "--json", "--with-parent", "--run-dir", str(folder),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), STEP_S)
-        yield Simulator(process, json.loads(line))
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await asyncio.wait_for(process.wait(), STEP_S)
+    def calm(self) -> None:
+        """Nobody there, nothing broken."""
+        for name in tuple(self._faults):
+            self.fault(name, on=False)
+        self.tell(sitter="absent")
+        self.tell(show_code=None)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(STEP_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 class FakeIntake(httpx2.MockTransport):
@@ -104,7 +116,7 @@ trust = "{pki / "ca.pem"}"
 signer = "file:{pki / "booth.key"}"
 recipient = "{pki / "desk.hpke.pub"}"
 [outbox]
-min_free_bytes = 0
+min_free_bytes = {sections.get("outbox", {}).get("min_free_bytes", 0)}
 [visit]
 patience = {sections.get("visit", {}).get("patience", 1.0)}
 {devices}""",

@@ -7,12 +7,14 @@ import json
 
 import pytest
 
-from booth.kiosk import Accept, Cancel, ChooseLanguage, Consent, Identify, Start
+from booth.errors import CommandRefusedError
+from booth.kiosk import Accept, Cancel, ChooseLanguage, Consent, Help, HelpGiven, Identify, MoreTime, Start
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
-from tests.booth_rig import FakeIntake, booth_config, running_booth, running_simulator
+from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
 
 NUMBER = "DEMO-2026-000017"
+HURRY = {"patience": 0.03}  # the shortest wait of a person is then 0.9 s, a warning 0.6 s
 
 
 @pytest.fixture(scope="module")
@@ -20,54 +22,215 @@ def pki(tmp_path_factory):
     return make_development_pki(tmp_path_factory.mktemp("pki"))
 
 
-async def until_framing(watcher, number=NUMBER):
+@pytest.fixture(scope="module")
+def virtual_booth(tmp_path_factory):
+    simulator = Simulator(tmp_path_factory.mktemp("sim"), "visit")
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture
+def simulator(virtual_booth):
+    virtual_booth.calm()
+    yield virtual_booth
+    virtual_booth.calm()
+
+
+@pytest.fixture
+def intake(pki):
+    return FakeIntake(pki)
+
+
+@pytest.fixture
+def opening(tmp_path, pki, simulator, intake):
+    def make(**sections):
+        return running_booth(booth_config(tmp_path, pki, simulator.facts["toml"], **sections), intake)
+
+    return make
+
+
+async def until_framing(watcher):
     await watcher.until("attract")
     watcher.booth.post(Start())
     watcher.booth.post(ChooseLanguage(language="de"))
-    if number is not None:
-        watcher.booth.post(Identify(number=number))
-    await watcher.until("consent")
+    watcher.booth.post(Identify(number=NUMBER.lower()))
     watcher.booth.post(Consent(answer=True))
     return await watcher.until("framing")
 
 
-async def test_a_visit_from_the_camera_to_the_intake(tmp_path, pki, no_tasks_left):
-    intake = FakeIntake(pki)
-    async with running_simulator(tmp_path / "sim", "visit") as simulator:
-        config = booth_config(tmp_path, pki, simulator.facts["toml"])
-        async with running_booth(config, intake) as watcher:
-            await watcher.until("attract")
-            watcher.booth.post(Start())
-            watcher.booth.post(ChooseLanguage(language="de"))
-            await simulator.tell(sitter="still")
-            await simulator.tell(show_code=NUMBER)
-            await watcher.until("consent")
-            await simulator.tell(show_code=None)
-            await simulator.tell(sitter="look_away")
-            watcher.booth.post(Consent(answer=True))
-            guided = await watcher.until(lambda s: s.state == "framing" and s.instruction.key.startswith("advice.turn"))
-            assert guided.overlay is not None
-            await simulator.tell(sitter="still")
-            await watcher.until("capturing")
-            review = await watcher.until("review")
-            failed = [(f.rule, f.value) for f in review.findings if f.verdict not in {"pass", "warn"}]
-            assert review.compliant, failed
-            portrait = watcher.booth.portrait()
-            watcher.booth.post(Accept())
-            thanks = await watcher.until("thanks")
-            async with asyncio.timeout(10):
-                await intake.received.wait()
-            watcher.booth.post(Cancel())
-            await watcher.until("attract")
-            assert watcher.booth.portrait() is None
-            status = watcher.booth.technician()
-            assert {device.state for device in status.devices} == {"ready"}
-            assert status.lights_pct["key_left"] > 0
-    opened = open_packet(intake.packets[0], [load_recipient_key(pki / "desk.hpke")], load_trust(pki / "ca.pem"))
-    assert opened.parts["portrait.jpg"] == portrait
-    assert opened.header.packet_id.upper().startswith(thanks.reference.replace("-", ""))
-    report = json.loads(opened.parts["report.json"])
+def opened(pki, packet):
+    return open_packet(packet, [load_recipient_key(pki / "desk.hpke")], load_trust(pki / "ca.pem"))
+
+
+async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake, pki, caplog, tmp_path, no_tasks_left):
+    async with opening() as watcher:
+        await watcher.until("attract")
+        watcher.booth.post(Start())
+        watcher.booth.post(ChooseLanguage(language="de"))
+        simulator.tell(sitter="still")
+        simulator.tell(show_code=NUMBER)
+        await watcher.until("consent")
+        simulator.tell(show_code=None)
+        simulator.tell(sitter="look_away")
+        watcher.booth.post(Consent(answer=True))
+        guided = await watcher.until(lambda s: s.state == "framing" and s.instruction.key.startswith("advice.turn"))
+        assert guided.overlay is not None
+        simulator.tell(sitter="still")
+        review = await watcher.until("review")
+        assert review.compliant, [f.rule for f in review.findings if f.verdict == "fail"]
+        portrait = watcher.booth.portrait()
+        watcher.booth.post(Accept())
+        thanks = await watcher.until("thanks")
+        async with asyncio.timeout(10):
+            await intake.received.wait()
+        watcher.booth.post(Cancel())
+        await watcher.until("attract")
+        assert watcher.booth.portrait() is None
+        status = watcher.booth.technician()
+        assert {device.state for device in status.devices} == {"ready"}
+        assert watcher.path == [
+            "attract",
+            "identify",
+            "consent",
+            "framing",
+            "capturing",
+            "checking",
+            "review",
+            "sealing",
+            "thanks",
+            "clearing",
+            "attract",
+        ]
+    content = opened(pki, intake.packets[0])
+    assert content.parts["portrait.jpg"] == portrait
+    assert len(content.parts["chip.jp2"]) <= 17_000
+    assert content.header.packet_id.upper().startswith(thanks.reference.replace("-", ""))
+    report = json.loads(content.parts["report.json"])
     assert [(f["rule"], f["value"]) for f in report["findings"]] == [(f.rule, f.value) for f in review.findings]
-    visit = json.loads(opened.parts["visit.json"])
+    visit = json.loads(content.parts["visit.json"])
     assert visit["application"] == {"number": NUMBER, "how": "scanned"}
-    assert NUMBER not in str(watcher.seen)
+    assert visit["light"]["reading"]["evenness_pct"] > 50
+    assert visit["camera"]["settings"]["exposure_us"] > 0
+    assert any(line["key"].startswith("advice.turn") for line in visit["guidance"])
+    stills = json.loads(content.parts["attempts.json"])["attempts"][0]["stills"]
+    assert [still["chosen"] for still in stills].count(True) == 1
+    assert len(stills) == 3
+    assert NUMBER not in str(watcher.seen) + caplog.text
+    left = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and path.suffix == ".packet"]
+    assert left == []
+
+
+async def test_a_camera_that_dies_while_framing_is_told_and_the_visit_goes_on_when_it_is_back(opening, simulator):
+    async with opening() as watcher:
+        await until_framing(watcher)
+        simulator.fault("camera.kill")
+        told = await watcher.until(lambda s: s.fault is not None)
+        assert (told.state, told.fault.message, told.instruction.key) == ("framing", "fault.camera", "fault.camera")
+        simulator.fault("camera.kill", on=False)
+        await watcher.until(lambda s: s.fault is None)
+        simulator.tell(sitter="still")
+        assert (await watcher.until("review")).compliant
+
+
+async def test_lamps_pulled_while_framing_stop_the_shutter_until_they_are_back(opening, simulator):
+    async with opening() as watcher:
+        await until_framing(watcher)
+        simulator.fault("lights.unplug")
+        told = await watcher.until(lambda s: s.fault is not None)
+        assert (told.state, told.fault.message) == ("framing", "fault.lights")
+        simulator.tell(sitter="still")
+        simulator.fault("lights.unplug", on=False)
+        await watcher.until("review")
+        assert "capturing" not in [s.state for s in watcher.seen if s.fault is not None]
+
+
+async def test_a_lost_camera_control_line_is_told_and_stops_nobody(opening, simulator):
+    async with opening() as watcher:
+        await until_framing(watcher)
+        simulator.fault("visca.unplug")
+        told = await watcher.until(lambda s: s.fault is not None)
+        assert told.fault.message == "fault.controls"
+        simulator.tell(sitter="still")
+        assert (await watcher.until("review")).compliant
+        simulator.fault("visca.unplug", on=False)
+        await watcher.until(lambda s: s.fault is None)
+
+
+async def test_a_camera_that_stays_away_ends_the_visit_and_the_booth_comes_back_by_itself(opening, simulator, intake):
+    async with opening(visit=HURRY) as watcher:
+        await until_framing(watcher)
+        simulator.fault("camera.kill")
+        await watcher.until("out_of_service")
+        assert [s for s in watcher.path if s in {"clearing", "out_of_service"}] == ["clearing", "out_of_service"]
+        with pytest.raises(CommandRefusedError):
+            watcher.booth.post(Start())
+        assert watcher.booth.technician().fault.code.startswith("camera.")
+        simulator.fault("camera.kill", on=False)
+        await watcher.until("attract")
+    assert intake.packets == []
+
+
+async def test_dead_lamps_show_in_the_findings_and_in_the_signed_reading(opening, simulator, intake, pki):
+    for lamp in ("key_left", "fill_top"):
+        simulator.tell(lamp=lamp, dead=True)
+    try:
+        async with opening() as watcher:
+            await until_framing(watcher)
+            simulator.tell(sitter="still")
+            review = await watcher.until("review")
+            watcher.booth.post(Accept())
+            async with asyncio.timeout(20):
+                await intake.received.wait()
+    finally:
+        for lamp in ("key_left", "fill_top"):
+            simulator.tell(lamp=lamp, dead=False)
+    assert {f.rule: f.verdict for f in review.findings}["light.sides"] == "warn"
+    light = json.loads(opened(pki, intake.packets[0]).parts["visit.json"])["light"]
+    assert abs(light["reading"]["right_to_left"] - 1) > 0.15
+    assert light["levels_pct"]["key_left"] > 60  # what the controller says; the camera knows better
+
+
+async def test_silence_warns_first_and_more_time_keeps_the_visit(opening):
+    async with opening(visit=HURRY) as watcher:
+        await watcher.until("attract")
+        watcher.booth.post(Start())
+        warned = await watcher.until(lambda s: s.timeout_s is not None)
+        assert warned.state == "language"
+        watcher.booth.post(MoreTime())
+        assert (await watcher.until(lambda s: s.timeout_s is None)).state == "language"
+        await watcher.until(lambda s: s.timeout_s is not None)
+        cleared = await watcher.until("clearing")
+        assert cleared.visit is None
+        await watcher.until("attract")
+
+
+async def test_a_declined_notice_and_help_end_in_clearing(opening):
+    async with opening() as watcher:
+        await watcher.until("attract")
+        watcher.booth.post(Start())
+        watcher.booth.post(ChooseLanguage(language="ar"))
+        watcher.booth.post(Identify(number="??"))
+        assert watcher.booth.state.fault.message == "identify.refused"
+        watcher.booth.post(Identify(number=NUMBER))
+        watcher.booth.post(Consent(answer=False))
+        assert (await watcher.until("clearing")).language == "ar"
+        await watcher.until("attract")
+        watcher.booth.post(Start())
+        watcher.booth.post(Help())
+        assert watcher.booth.state.state == "assistance"
+        watcher.booth.post(HelpGiven())
+        await watcher.until("attract")
+
+
+async def test_a_profile_that_the_camera_cannot_satisfy_keeps_the_booth_out_of_service(opening):
+    async with opening(profile={"name": "icao"}) as watcher:
+        await watcher.until("out_of_service")
+        status = watcher.booth.technician()
+        assert status.fault.code == "capture.profile_unsatisfiable"
+        assert "upscaled" in status.fault_hint
+
+
+async def test_a_disk_that_is_nearly_full_refuses_visits_before_they_start(opening):
+    async with opening(outbox={"min_free_bytes": 10**15}) as watcher:
+        await watcher.until("out_of_service")
+        assert watcher.booth.technician().fault.code == "outbox.full"
