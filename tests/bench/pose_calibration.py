@@ -63,7 +63,9 @@ def labelled_meshes() -> list[tuple[dict, np.ndarray]]:
 def main() -> None:
     """Prints the table and the errors."""
     meshes = labelled_meshes()
-    neutral = {label["person"]: mesh for label, mesh in meshes if label["file"] == f"people/{label['person']}/neutral.jpg"}
+    neutral = {
+        label["person"]: mesh for label, mesh in meshes if label["file"] == f"people/{label['person']}/neutral.jpg"
+    }
     for index, point in sorted(rigid_face(list(neutral.values())).items()):
         print(f"    {index}: ({point[0]:.2f}, {point[1]:.2f}, {point[2]:.2f}),")
     rows = []
