@@ -10,22 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import parse_qs, quote, urlencode
+from typing import Annotated
+from urllib.parse import parse_qs, quote
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from crypto.errors import CryptoError
 from crypto.keys import load_recipient_key, load_trust
@@ -44,8 +42,9 @@ from server.errors import (
     SlowRequestError,
     StorageCorruptError,
 )
+from server.layout import Pages, SafeHeaders, next_page, set_cookie
 from server.listener import listen
-from server.messages import LANGUAGES, Language, Messages, load_messages
+from server.messages import Messages, load_messages
 from server.objects import open_folder_objects
 from server.opening import Opener, open_opener, summarise
 from server.problems import RequestLog, known, problem_response
@@ -54,29 +53,13 @@ from server.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
-PAGES, STATIC = Path(__file__).parent / "pages", Path(__file__).parent / "static"
+STATIC = Path(__file__).parent / "static"
 SESSION_COOKIE = "__Host-desk"
 FORM_COOKIE = "__Host-desk-form"
-LANGUAGE_COOKIE = "__Host-desk-language"
-PACKET_PAGE = re.compile(r"/packets/[0-9a-f]{64}")
 JPEG_START = b"\xff\xd8\xff"
 MAX_FORM_BYTES = 4096
 FORM_S = 10.0
 SWEEP_S = 15.0
-
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # With "no-referrer" browsers send "Origin: null" with our own forms.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Strict-Transport-Security": "max-age=31536000",
-}
 
 
 @dataclass(frozen=True)
@@ -89,64 +72,6 @@ class DeskRooms:
     door: Doorkeeper
     messages: Messages
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-
-class SafeHeaders:
-    """ASGI middleware: the headers above on every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request with the headers added."""
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                ours = {name for name, _ in self._headers}
-                message["headers"] = [h for h in message["headers"] if h[0].lower() not in ours] + self._headers
-            await send(message)
-
-        await self._app(scope, receive, with_headers)
-
-
-class Pages:
-    """Renders pages in the language of the request."""
-
-    def __init__(self, messages: Messages) -> None:
-        self._messages = messages
-        self._environment = Environment(
-            loader=FileSystemLoader(PAGES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-
-    def language(self, request: Request) -> Language:
-        """The language of a request."""
-        return self._messages.language(
-            request.query_params.get("lang"),
-            request.cookies.get(LANGUAGE_COOKIE),
-            request.headers.get("accept-language"),
-        )
-
-    def page(
-        self, request: Request, name: str, status: int = 200, *, session: Session | None = None, **values: Any
-    ) -> HTMLResponse:
-        """A page; keeps a language that was chosen just now."""
-        language = self.language(request)
-        html = self._environment.get_template(name).render(
-            t=language,
-            languages=LANGUAGES,
-            language_query=lambda code: urlencode({**_kept_query(request), "lang": code}),
-            session=session,
-            **values,
-        )
-        answer = HTMLResponse(html, status, {"Content-Language": language.code, "Vary": "Accept-Language, Cookie"})
-        if request.query_params.get("lang") == language.code:
-            _set_cookie(answer, LANGUAGE_COOKIE, language.code, max_age=365 * 86400)
-        return answer
 
 
 async def officer(request: Request) -> Session:
@@ -184,9 +109,9 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             csrf_token=door.form_token(seed),
             error=error.code if error else None,
             wait_s=error.retry_after_s if error else None,
-            next=_next(request.query_params.get("next")),
+            next=next_page(request.query_params.get("next")),
         )
-        _set_cookie(answer, FORM_COOKIE, seed)
+        set_cookie(answer, FORM_COOKIE, seed)
         if error is not None and error.retry_after_s:
             answer.headers["Retry-After"] = str(error.retry_after_s)
         return answer
@@ -205,8 +130,8 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         door.close_session(request.cookies.get(SESSION_COOKIE))
         token, _ = door.open_session()
         log.info("An officer signed in.")
-        answer = RedirectResponse(_next(form.get("next")), 303)
-        _set_cookie(answer, SESSION_COOKIE, token)
+        answer = RedirectResponse(next_page(form.get("next")), 303)
+        set_cookie(answer, SESSION_COOKIE, token)
         answer.delete_cookie(FORM_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
         return answer
 
@@ -288,7 +213,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         if request.url.path.startswith(("/api/", "/static/")):
             return problem_response(told)
         if isinstance(told, LoginRequiredError):
-            wanted = _next(request.url.path)
+            wanted = next_page(request.url.path)
             return RedirectResponse("/login" if wanted == "/" else f"/login?next={quote(wanted)}", 303)
         session = door.session(request.cookies.get(SESSION_COOKIE))
         return pages.page(request, "problem.html", told.status, session=session, error=told.code)
@@ -347,22 +272,6 @@ async def _read_form(request: Request) -> dict[str, str]:
         raise SlowRequestError("The form came too slowly.") from error
     fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
     return {name: values[0] for name, values in fields.items()}
-
-
-def _set_cookie(answer: Response, name: str, value: str, max_age: int | None = None) -> None:
-    answer.set_cookie(name, value, max_age=max_age, path="/", secure=True, httponly=True, samesite="strict")
-
-
-def _kept_query(request: Request) -> dict[str, str]:
-    """What a change of language keeps of the address: the place in the list and where a login leads; nothing unchecked."""
-    before, wanted = request.query_params.get("before", ""), _next(request.query_params.get("next"))
-    kept = {"before": before} if re.fullmatch(r"[1-9][0-9]{0,15}", before) else {}
-    return kept if wanted == "/" else {**kept, "next": wanted}
-
-
-def _next(wanted: str | None) -> str:
-    """Where to go after login: a packet's page of this desk, or the list."""
-    return wanted if wanted and PACKET_PAGE.fullmatch(wanted) else "/"
 
 
 def _portrait(parts: Mapping[str, bytes]) -> bytes | None:

@@ -1,0 +1,518 @@
+"""The desk as a browser sees it: closed without a session, harmless with hostile packets, the same facts as page and as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+
+from crypto.keys import load_recipient_key
+from crypto.seal import read_header
+from server.auth import Doorkeeper
+from server.config import DeskSettings
+from server.desk import DeskRooms, make_desk
+from server.messages import load_messages
+from server.objects import open_folder_objects
+from server.opening import open_opener
+from server.store import NewPacket, Nonce, open_store
+from tests.sealed_packets import APPLICANT, Keys, digest, finding, report, visit
+
+BASE = "https://desk.test"
+CODE = "ABCDE-23456"
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}\u202e"
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("desk-keys") / "pki")
+
+
+@pytest.fixture(scope="session")
+def messages():
+    return load_messages()
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Desk:
+    def __init__(self, rooms: DeskRooms, objects, client: httpx2.AsyncClient, clock: Clock) -> None:
+        self.rooms, self.objects, self.client, self.clock = rooms, objects, client, clock
+        self.received = 0
+
+    async def receive(self, packet: bytes, *, keep: bool = True) -> str:
+        """What the intake does."""
+        sha256 = digest(packet)
+        header = read_header(packet)
+        if keep:
+            async with self.objects.writer() as writer:
+                await writer.write(packet)
+                await writer.keep(sha256)
+        new = NewPacket(
+            sha256,
+            header.packet_id,
+            header.booth,
+            header.recipient_key_id,
+            len(packet),
+            header.created_at,
+            NOW - timedelta(minutes=2),
+        )
+        nonce = Nonce("booth-0001", sha256, NOW)
+        await self.rooms.store.add(new, nonce, lambda serial: b"receipt")
+        return sha256
+
+    async def sign_in(self, code: str = CODE, **more: str) -> httpx2.Response:
+        page = await self.client.get("/login")
+        token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+        assert token is not None
+        return await self.client.post("/login", data={"code": code, "csrf_token": token[1], **more})
+
+
+@contextlib.asynccontextmanager
+async def opened_desk(keys: Keys, data, messages, **settings):
+    chosen = DeskSettings.from_pki(keys.folder, data, **settings)
+    clock = Clock()
+    async with (
+        open_store(chosen.resolved_database_url) as store,
+        open_folder_objects(chosen.objects_dir) as objects,
+        open_opener(objects, [load_recipient_key(chosen.recipient_key)], keys.trust, kept=4, kept_s=60) as opener,
+    ):
+        door = Doorkeeper(CODE, idle_s=900, session_s=36000, tries=3, lockout_s=60, clock=clock)
+        rooms = DeskRooms(chosen, store, opener, door, messages, now=lambda: NOW)
+        transport = httpx2.ASGITransport(make_desk(rooms), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
+            yield Desk(rooms, objects, client, clock)
+
+
+@pytest.fixture
+async def desk(keys, tmp_path, messages):
+    async with opened_desk(keys, tmp_path / "data", messages) as started:
+        yield started
+
+
+@pytest.fixture
+async def officer(desk):
+    assert (await desk.sign_in()).status_code == 303
+    return desk
+
+
+def parts(*findings, portrait: bytes = b"", told: dict | None = None, **more) -> dict[str, bytes]:
+    return {
+        "portrait.jpg": portrait or APPLICANT.read_bytes(),
+        "report.json": json.dumps(report(*findings, **more)).encode(),
+        "visit.json": json.dumps(told or visit()).encode(),
+    }
+
+
+PRIVATE = [
+    "/",
+    "/?before=3",
+    f"/packets/{'0' * 64}",
+    f"/packets/{'0' * 64}/portrait.jpg",
+    "/api/packets",
+    f"/api/packets/{'0' * 64}",
+    f"/api/packets/{'0' * 64}/parts/portrait.jpg",
+    f"/api/packets/{'0' * 64}/package.zip",
+    f"/api/packets/{'0' * 64}/cms",
+    f"/api/packets/{'0' * 64}/packet",
+]
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+async def test_nothing_is_shown_without_a_session(desk, path):
+    answer = await desk.client.get(path)
+    if path.startswith("/api/"):
+        assert answer.status_code == 401
+        assert answer.json()["code"] == "login.required"
+    else:
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/login")
+
+
+async def test_a_session_with_an_invented_token_is_none(desk):
+    desk.client.cookies.set("__Host-desk", "A" * 43)
+    assert (await desk.client.get("/api/packets")).status_code == 401
+
+
+async def test_the_right_code_opens_a_session_whose_cookie_no_script_sees(desk):
+    answer = await desk.sign_in("abcde23456")
+    assert answer.status_code == 303
+    cookie = next(c for c in answer.headers.get_list("set-cookie") if c.startswith("__Host-desk="))
+    for attribute in ("HttpOnly", "Secure", "SameSite=strict", "Path=/"):
+        assert attribute.lower() in cookie.lower()
+    assert "max-age" not in cookie.lower()
+    assert "domain" not in cookie.lower()
+    assert (await desk.client.get("/")).status_code == 200
+
+
+async def test_login_leads_to_the_packet_that_was_asked_for_and_nowhere_else(desk):
+    wanted = f"/packets/{'a' * 64}"
+    sent = await desk.client.get(wanted)
+    assert sent.headers["location"] == f"/login?next={wanted}"
+    assert (await desk.sign_in(next=wanted)).headers["location"] == wanted
+    for elsewhere in ("https://evil.example/", "//evil.example", "/logout", f"/packets/{'a' * 64}/../../x"):
+        desk.client.cookies.clear()
+        assert (await desk.sign_in(next=elsewhere)).headers["location"] == "/"
+
+
+async def test_a_wrong_code_is_told_and_too_many_are_locked_out_for_a_time(desk):
+    for _ in range(3):
+        answer = await desk.sign_in("WRONG-WRONG")
+        assert answer.status_code == 403
+        assert "The access code is wrong" in answer.text
+        assert "WRONG" not in answer.text
+    locked = await desk.sign_in(CODE)
+    assert locked.status_code == 429
+    assert int(locked.headers["retry-after"]) == 61
+    assert "61 seconds" in locked.text
+    desk.clock.now += 60
+    assert (await desk.sign_in(CODE)).status_code == 303
+
+
+async def test_a_login_form_without_its_token_or_from_elsewhere_is_refused(desk):
+    await desk.client.get("/login")
+    assert (await desk.client.post("/login", data={"code": CODE})).status_code == 403
+    token = re.search(r'name="csrf_token" value="([^"]+)"', (await desk.client.get("/login")).text)[1]
+    form = {"code": CODE, "csrf_token": token}
+    foreign = await desk.client.post("/login", data=form, headers={"Origin": "https://evil.example"})
+    assert foreign.status_code == 403
+    desk.client.cookies.clear()
+    assert (await desk.client.post("/login", data=form)).status_code == 403
+    assert (await desk.client.post("/login", json=form)).status_code == 415
+    assert (await desk.client.get("/api/packets")).status_code == 401
+
+
+async def test_a_login_never_continues_a_session_that_the_browser_brought(desk):
+    desk.client.cookies.set("__Host-desk", "fixed-by-somebody", domain="desk.test", path="/")
+    await desk.sign_in()
+    assert desk.client.cookies.get("__Host-desk", domain="") != "fixed-by-somebody"
+    assert desk.rooms.door.session("fixed-by-somebody") is None
+
+
+async def test_signing_out_ends_the_session_and_lets_go_of_what_was_opened(officer, keys):
+    await officer.receive(keys.packet())
+    page = await officer.client.get("/")
+    assert officer.rooms.opener.held == 1
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)[1]
+    assert (await officer.client.post("/logout", data={"csrf_token": "x"})).status_code == 403
+    assert (await officer.client.get("/")).status_code == 200
+    answer = await officer.client.post("/logout", data={"csrf_token": token})
+    assert answer.status_code == 303
+    assert "cache" in answer.headers["clear-site-data"]
+    assert officer.rooms.opener.held == 0
+    assert (await officer.client.get("/")).status_code == 303
+
+
+async def test_a_session_ends_after_silence_and_after_its_longest_time(officer):
+    officer.clock.now += 899
+    assert (await officer.client.get("/")).status_code == 200
+    officer.clock.now += 901
+    assert (await officer.client.get("/")).status_code == 303
+    await officer.sign_in()
+    for _ in range(45):
+        officer.clock.now += 800
+        last = await officer.client.get("/api/packets")
+    assert last.status_code == 401
+
+
+async def test_logout_by_address_alone_does_nothing(officer):
+    assert (await officer.client.get("/logout")).status_code == 405
+    assert (await officer.client.get("/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/", "/api/packets", "/nothing", "/static/desk.css", f"/packets/{'0' * 64}"]
+)
+async def test_every_answer_carries_the_headers_that_keep_it_private(officer, path):
+    headers = (await officer.client.get(path)).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert "max-age" in headers["strict-transport-security"]
+
+
+async def test_the_pages_hold_no_inline_code_and_nothing_from_elsewhere(officer, keys):
+    sha256 = await officer.receive(keys.packet(parts()))
+    for path in ("/", f"/packets/{sha256}", "/nothing"):
+        text = (await officer.client.get(path)).text
+        assert not re.search(r"<style|style=|\son\w+=|javascript:|<script(?! type=\"module\" src=\"/static/)", text)
+        assert not re.search(r"(src|href)=\"(https?:)?//", text)
+
+
+async def test_the_list_shows_packets_from_new_to_old_with_what_opening_told(officer, keys):
+    good = await officer.receive(keys.packet(parts(finding("pose.yaw"))))
+    bad = await officer.receive(
+        keys.packet(parts(finding("pose.yaw", 20.0, "fail"), finding("pose.roll"), told=visit("B-77", "typed")))
+    )
+    page = (await officer.client.get("/")).text
+    assert page.index(bad) < page.index(good)
+    assert "B-77" in page
+    assert "Number typed" in page
+    assert "Rules not met" in page
+    assert "1 of 2" in page
+    assert "All rules met" in page
+    assert "2 minutes ago" in page
+
+
+async def test_a_packet_that_does_not_open_has_its_line_and_one_opaque_sentence(officer, keys, caplog):
+    packet = bytearray(keys.packet())
+    packet[-1] ^= 1
+    refused = await officer.receive(bytes(packet))
+    good = await officer.receive(keys.packet())
+    page = await officer.client.get("/")
+    assert page.status_code == 200
+    assert "Could not be opened" in page.text
+    assert good in page.text
+    own = await officer.client.get(f"/packets/{refused}")
+    assert own.status_code == 422
+    assert "could not be opened and verified" in own.text
+    assert refused in own.text
+    told = await officer.client.get(f"/api/packets/{refused}")
+    assert (told.status_code, told.json()["code"]) == (422, "packet.not_opened")
+    assert "decrypt" not in own.text + told.text
+    sealed = await officer.client.get(f"/api/packets/{refused}/packet")
+    assert sealed.content == bytes(packet)
+    listed = (await officer.client.get("/api/packets")).json()["packets"]
+    assert [packet["summary"] is None for packet in listed] == [False, True]
+
+
+async def test_a_packet_of_another_booth_or_for_another_desk_does_not_open(officer, keys, tmp_path):
+    stranger = Keys(tmp_path / "stranger")
+    foreign = await officer.receive(stranger.packet())
+    assert (await officer.client.get(f"/packets/{foreign}")).status_code == 422
+
+
+async def test_damaged_or_lost_bytes_are_told_without_breaking_the_list(officer, keys):
+    packet = keys.packet()
+    sha256 = await officer.receive(packet)
+    path = officer.objects.path_of(sha256)
+    path.write_bytes(packet[:-1] + b"x")
+    assert (await officer.client.get("/")).status_code == 200
+    answer = await officer.client.get(f"/packets/{sha256}")
+    assert answer.status_code == 500
+    assert "damaged" in answer.text
+    path.unlink()
+    assert (await officer.client.get(f"/packets/{sha256}")).status_code == 500
+
+
+async def test_the_packet_page_shows_the_portrait_beside_every_finding(officer, keys):
+    sha256 = await officer.receive(
+        keys.packet(
+            parts(
+                finding("pose.yaw", -22.34, "fail", evidence={"points": [[10, 20]], "boxes": []}),
+                finding("pose.pitch", 6.0, "warn", warn_limit={"low": -5, "high": 5}),
+                finding("eyes.open", None, "not_assessed", reason="no face"),
+                finding("rule.of.tomorrow", 1.0),
+                told=visit(captured_at="2026-11-22T11:58:00Z"),
+            )
+        )
+    )
+    page = (await officer.client.get(f"/packets/{sha256}")).text
+    assert f'src="/packets/{sha256}/portrait.jpg"' in page
+    for text in (
+        "Head turned (yaw)",
+        "\N{MINUS SIGN}22.34°",
+        "\N{MINUS SIGN}8° \N{EN DASH} 8°",
+        "Not met",
+        "ISO/IEC 39794-5:2019 D.1.4.2.4",
+        "advised",
+        "\N{MINUS SIGN}5° \N{EN DASH} 5°",
+        "Not assessed",
+        "no face",
+        "rule.of.tomorrow",
+        "Rules not met",
+        "A1234567",
+        "22 Nov 2026, 11:58:00 UTC",
+        "Valid; certificate chain leads to a trusted root",
+        "booth-0001",
+        sha256,
+        '<circle cx="10.0" cy="20.0"',
+    ):
+        assert text in page, text
+    portrait = await officer.client.get(f"/packets/{sha256}/portrait.jpg")
+    assert portrait.headers["content-type"] == "image/jpeg"
+    assert portrait.content == APPLICANT.read_bytes()
+
+
+async def test_hostile_words_of_a_signed_packet_stay_words(officer, keys):
+    told = {"application": {"number": EVIL, "how": EVIL}, EVIL: EVIL, "deep": {EVIL: [EVIL, {EVIL: EVIL}]}}
+    hostile = parts(
+        finding(EVIL, 1e308, EVIL, unit=EVIL, source=EVIL, reason=EVIL, level=EVIL, advice=EVIL),
+        told=told,
+        profile=EVIL,
+        profile_version=EVIL,
+        software=EVIL,
+        notes=[EVIL],
+        portrait=b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+    )
+    sha256 = await officer.receive(keys.packet(hostile))
+    for path in ("/", f"/packets/{sha256}"):
+        page = await officer.client.get(path)
+        assert page.status_code == 200
+        assert "&lt;script&gt;" in page.text
+        assert "<script>" not in page.text
+        assert "<img src=x" not in page.text
+        assert "onerror=alert" not in re.sub(r"&lt;.*?&gt;", "", page.text)
+        assert "{{7*7}}" in page.text
+        assert "\u202e" not in page.text
+    assert (await officer.client.get(f"/packets/{sha256}/portrait.jpg")).status_code == 404
+    part = await officer.client.get(f"/api/packets/{sha256}/parts/portrait.jpg")
+    assert part.headers["content-disposition"].startswith("attachment")
+    assert (await officer.client.get(f"/api/packets/{sha256}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{",
+        b"\xff\xfe",
+        b'{"findings": 7, "width": "wide"}',
+        b'{"findings": [null, 1, [], {"rule": {}, "value": [], "limit": 3, "evidence": "x"}]}',
+        b'{"findings": [{"value": ' + b"9" * 5000 + b', "limit": {"low": -1e999, "high": NaN}}]}',
+        b'{"findings": [{"value": 1e300, "limit": {"low": 1, "high": 1}, "unit": "\\ud800"}]}',
+        b'{"a":' * 300 + b"1" + b"}" * 300,
+        b'{"findings": [' + b"{}," * 5000 + b"{}]}",
+        b'{"width": 1e12, "height": -4, "judged": "crop", "findings": [{"evidence": {"points": [[1,2]]}}]}',
+    ],
+)
+async def test_broken_records_are_shown_as_far_as_they_go(officer, keys, text):
+    broken = {"portrait.jpg": APPLICANT.read_bytes(), "report.json": text, "visit.json": text}
+    sha256 = await officer.receive(keys.packet(broken))
+    for path in ("/", f"/packets/{sha256}", "/api/packets", f"/api/packets/{sha256}"):
+        assert (await officer.client.get(path)).status_code == 200, path
+
+
+async def test_a_packet_without_any_known_part_is_shown_too(officer, keys):
+    sha256 = await officer.receive(keys.packet({"something.bin": b"x"}))
+    page = await officer.client.get(f"/packets/{sha256}")
+    assert page.status_code == 200
+    assert "no report that can be read" in page.text
+    assert "no portrait that can be shown" in page.text
+
+
+async def test_the_machine_interface_gives_the_same_packet_byte_for_byte(officer, keys):
+    packet = keys.packet()
+    sha256 = await officer.receive(packet)
+    listed = (await officer.client.get("/api/packets")).json()
+    assert listed["next"] is None
+    assert listed["packets"][0]["sha256"] == sha256
+    assert listed["packets"][0]["packet_id"] == read_header(packet).packet_id
+    facts = (await officer.client.get(f"/api/packets/{sha256}")).json()
+    assert facts["signature"]["verified"] is True
+    assert facts["report"] == report()
+    assert facts["visit"] == visit()
+    for name, told in facts["parts"].items():
+        data = (await officer.client.get(f"/api/packets/{sha256}/parts/{name}")).content
+        assert hashlib.sha256(data).hexdigest() == told["sha256"]
+        assert len(data) == told["size"]
+    assert (await officer.client.get(f"/api/packets/{sha256}/packet")).content == packet
+    package = await officer.client.get(f"/api/packets/{sha256}/package.zip")
+    assert package.content.startswith(b"PK\x03\x04")
+    cms = await officer.client.get(f"/api/packets/{sha256}/cms")
+    assert package.content in cms.content
+    for wrong in ("nothing.txt", "../../etc/passwd", "manifest.json"):
+        assert (await officer.client.get(f"/api/packets/{sha256}/parts/{wrong}")).status_code == 404
+
+
+async def test_long_lists_have_pages(keys, tmp_path, messages):
+    async with opened_desk(keys, tmp_path / "data", messages, list_length=2) as desk:
+        await desk.sign_in()
+        packets = [await desk.receive(keys.packet({"something.bin": bytes([i])})) for i in range(5)]
+        seen, path = [], "/"
+        while path:
+            page = (await desk.client.get(path)).text
+            seen += re.findall(r'href="/packets/([0-9a-f]{64})"', page)
+            older = re.search(r'href="(/\?before=\d+)"', page)
+            path = older[1] if older else None
+        assert seen == packets[::-1]
+        by_api = (await desk.client.get("/api/packets?limit=2")).json()
+        assert [p["sha256"] for p in by_api["packets"]] == packets[:2:-1]
+        after = (await desk.client.get(f"/api/packets?limit=3&before={by_api['next']}")).json()
+        assert [p["sha256"] for p in after["packets"]] == packets[2::-1]
+
+
+async def test_unknown_packets_and_pages_are_told_in_words(officer):
+    for path, status, words in (
+        (f"/packets/{'0' * 64}", 404, "There is no such packet."),
+        ("/packets/x", 400, "The page cannot be shown"),
+        ("/nothing", 404, "There is no such page."),
+        ("/?before=x", 400, "The page cannot be shown"),
+        ("/?before=0", 400, "The page cannot be shown"),
+    ):
+        answer = await officer.client.get(path)
+        assert answer.status_code == status, path
+        assert words in answer.text
+        assert answer.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("language", "direction", "title"),
+    [("de", "ltr", "Eingegangene Pakete"), ("ru", "ltr", "Полученные пакеты"), ("ar", "rtl", "الحزم المستلمة")],
+)
+async def test_the_language_comes_from_the_browser_or_the_officers_choice_and_stays(
+    officer, keys, language, direction, title
+):
+    sha256 = await officer.receive(keys.packet(parts(finding("pose.yaw", -22.3, "fail"))))
+    page = await officer.client.get("/", headers={"Accept-Language": f"xx,{language}-XX;q=0.9,en;q=0.5"})
+    assert f'<html lang="{language}" dir="{direction}">' in page.text
+    assert title in page.text
+    assert page.headers["content-language"] == language
+    assert "Received packets" in (await officer.client.get("/")).text
+    chosen = await officer.client.get(f"/packets/{sha256}?lang={language}")
+    assert f'lang="{language}"' in chosen.text
+    assert title in (await officer.client.get("/", headers={"Accept-Language": "en"})).text
+
+
+async def test_an_invented_language_is_not_echoed(officer):
+    page = await officer.client.get('/?lang="><script>alert(1)</script>')
+    assert page.status_code == 200
+    assert "alert(1)" not in page.text
+
+
+async def test_forms_are_small_and_have_a_length(desk):
+    await desk.client.get("/login")
+    huge = await desk.client.post("/login", data={"code": "x" * 5000})
+    assert huge.status_code == 413
+
+
+async def test_opened_packets_stay_few_and_not_for_long(officer, keys):
+    for i in range(6):
+        sha256 = await officer.receive(keys.packet({"something.bin": bytes([i])}))
+        await officer.client.get(f"/packets/{sha256}")
+    assert officer.rooms.opener.held <= 4
+    officer.rooms.opener.sweep(sessions=0)
+    assert officer.rooms.opener.held == 0
+
+
+async def test_many_requests_for_one_packet_at_once_are_all_answered(officer, keys):
+    sha256 = await officer.receive(keys.packet())
+    answers = await asyncio.gather(*(officer.client.get(f"/api/packets/{sha256}") for _ in range(12)))
+    assert {a.status_code for a in answers} == {200}
+
+
+async def test_nothing_opened_is_written_to_the_disk(officer, keys, tmp_path):
+    marker = b"A1234567"
+    sha256 = await officer.receive(keys.packet())
+    await officer.client.get(f"/packets/{sha256}")
+    await officer.client.get("/")
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert marker not in path.read_bytes()
+            assert APPLICANT.read_bytes()[2000:2100] not in path.read_bytes()

@@ -1,0 +1,286 @@
+"""What booths say, read as hostile; what officers read, complete in every language."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.auth import Doorkeeper, make_access_code, read_access_code
+from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
+from server.messages import LANGUAGES, LOCALE_FOLDER, accepted, load_messages
+from server.records import MAX_TEXT, LimitRecord, Verdict, clean_text, read_report, read_visit
+from server.views import GAUGE_WIDTH, finding_lines, gauge, visit_facts
+from validation.report import Finding, Level, Limit, Report
+from validation.report import Verdict as BoothVerdict
+from validation.rules import RULES
+
+MESSAGES = load_messages()
+PAGES = Path(__file__).resolve().parents[2] / "server" / "pages"
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+names = st.sampled_from(
+    ["rule", "value", "unit", "limit", "warn_limit", "verdict", "level", "reason", "source", "evidence", "low", "high"]
+)
+hostile_findings = st.dictionaries(names, values | st.sampled_from(["pass", "fail", "reject", "info"]), max_size=12)
+hostile_reports = st.fixed_dictionaries(
+    {},
+    optional={
+        "findings": values | st.lists(hostile_findings, max_size=5),
+        "width": values,
+        "height": values,
+        "judged": values | st.just("crop"),
+        "notes": values,
+        "profile": values,
+    },
+)
+
+
+@given(hostile_reports)
+def test_no_report_breaks_the_page_whatever_it_says(document):
+    data = json.dumps(document, allow_nan=True).encode("utf-8", "surrogatepass")
+    report = read_report(data)
+    if report is None:
+        return
+    for code in LANGUAGES:
+        for line in finding_lines(report, MESSAGES.languages[code]):
+            assert len(line.measured) < 100
+            assert line.tone in {"good", "care", "bad", "none"}
+
+
+@given(values)
+def test_no_visit_breaks_the_page_whatever_it_says(document):
+    visit = read_visit(json.dumps({"a": document}).encode("utf-8", "surrogatepass"))
+    if visit is not None:
+        for fact in visit_facts(visit, MESSAGES.languages["ar"]):
+            assert len(fact.value) <= MAX_TEXT + 20
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_report_or_none(data):
+    read_report(data)
+    read_visit(data)
+
+
+@given(st.text())
+def test_cleaned_text_is_one_short_line_without_controls(text):
+    line = clean_text(text)
+    assert len(line) <= MAX_TEXT
+    assert line.isprintable() or all(c == " " or c.isprintable() for c in line)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x1f]", line)
+
+
+@given(st.floats(allow_nan=False), st.floats() | st.none(), st.floats() | st.none())
+def test_a_gauge_always_stays_in_its_frame(value, low, high):
+    limit = LimitRecord(low=low, high=high)
+    drawn = gauge(value, limit)
+    if drawn is not None:
+        for place in (drawn.low, drawn.high, drawn.value):
+            assert 0 <= place <= GAUGE_WIDTH
+
+
+def test_the_report_that_booths_write_is_read_completely():
+    written = Report(
+        profile="demo",
+        profile_version="1",
+        judged="crop",
+        width=622,
+        height=800,
+        software="passbooth",
+        findings=(
+            Finding(
+                rule="pose.yaw",
+                value=9.0,
+                unit="°",
+                limit=Limit(low=-5, high=5),
+                verdict=BoothVerdict.FAIL,
+                level=Level.REJECT,
+                source="ISO",
+                advice="advice.turn_left",
+            ),
+        ),
+    )
+    read = read_report(written.model_dump_json().encode())
+    assert read is not None
+    assert (read.profile, read.judged, read.width, read.height) == ("demo", "crop", 622, 800)
+    (finding,) = read.findings
+    assert (finding.rule, finding.value, finding.unit, finding.verdict) == ("pose.yaw", 9.0, "°", Verdict.FAIL)
+    assert (finding.limit.low, finding.limit.high, finding.source) == (-5, 5, "ISO")
+    assert read.compliant is written.compliant is False
+
+
+def test_verdicts_of_booth_and_desk_are_the_same_words():
+    assert {v.value for v in BoothVerdict} | {"unknown"} == {v.value for v in Verdict}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "level", "blocks"),
+    [
+        ("pass", "reject", False),
+        ("warn", "reject", False),
+        ("fail", "reject", True),
+        ("not_assessed", "reject", True),
+        ("fail", "warn", False),
+        ("not_assessed", "info", False),
+        ("invented", "reject", True),
+        ("fail", "invented", True),
+    ],
+)
+def test_a_report_is_compliant_only_when_nothing_blocks(verdict, level, blocks):
+    document = {"findings": [{"rule": "a", "verdict": verdict, "level": level}]}
+    report = read_report(json.dumps(document).encode())
+    assert report is not None
+    assert report.findings[0].blocks is blocks
+    assert report.compliant is not blocks
+
+
+def test_a_report_without_findings_is_not_compliant():
+    report = read_report(b'{"findings": []}')
+    assert report is not None
+    assert not report.compliant
+
+
+@pytest.mark.parametrize(
+    ("document", "number", "typed"),
+    [
+        ({"application": {"number": "A-1", "how": "scanned"}}, "A-1", False),
+        ({"application": {"number": "A-1", "how": "typed"}}, "A-1", True),
+        ({"application_number": "A-2", "application_how": "typed"}, "A-2", True),
+        ({"application": {"number": "A-3", "how": "guessed"}}, "A-3", True),
+        ({}, "", False),
+    ],
+)
+def test_the_application_number_and_how_it_came_are_found(document, number, typed):
+    visit = read_visit(json.dumps(document).encode())
+    assert visit is not None
+    assert (visit.application_number, visit.typed) == (number, typed)
+
+
+def test_every_language_has_every_text_with_the_same_placeholders():
+    english = MESSAGES.languages["en"].texts
+    for code in LANGUAGES:
+        texts = MESSAGES.languages[code].texts
+        assert set(texts) == set(english), code
+        for key, text in texts.items():
+            assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", english[key])), (code, key)
+
+
+def test_every_rule_of_the_table_has_a_name_in_every_language():
+    for rule in RULES:
+        assert MESSAGES.languages["en"].texts.get(f"rule.{rule.id}.name"), rule.id
+
+
+def test_every_text_that_a_page_asks_for_is_there():
+    english = MESSAGES.languages["en"].texts
+    for page in PAGES.glob("*.html"):
+        for key in re.findall(r'\bt\("([a-z_.]+[a-z_])"', page.read_text("utf-8")):
+            assert key in english, (page.name, key)
+
+
+def test_a_missing_catalogue_is_told_at_start(tmp_path):
+    for path in LOCALE_FOLDER.glob("*.po"):
+        if path.stem != "ru":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(SettingsError, match=r"ru\.po"):
+        load_messages(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("de-DE,de;q=0.9,en;q=0.8", ["de", "de", "en"]),
+        ("en;q=0.1, ar", ["ar", "en"]),
+        ("ru;q=0", []),
+        ("x;q=nonsense", []),
+        ("", [""]),
+        ("*", ["*"]),
+    ],
+)
+def test_accept_language_is_read_by_weight(header, expected):
+    assert accepted(header) == expected
+
+
+def test_numbers_dates_and_ages_follow_the_language():
+    german, english = MESSAGES.languages["de"], MESSAGES.languages["en"]
+    assert german.number(-22.3449) == "\N{MINUS SIGN}22,34"
+    assert english.number(183.4187) == "183.4"
+    assert english.number(8.0) == "8"
+    assert english.number(1e308) == "1.000e+308"
+    assert english.number(12345678) == "12,345,678"
+    assert english.size(512) == "512\N{NO-BREAK SPACE}B"
+    assert german.size(130_600) == "130,6\N{NO-BREAK SPACE}kB"
+    assert german.age(timedelta(minutes=6)) == "vor 6 Minuten"
+    assert english.age(timedelta(days=-1)) == "1 second ago"
+    assert german.time(datetime(2026, 11, 22, 22, 5, tzinfo=UTC)) == "22.11.2026, 22:05:00 UTC"
+
+
+def door(clock, **more) -> Doorkeeper:
+    return Doorkeeper(
+        "ABCDE-FGHJK", **{"idle_s": 10, "session_s": 100, "tries": 2, "lockout_s": 60, "clock": clock} | more
+    )
+
+
+def test_waiting_times_double_with_each_further_wrong_code_and_are_per_address():
+    now = [0.0]
+    keeper = door(lambda: now[0])
+    for wait in (0, 61, 121, 241):
+        now[0] += wait
+        with pytest.raises(LoginRefusedError):
+            keeper.check_code("10.0.0.1", "wrong")
+    with pytest.raises(LoginLockedError) as locked:
+        keeper.check_code("10.0.0.1", "ABCDE-FGHJK")
+    assert locked.value.retry_after_s == 241
+    keeper.check_code("10.0.0.2", "abcde fghjk")
+
+
+def test_all_addresses_together_are_slowed():
+    now = [0.0]
+    keeper = door(lambda: now[0], tries=100)
+    for i in range(30):
+        with pytest.raises(LoginRefusedError):
+            keeper.check_code(f"10.0.0.{i}", "wrong")
+    with pytest.raises(LoginLockedError):
+        keeper.check_code("10.0.1.1", "ABCDE-FGHJK")
+    now[0] = 60.0
+    keeper.check_code("10.0.1.1", "ABCDE-FGHJK")
+
+
+def test_a_form_token_belongs_to_its_cookie_and_its_process():
+    keeper, other = door(lambda: 0.0), door(lambda: 0.0)
+    keeper.check_form_token("seed", keeper.form_token("seed"))
+    for seed, token in (
+        ("other", keeper.form_token("seed")),
+        ("seed", other.form_token("seed")),
+        (None, ""),
+        ("", keeper.form_token("")),
+        ("seed", "é"),
+    ):
+        with pytest.raises(CsrfError):
+            keeper.check_form_token(seed, token)
+
+
+def test_codes_are_new_each_time_and_files_must_be_private_and_long_enough(tmp_path):
+    codes = {make_access_code() for _ in range(50)}
+    assert len(codes) == 50
+    assert all(re.fullmatch(r"[2-9A-HJ-NP-Z]{5}-[2-9A-HJ-NP-Z]{5}", code) for code in codes)
+    path = tmp_path / "code"
+    path.write_text("GOOD-CODE-1\n")
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match="readable for others"):
+        read_access_code(path)
+    path.chmod(0o600)
+    assert read_access_code(path) == "GOOD-CODE-1"
+    path.write_text("short")
+    with pytest.raises(SettingsError, match="shorter"):
+        read_access_code(path)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_access_code(tmp_path / "none")
