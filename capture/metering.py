@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from validation.pixels import canvas, face_luminance, light_zones
 
-ZONES = ("forehead", "chin", "right_cheek", "left_cheek")  # the order of validation.pixels.Zones
+ZONES = (
+    "forehead",
+    "chin",
+    "right_cheek",
+    "left_cheek",
+)  # the order of validation.pixels.Zones; a covered forehead is left out
 CLIPPED = 254  # 8-bit values from here on carry no detail
 # Steps smaller than this are not worth a serial message.
 LEAST_STEP_PCT = 0.5
@@ -51,9 +56,11 @@ def read_light(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Lig
     rgb = zones.means_bgr[:, ::-1] / 255 * 100
     luminance = face_luminance(face)
     return LightReading(
-        zones_pct={name: (float(r), float(g), float(b)) for name, (r, g, b) in zip(ZONES, rgb, strict=True)},
+        zones_pct={
+            name: (float(r), float(g), float(b)) for name, (r, g, b) in zip(ZONES[-len(rgb) :], rgb, strict=True)
+        },
         evenness_pct=zones.evenness * 100,
-        right_to_left=float(rgb[2, 1] / max(rgb[3, 1], 1e-6)),
+        right_to_left=float(rgb[-2, 1] / max(rgb[-1, 1], 1e-6)),
         face_luminance_pct=None if luminance is None else luminance * 100,
         clipped_pct=float((image.max(axis=2) >= CLIPPED).mean() * 100),
     )

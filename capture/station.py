@@ -174,14 +174,17 @@ class Station:
 
     async def burst(self, count: int) -> tuple[Frame, ...]:
         """Full-resolution stills one after another, each newer than the settled light; raises a CameraError or StaleStillError."""
-        frames = []
-        for _ in range(count):
-            image = await self._camera.still(STILL_WAIT_S)
-            if image.at_ns <= self._settled_ns:
-                raise StaleStillError(
-                    "The camera delivered a picture older than the lamps' change; check its still address."
-                )
-            frames.append(Frame.of(image, self.levels_pct, self._control_state))
+        frames: list[Frame] = []
+        try:
+            while len(frames) < count:
+                image = await self._camera.still(STILL_WAIT_S)
+                frames.append(Frame.of(image, self.levels_pct, self._control_state))
+                if image.at_ns <= self._settled_ns:
+                    raise StaleStillError("A still is older than the lamps' change; check the camera's still address.")
+        except BaseException:
+            for frame in frames:
+                frame.wipe()
+            raise
         return tuple(frames)
 
     async def require_profile(self, profile: Profile) -> Size:
