@@ -24,7 +24,7 @@ from validation.report import Level, Report, Verdict
 LOSSY_NOTE = "the camera delivered a lossy picture ({})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Candidate:
     """One still of a burst after judging."""
 
@@ -48,7 +48,7 @@ class Candidate:
             self.portrait.fill(0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Attempt:
     """A judged burst and the best of it."""
 

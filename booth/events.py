@@ -65,7 +65,7 @@ class Notice:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Application:
     """The application number and how it came: "scanned" or "typed"."""
 

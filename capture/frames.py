@@ -21,7 +21,7 @@ from hardware.controls import CameraControlState
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Frame:
     """One picture and how it was made: BGR, upright, un-mirrored."""
 
