@@ -8,9 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from validation.face import FaceModel
 from validation.rules import Profile, load_profile
+
+# A machine shared with other work misses any deadline; pytest's own time limit stands.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")
