@@ -73,23 +73,18 @@ def encode_jpeg(pixels: Image, quality: int = JPEG_QUALITY) -> bytes:
 
 
 def encode_jp2(pixels: Image, target_bytes: int) -> bytes:
-    """JPEG 2000 as large as fits into the target: the best picture a chip of that size can hold."""
+    """JPEG 2000 as large as fits into the target: the best picture a chip of that size can hold.
+
+    The encoder takes thousandths of the raw size and keeps close to them: the first rate that fits, going down from just above, is the largest.
+    """
     raw_bytes = pixels.size
-    # The encoder takes thousandths of the raw size; the largest rate that fits is found by halving.
-    low, high = 1, 1000
-    best: bytes | None = None
-    while low <= high:
-        rate = (low + high) // 2
+    for rate in range(min(target_bytes * 1000 // raw_bytes + 1, 1000), 0, -1):
         data = _encoded(".jp2", pixels, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, rate])
         if len(data) <= target_bytes:
-            best, low = data, rate + 1
-        else:
-            high = rate - 1
-    if best is None:
-        raise EncodingFailedError(
-            f"JPEG 2000 of {raw_bytes} raw bytes does not fit into {target_bytes} bytes; raise the target size."
-        )
-    return best
+            return data
+    raise EncodingFailedError(
+        f"JPEG 2000 of {raw_bytes} raw bytes does not fit into {target_bytes} bytes; raise the target size."
+    )
 
 
 def _encoded(kind: str, pixels: Image, options: list[int]) -> bytes:
