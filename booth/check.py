@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PORTRAIT_SUFFIX = ".portrait.jpg"
 PIPE_WIDTH = 140
+LEVEL_WORDS = {"reject": "", "warn": " [dim](advisory)[/dim]", "info": " [dim](told only)[/dim]"}
 VERDICT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "not_assessed": "magenta"}
 
 
@@ -207,8 +208,7 @@ def _table(one: Checked, report: Report, messages: Messages) -> Table:
             f"{messages.text(f'rule.{found.rule}.name')} [dim]{found.rule}[/dim]",
             measured(found),
             limit(found),
-            f"[{style}]{messages.text(f'verdict.{found.verdict.value}')}[/{style}]"
-            + ("" if found.level.value == "reject" else f" [dim]({found.level.value})[/dim]"),
+            f"[{style}]{messages.text(f'verdict.{found.verdict.value}')}[/{style}]" + LEVEL_WORDS[found.level.value],
             escape(told),
         )
     return table
