@@ -123,7 +123,10 @@ class Checker:
                 with FaceModel(video=True) as live, FaceModel() as single:
                     self._tell(self._on_trouble, None)
                     self._work(live, single)
-            except ModelFailedError as error:
+            except Exception as error:
+                # Whatever happens in a picture's depths: this thread must live, or the booth never takes a portrait again.
+                if not isinstance(error, ModelFailedError):
+                    log.exception("the checking thread starts again")
                 self._tell(self._on_trouble, error)
                 with self._inbox:
                     self._inbox.wait_for(lambda: self._stopping, RELOAD_PAUSE_S)

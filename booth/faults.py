@@ -72,7 +72,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "lights.level": (_O, "fault.lights", _DEFECT),
         "camera.lost": (_O, "fault.camera", _CABLE),
         "camera.timeout": (_O, "fault.camera", "The camera sends no pictures: check its cable, then its power."),
-        "camera.picture": (_O, "fault.camera", "The camera sends damaged pictures: check its cable and format."),
+        "camera.picture": (
+            _O,
+            "fault.camera",
+            "The camera's pictures are damaged, frozen or black: check lens cap, cable and format; switch it off and on.",
+        ),
         "camera.still": (_O, "fault.camera", "Check still_url and the camera's still format."),
         "control.lost": (_I, "fault.controls", _CABLE),
         "control.timeout": (_I, "fault.controls", _CABLE),

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 
 from booth.events import LightScene
 from capture.station import Station
-from hardware.errors import HardwareError
 
 RETRY_S = 1.0
 
@@ -21,7 +20,7 @@ RETRY_S = 1.0
 class LampKeeper:
     """Made by `open_lamps`."""
 
-    def __init__(self, station: Station, on_trouble: Callable[[HardwareError | None], None]) -> None:
+    def __init__(self, station: Station, on_trouble: Callable[[Exception | None], None]) -> None:
         self.lit = asyncio.Event()
         self._station = station
         self._on_trouble = on_trouble
@@ -49,7 +48,7 @@ class LampKeeper:
                     await self._station.set_portrait_light()
                 else:
                     await self._station.set_standby_light()
-            except HardwareError as error:
+            except Exception as error:  # noqa: BLE001 - told, and tried again: the keeper outlives whatever a driver does
                 self._on_trouble(error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S):
@@ -62,7 +61,7 @@ class LampKeeper:
 
 
 @asynccontextmanager
-async def open_lamps(station: Station, on_trouble: Callable[[HardwareError | None], None]) -> AsyncIterator[LampKeeper]:
+async def open_lamps(station: Station, on_trouble: Callable[[Exception | None], None]) -> AsyncIterator[LampKeeper]:
     """A keeper at work."""
     keeper = LampKeeper(station, on_trouble)
     running = asyncio.create_task(keeper.run(), name="lamps")

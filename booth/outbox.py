@@ -17,6 +17,7 @@ OutboxWriteError says so. All calls block on the disk: call them on one worker t
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -31,7 +32,7 @@ from booth.disk import DiskFiles, Files
 from booth.errors import CommitRevokedError, OutboxDamagedError, OutboxFullError, OutboxWriteError
 
 SUFFIX, PARTIAL = ".packet", ".partial"
-DATABASE = "outbox.sqlite3"
+DATABASE, LOCK = "outbox.sqlite3", "outbox.lock"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packets (
     sha256 TEXT PRIMARY KEY,
@@ -395,14 +396,41 @@ def _entry(row: sqlite3.Row) -> Entry:
 def open_outbox(
     folder: Path, limits: OutboxLimits, clock: Callable[[], float], files: Files | None = None
 ) -> Iterator[Outbox]:
-    """The outbox in `folder`, put in order; raises OutboxWriteError when the disk does not allow that."""
-    try:
-        outbox = Outbox(folder, limits, clock, files or DiskFiles())
-    except (OSError, sqlite3.Error) as error:
-        raise OutboxWriteError(
-            f"The outbox {folder} cannot be opened ({error}); check the disk and its owner."
-        ) from error
-    try:
+    """The outbox in `folder`, put in order; raises OutboxWriteError when the disk does not allow that or another booth has it open."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(_only_user(folder / LOCK))
+            outbox = Outbox(folder, limits, clock, files or DiskFiles())
+        except BlockingIOError as error:
+            raise OutboxWriteError(f"The outbox {folder} is in use by another booth; end that one first.") from error
+        except (OSError, sqlite3.Error) as error:
+            raise OutboxWriteError(f"The outbox {folder} cannot be opened ({error}); check disk and owner.") from error
+        stack.callback(outbox.close)
         yield outbox
+
+
+@contextmanager
+def _only_user(path: Path) -> Iterator[None]:
+    """Putting an outbox in order would take a packet away from a booth that is just storing it: one process at a time."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        outbox.close()
+        os.close(descriptor)  # which also unlocks
+
+
+def read_entries(folder: Path) -> tuple[Entry, ...]:
+    """Every packet of an outbox, oldest first, also while a booth has it open; changes nothing. Raises OutboxDamagedError."""
+    path = folder / DATABASE
+    if not path.exists():
+        return ()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            database.row_factory = sqlite3.Row
+            return tuple(_entry(row) for row in database.execute("SELECT * FROM packets ORDER BY created_at"))
+    except sqlite3.Error as error:
+        raise OutboxDamagedError(
+            f"The outbox {folder} cannot be read ({error}); start the booth to put it in order."
+        ) from error

@@ -24,7 +24,7 @@ from booth.performer import Performer, Rooms
 from booth.screen import Scenery
 from booth.visit import State
 from capture.errors import ProfileUnsatisfiableError
-from hardware.errors import HardwareError
+from hardware.errors import CameraPictureError, HardwareError
 from hardware.link import DeviceState, DeviceStatus
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 APPLICATION_NUMBER = re.compile(r"[A-Z0-9-]{6,20}")
 OUTBOX_PERIOD_S = 5.0
 CAMERA_PAUSE_S = 0.2
+DEVICE_PAUSE_S = 2.0
 FPS_FRAMES = 30
 
 
@@ -112,21 +113,32 @@ class Senses:
             self._performer.record.note_error(code)
 
     async def _measure_still(self, rooms: Rooms) -> None:
-        try:
-            size = await rooms.station.require_profile(self._performer.profile)
-        except (ProfileUnsatisfiableError, HardwareError) as error:
-            self.on_trouble("still", error)
-            return
-        rooms.checker.still_size = size.width, size.height
-        self.on_trouble("still", None)
+        """Learns the stills' size and refuses a profile that they cannot satisfy; a camera that fails is asked again."""
+        while True:
+            try:
+                size = await rooms.station.require_profile(self._performer.profile)
+            except ProfileUnsatisfiableError as error:
+                self.on_trouble("still", error)
+                return
+            except HardwareError as error:
+                self.on_trouble("still", error)
+            else:
+                rooms.checker.still_size = size.width, size.height
+                self.on_trouble("still", None)
+                return
+            await asyncio.sleep(DEVICE_PAUSE_S)
 
     async def _apply_controls(self, rooms: Rooms) -> None:
-        try:
-            await rooms.station.apply_controls()
-        except HardwareError as error:
-            self.on_trouble("camera settings", error)
-        else:
-            self.on_trouble("camera settings", None)
+        """Brings the camera to its configured settings; one that refuses is asked again."""
+        while True:
+            try:
+                await rooms.station.apply_controls()
+            except HardwareError as error:
+                self.on_trouble("camera settings", error)
+            else:
+                self.on_trouble("camera settings", None)
+                return
+            await asyncio.sleep(DEVICE_PAUSE_S)
 
     async def _follow_outbox(self, rooms: Rooms) -> None:
         loop = asyncio.get_running_loop()
@@ -146,16 +158,24 @@ class Senses:
         while True:
             try:
                 frame = await rooms.station.next_preview(sequence)
-            except HardwareError as error:
+            except Exception as error:  # noqa: BLE001 - told, and tried again: without this loop the booth is blind
                 scenery = self._performer.scenery
                 self._performer.scenery = replace(scenery, guidance=interrupted(scenery.guidance), countdown=None)
                 self.on_trouble("preview", error)
                 await asyncio.sleep(CAMERA_PAUSE_S)
                 continue
-            self.on_trouble("preview", None)
+            self.on_trouble("preview", self._picture_trouble(rooms))
             sequence = frame.sequence
             self._frame_times.append(frame.at_ns)
             rooms.checker.offer(frame)
+
+    @staticmethod
+    def _picture_trouble(rooms: Rooms) -> HardwareError | None:
+        """A picture that comes and shows nothing: frozen, or black although the lamps are lit."""
+        picture = rooms.station.picture
+        if picture == "frozen" or (picture == "black" and rooms.lamps.lit.is_set()):
+            return CameraPictureError(f"The camera's picture is {picture}.")
+        return None
 
     def on_code(self, text: str) -> None:
         """A code was read; codes that are no application are overlooked."""
@@ -191,6 +211,9 @@ class Senses:
         return max(self._settings.countdown - steps, 0)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        for older in self._tasks:
+            if older.get_name() == name:
+                older.cancel()  # the device came back meanwhile: begin anew
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -112,6 +112,11 @@ class Uplink:
             except OutboxError as error:
                 self._note(error)
                 wait_s = DISK_PAUSE_S
+            except Exception as error:
+                # A defect of ours must not end the deliveries of weeks.
+                log.exception("the uplink goes on after an unexpected error")
+                self.status = replace(self.status, last_error=f"Unexpected {type(error).__name__}.")
+                wait_s = DISK_PAUSE_S
             if wait_s == 0:
                 continue
             with contextlib.suppress(TimeoutError):

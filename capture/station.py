@@ -101,6 +101,11 @@ class Station:
         return tuple(device.status for device in (self._camera, self._controls, self._lights) if device is not None)
 
     @property
+    def picture(self) -> str:
+        """What the driver says of the camera's picture: live, frozen or black."""
+        return self._camera.status.info.get("picture", "live")
+
+    @property
     def levels_pct(self) -> Mapping[str, float]:
         """The lamps' acknowledged levels; empty without lamps."""
         return {} if self._lights is None else self._lights.levels_pct

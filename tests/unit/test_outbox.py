@@ -10,7 +10,7 @@ import pytest
 
 from booth.disk import DiskFiles
 from booth.errors import CommitRevokedError, OutboxDamagedError, OutboxFullError, OutboxWriteError
-from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox
+from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox, read_entries
 
 LIMITS = OutboxLimits(max_packets=5, max_bytes=10_000, min_free_bytes=0)
 PACKET = b"sealed bytes of one visit" * 8
@@ -269,3 +269,15 @@ def test_the_age_of_the_oldest_waiting_packet_is_told(opened, now):
         now[0] += 60
         outbox.put(PACKET + b"2", "id2")
         assert outbox.status.oldest_at == 1_000.0
+
+
+def test_two_booths_never_share_an_outbox_but_anybody_may_look(opened, folder):
+    assert read_entries(folder) == ()
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        with pytest.raises(OutboxWriteError, match="in use by another booth"), opened():
+            pass
+        assert [entry.sha256 for entry in read_entries(folder)] == [SHA]
+    (folder / DATABASE).write_bytes(b"no database" * 100)
+    with pytest.raises(OutboxDamagedError):
+        read_entries(folder)

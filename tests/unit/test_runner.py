@@ -78,6 +78,7 @@ def attempt(verdict=Verdict.PASS):
 class Station:
     devices = (DeviceStatus("camera", "x", DeviceState.READY, 0),)
     lights_acknowledged_by = None
+    picture = "live"
 
     def __init__(self):
         self.frames = [frame(n) for n in (1, 2, 3)]

@@ -1,0 +1,151 @@
+"""The checking thread: newest frame only, jobs first, and it never dies of a picture."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import cv2
+import numpy as np
+import pytest
+import zxingcpp
+
+from booth.attempt import judge_burst
+from booth.checker import draw_overlay, open_checker, read_code
+from booth.errors import CheckerStoppedError
+from booth.events import Watch
+from capture.frames import Frame
+from validation.errors import ModelFailedError
+from validation.profile import load_profile
+
+DEMO = load_profile("demo")
+
+
+@pytest.fixture(scope="module")
+def anna(applicants):
+    picture = cv2.imread(str(applicants / "stills" / "anna" / "neutral.jpg"))
+    return cv2.resize(picture, (960, 1280), interpolation=cv2.INTER_AREA)
+
+
+def frame(pixels, sequence=1, at_ns=None):
+    return Frame(pixels.copy(), time.monotonic_ns() if at_ns is None else at_ns, sequence, "PNG", lossy=False)
+
+
+class Ears:
+    """What the checker tells."""
+
+    def __init__(self):
+        self.live, self.codes, self.troubles = asyncio.Queue(), asyncio.Queue(), asyncio.Queue()
+
+    def open(self):
+        return open_checker(DEMO, self.live.put_nowait, self.codes.put_nowait, self.troubles.put_nowait)
+
+
+async def heard(queue):
+    return await asyncio.wait_for(queue.get(), 30)
+
+
+async def test_frames_become_reports_and_a_still_sitter_becomes_still(anna):
+    ears = Ears()
+    async with ears.open() as checker:
+        checker.still_size = (960, 1280)
+        assert await heard(ears.troubles) is None
+        checker.offer(frame(anna))
+        checker.watch(Watch.FACES)
+        motions, at_ns = [], 10**9
+        for sequence in range(1, 6):
+            at_ns += 66_000_000
+            checker.offer(frame(cv2.resize(anna, (600, 800)), sequence, at_ns))
+            live = await heard(ears.live)
+            assert live.at_ns == at_ns, "a frame that was offered before the watch was dropped"
+            motions.append(live.motion)
+        assert live.report.compliant
+        assert motions[0] is None
+        assert motions[-1] < 0.05
+        assert 0.3 < live.overlay.oval.centre_x < 0.7
+        assert len(live.overlay.crop) == 4
+        checker.offer(frame(np.zeros((800, 600, 3), np.uint8), 9))
+        nobody = await heard(ears.live)
+        assert nobody.motion is None
+        assert nobody.overlay.crop == ()
+        assert not nobody.report.compliant
+
+
+async def test_a_burst_is_judged_the_best_chosen_and_the_stills_overwritten(anna):
+    ears = Ears()
+    empty = np.full_like(anna, 120)
+    frames = (frame(anna, 1, 100), frame(anna, 2, 200), frame(empty, 3, 300))
+    async with ears.open() as checker:
+        attempt = await checker.run(lambda model: judge_burst(frames, DEMO, model))
+    assert [candidate.report.compliant for candidate in attempt.candidates] == [True, True, False]
+    assert attempt.best is attempt.candidates[1], "of equals the most recent"
+    assert attempt.best.portrait.shape == (800, 622, 3)
+    assert attempt.report.crop.scale <= 1
+    assert attempt.best.light.evenness_pct > 50
+    assert attempt.candidates[2].portrait is None
+    assert attempt.jpeg.startswith(b"\xff\xd8")
+    assert not any(still.pixels.any() for still in frames)
+    attempt.wipe()
+    assert not attempt.best.portrait.any()
+
+
+async def test_codes_are_read_from_the_preview():
+    drawn = zxingcpp.create_barcode("DEMO-2026-000017", zxingcpp.BarcodeFormat.QRCode)
+    code = np.asarray(zxingcpp.write_barcode_to_image(drawn, scale=4))
+    picture = np.full((800, 600, 3), 200, np.uint8)
+    picture[300 : 300 + code.shape[0], 200 : 200 + code.shape[1]] = code[..., None] if code.ndim == 2 else code
+    assert read_code(picture) == "DEMO-2026-000017"
+    assert read_code(np.full((80, 60, 3), 200, np.uint8)) is None
+    ears = Ears()
+    async with ears.open() as checker:
+        checker.watch(Watch.CODES)
+        checker.offer(frame(picture))
+        assert await heard(ears.codes) == "DEMO-2026-000017"
+
+
+async def test_a_job_that_fails_tells_its_owner_and_the_thread_goes_on(anna):
+    ears = Ears()
+    async with ears.open() as checker:
+        with pytest.raises(ZeroDivisionError):
+            await checker.run(lambda _: 1 // 0)
+        assert await checker.run(lambda _: 42) == 42
+
+
+async def test_a_failed_model_is_told_and_loaded_again():
+    def fail(_):
+        raise ModelFailedError("The face model did not answer.")
+
+    ears = Ears()
+    async with ears.open() as checker:
+        assert await heard(ears.troubles) is None
+        with pytest.raises(ModelFailedError):
+            await checker.run(fail)
+        assert isinstance(await heard(ears.troubles), ModelFailedError)
+        assert await heard(ears.troubles) is None
+        assert await checker.run(lambda _: 42) == 42
+
+
+async def test_a_picture_that_breaks_a_library_ends_nothing():
+    ears = Ears()
+    async with ears.open() as checker:
+        assert await heard(ears.troubles) is None
+        checker.watch(Watch.FACES)
+        checker.offer(frame(np.zeros((0, 0, 3), np.uint8)))
+        assert await heard(ears.troubles) is not None
+        assert await heard(ears.troubles) is None
+        assert await checker.run(lambda _: 42) == 42
+
+
+async def test_jobs_that_wait_when_the_booth_closes_are_told():
+    ears = Ears()
+    async with ears.open() as checker:
+        checker.stop()
+        with pytest.raises(CheckerStoppedError):
+            await checker.run(lambda _: 42)
+
+
+def test_without_a_face_the_oval_stands_in_the_middle():
+    overlay = draw_overlay(None, (600, 800), (960, 1280), DEMO)
+    assert overlay.oval.centre_x == 0.5
+    assert 0.3 < overlay.eye_line_y < 0.5
+    assert 0 < overlay.oval.radius_x < 0.5
