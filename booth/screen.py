@@ -1,6 +1,7 @@
 """PURE. The visit and what the camera says → the kiosk's state.
 
-One instruction at a time: a fault that hinders comes first, then what just went wrong, then guidance while framing, else the state's own title.
+One instruction at a time: while the camera is needed a fault that hinders comes first, then guidance while framing, else the state's own
+title. One fault at a time: what hinders, then what just went wrong, then what is merely worth telling; with staff, what went wrong comes first.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ COMMANDS: Mapping[str, Event] = MappingProxyType(
 )
 
 
+CAMERA_NEEDED = frozenset({State.FRAMING, State.CAPTURING, State.OUT_OF_SERVICE})
+
+
 @dataclass(frozen=True, slots=True)
 class Scenery:
     """What the screen shows beside the visit itself."""
@@ -60,7 +64,8 @@ def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
     """Everything the page needs."""
     reviewed = scenery.report if shows_portrait(visit) else None
     framing = visit.state is State.FRAMING
-    fault = visit.fault or visit.trouble
+    first_told = visit.obstructed and visit.state is not State.ASSISTANCE
+    fault = (visit.fault or visit.trouble) if first_told else (visit.trouble or visit.fault)
     return KioskState(
         state=visit.state.value,
         language=cast("Language", visit.language),
@@ -81,7 +86,7 @@ def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
 
 
 def _instruction(visit: Visit, guidance: Guidance) -> Instruction:
-    if visit.obstructed and visit.fault is not None:
+    if visit.obstructed and visit.fault is not None and visit.state in CAMERA_NEEDED:
         return Instruction(key=visit.fault.message)
     if visit.state is State.FRAMING:
         return guidance.instruction
