@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from crypto.certificate import read_certificate
 from crypto.der import (
     GENERALIZED_TIME,
     INTEGER,
@@ -32,6 +33,7 @@ from crypto.der import (
     TAG_0,
     TAG_4,
     UTC_TIME,
+    DerError,
     element,
     header,
     integer,
@@ -40,7 +42,7 @@ from crypto.der import (
 )
 from crypto.errors import CertificateRefusedError, SealingError, SignatureRefusedError
 from crypto.keys import Signer
-from crypto.trust import MAX_CERTIFICATES, Purpose, TrustStore, check_leaf, check_validity, read_certificate
+from crypto.trust import MAX_CERTIFICATES, Purpose, TrustStore, check_leaf, check_validity
 
 # What certificates, attributes and signature may add to the content: four certificates of 8 KiB and room.
 MAX_FRAME_BYTES = 40_960
@@ -99,10 +101,13 @@ def verify_content(
     """
     if len(data) > limit_bytes + MAX_FRAME_BYTES:
         raise SignatureRefusedError(f"The signed data are {len(data)} bytes long; {limit_bytes} is the limit.")
-    frame = _read_frame(data)
-    leaf_der, others = _split(frame)
-    digest = hashlib.sha384(frame.content).digest()
-    signing_time = _read_attributes(frame.attributes, digest)
+    try:
+        frame = _read_frame(data)
+        leaf_der, others = _split(frame)
+        digest = hashlib.sha384(frame.content).digest()
+        signing_time = _read_attributes(frame.attributes, digest)
+    except DerError as err:
+        raise SignatureRefusedError(f"The signed data cannot be read: {err}.") from err
 
     attributes = _attributes(content_type, digest, leaf_der, signing_time)
     info = _signer_info(leaf_der, attributes, frame.signature)

@@ -6,12 +6,14 @@ tests read the result with asn1crypto and OpenSSL.
 
 from __future__ import annotations
 
-from crypto.errors import SignatureRefusedError
-
 INTEGER, OCTETS, OID, UTC_TIME, GENERALIZED_TIME = 0x02, 0x04, 0x06, 0x17, 0x18
-SEQUENCE, SET, TAG_0, TAG_4 = 0x30, 0x31, 0xA0, 0xA4
+SEQUENCE, SET, TAG_0, TAG_3, TAG_4 = 0x30, 0x31, 0xA0, 0xA3, 0xA4
 _LONG = 0x80  # X.690, 8.1.3: first length octet of the long form
 _MAX_LENGTH_OCTETS = 4
+
+
+class DerError(ValueError):
+    """Bytes that are not the DER they should be; the reader of a structure turns this into its own error."""
 
 
 def header(tag: int, length: int) -> bytes:
@@ -22,7 +24,7 @@ def header(tag: int, length: int) -> bytes:
     return bytes((tag, _LONG | size)) + length.to_bytes(size, "big")
 
 
-def element(tag: int, *content: bytes) -> bytes:
+def element(tag: int, *content: bytes | memoryview) -> bytes:
     """An element around its content."""
     inner = b"".join(content)
     return header(tag, len(inner)) + inner
@@ -48,13 +50,13 @@ def oid(dotted: str) -> bytes:
 def read(view: memoryview, tag: int) -> tuple[memoryview, memoryview]:
     """The content of the next element, which must have this tag, and what follows it."""
     if len(view) < 2 or view[0] != tag:
-        raise SignatureRefusedError("The signed data do not have the expected structure.")
+        raise DerError("an element has another tag than expected, or is missing")
     length, start = view[1], 2
     if length >= _LONG:
         start += length & 0x7F
         if not 2 < start <= 2 + _MAX_LENGTH_OCTETS:
-            raise SignatureRefusedError("A length in the signed data is not one of DER.")
+            raise DerError("a length is not one of DER")
         length = int.from_bytes(view[2:start], "big")
     if length > len(view) - start:
-        raise SignatureRefusedError("The signed data are shorter than they say.")
+        raise DerError("an element is longer than what holds it")
     return view[start : start + length], view[start + length :]

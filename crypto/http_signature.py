@@ -32,9 +32,10 @@ from http_message_signatures import HTTPMessageSigner, HTTPMessageVerifier, Mapp
 from http_message_signatures.algorithms import ECDSA_P384_SHA384
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
 
+from crypto.certificate import read_certificate
 from crypto.errors import CertificateRefusedError, RequestClockError, RequestSignatureError, SigningError
 from crypto.keys import Signer
-from crypto.trust import MAX_CERTIFICATES, Purpose, TrustStore, common_name, read_certificate
+from crypto.trust import MAX_CERTIFICATES, Purpose, TrustStore, common_name
 
 WINDOW_S = 300
 LABEL = "booth"

@@ -4,27 +4,30 @@ A certificate is accepted for one purpose only, told by its extended key usage: 
 an intake's key signs receipts; neither can do the other's work. Purposes and content types live under the project's own
 OID arc 2.25.<UUID> (ITU-T X.667, needs no registration): `.1.n` purposes, `.2.n` CMS content types.
 
-The path from the leaf to a root is checked in this order (RFC 5280, section 6.1, narrowed to what we issue): the leaf's
-purpose and usage; then upwards, for each link: issuer name, issuer signature, key identifiers, algorithm allow-list,
-validity at the time asked for, no unknown critical extension, CA flag, path length, right to sign certificates.
+The path is checked in this order (RFC 5280, section 6.1, narrowed to what we issue): names and signatures from the leaf up to a
+root, before anything else in a stranger's certificate is read; then the leaf's purpose and usage; for every certificate validity at the
+time asked for, no unknown critical extension, algorithm allow-list; for every authority CA flag, right to sign certificates, path
+length, purpose, key identifiers.
 `x509.verification` is not used: it judges TLS names and serverAuth or clientAuth only (and knows no other purposes).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from crypto.certificate import PARSE_ERRORS
 from crypto.errors import CertificateRefusedError, KeyUnavailableError
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
@@ -32,7 +35,6 @@ _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 ARC = "2.25.52442001127300817780274782003825495950"  # UUID 2773f647-b1b3-4220-8390-a9c256004f8e
 MAX_PATH = 4  # leaf, two intermediates, root
 MAX_CERTIFICATES = 4  # what a signature may carry; bounds the search for a path
-MAX_CERTIFICATE_BYTES = 8_192
 MAX_TRUST_FILE_BYTES = 262_144
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 HASHES = ("sha256", "sha384", "sha512")
@@ -71,29 +73,27 @@ class TrustStore:
         """The certificates from `leaf` to a root, or CertificateRefusedError."""
         if len(others) >= MAX_CERTIFICATES:
             raise CertificateRefusedError(f"More than {MAX_CERTIFICATES} certificates came along.")
-        check_leaf(leaf, purpose)
-        try:
-            return self._climb((leaf,), others, purpose, at)
-        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as err:
-            raise CertificateRefusedError("A certificate on the way to the root cannot be read.") from err
-
-    def _climb(
-        self, path: tuple[x509.Certificate, ...], others: Sequence[x509.Certificate], purpose: Purpose, at: datetime
-    ) -> tuple[x509.Certificate, ...]:
-        current = path[-1]
-        _check_certificate(current, at)
-        if current in self.roots:
-            return path
         reason: CertificateRefusedError | None = None
-        for issuer in (*self.roots, *others):
-            if issuer in path or issuer.subject != current.issuer or len(path) >= MAX_PATH:
-                continue
+        for path in self._signed_paths((leaf,), others):
             try:
-                _check_issuer(issuer, current, below=len(path) - 1, purpose=purpose)
-                return self._climb((*path, issuer), others, purpose, at)
+                _check_path(path, purpose, at)
             except CertificateRefusedError as err:
                 reason = reason or err
-        raise reason or CertificateRefusedError(f"{name_of(current)} was not issued by a trusted authority.")
+            else:
+                return path
+        raise reason or CertificateRefusedError(f"{name_of(leaf)} was not issued by a trusted authority.")
+
+    def _signed_paths(
+        self, path: tuple[x509.Certificate, ...], others: Sequence[x509.Certificate]
+    ) -> Iterator[tuple[x509.Certificate, ...]]:
+        """Every way to a root on which each name and signature is right."""
+        current = path[-1]
+        if current in self.roots:
+            yield path
+            return
+        for issuer in (*self.roots, *others):
+            if len(path) < MAX_PATH and issuer not in path and _is_signed_by(current, issuer):
+                yield from self._signed_paths((*path, issuer), others)
 
 
 def load_trust(path: Path) -> TrustStore:
@@ -122,21 +122,6 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         raise KeyUnavailableError(f"The certificates in {path} cannot be read: {err.strerror}.") from err
     except ValueError as err:
         raise KeyUnavailableError(f"{path} holds no certificates in PEM form.") from err
-
-
-def read_certificate(der: bytes) -> x509.Certificate:
-    """A certificate from another side, in its one DER form."""
-    if len(der) > MAX_CERTIFICATE_BYTES:
-        raise CertificateRefusedError(f"A certificate is {len(der)} bytes long; {MAX_CERTIFICATE_BYTES} is the limit.")
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        if certificate.version is not x509.Version.v3:
-            raise CertificateRefusedError("A certificate is not X.509 version 3.")
-        certificate.public_key()
-        _ = certificate.extensions, certificate.subject, certificate.issuer
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension) as err:
-        raise CertificateRefusedError("A certificate cannot be read.") from err
-    return certificate
 
 
 def common_name(certificate: x509.Certificate) -> str:
@@ -175,6 +160,25 @@ def check_validity(certificate: x509.Certificate, at: datetime) -> None:
         raise CertificateRefusedError(f"{name_of(certificate)} is valid from {span} UTC, not at {at:%Y-%m-%d %H:%M}.")
 
 
+def _check_path(path: Sequence[x509.Certificate], purpose: Purpose, at: datetime) -> None:
+    try:
+        check_leaf(path[0], purpose)
+        for certificate in path:
+            _check_certificate(certificate, at)
+        for below, (issued, issuer) in enumerate(pairwise(path)):
+            _check_issuer(issuer, issued, below=below, purpose=purpose)
+    except PARSE_ERRORS as err:
+        raise CertificateRefusedError("A certificate on the way to the root cannot be read.") from err
+
+
+def _is_signed_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        issued.verify_directly_issued_by(issuer)
+    except (*PARSE_ERRORS, InvalidSignature):
+        return False
+    return True
+
+
 def _check_certificate(certificate: x509.Certificate, at: datetime) -> None:
     """What holds for every certificate of a path, leaf and root included."""
     check_validity(certificate, at)
@@ -191,11 +195,7 @@ def _check_certificate(certificate: x509.Certificate, at: datetime) -> None:
 
 
 def _check_issuer(issuer: x509.Certificate, issued: x509.Certificate, *, below: int, purpose: Purpose) -> None:
-    """That `issuer` may have issued `issued` and did; `below` counts the authorities between issuer and leaf."""
-    try:
-        issued.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as err:
-        raise CertificateRefusedError(f"{name_of(issued)} is not signed by {name_of(issuer)}.") from err
+    """That `issuer` may have issued `issued`, whose signature is verified; `below` counts the authorities in between."""
     try:
         constraints = _constraints(issuer)
         usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value

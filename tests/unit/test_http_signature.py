@@ -168,7 +168,7 @@ def test_only_booths_that_are_trusted_now_are_heard(world):
         return sign_request("PUT", URL, {}, BODY, signer, created=NOW)
 
     assert "purpose" in refusal(world, made(world.intake))
-    assert "not signed by" in refusal(world, made(make_signer(make_authority("root"))))
+    assert "not issued by" in refusal(world, made(make_signer(make_authority("root"))))
     expired = make_signer(world.authority, start=NOW - timedelta(days=9), end=NOW - timedelta(days=1))
     assert "valid" in refusal(world, made(expired))
 

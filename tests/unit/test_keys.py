@@ -14,7 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from crypto.certificate import read_certificate
 from crypto.errors import CertificateRefusedError, KeyUnavailableError
 from crypto.keys import (
     Purpose,
@@ -29,8 +32,8 @@ from crypto.keys import (
     make_development_pki,
     open_signer,
 )
-from crypto.trust import check_leaf, read_certificate
-from tests.packets import BOOTH, NOW, Authority, make_authority, make_signer, usage
+from crypto.trust import check_leaf
+from tests.packets import BOOTH, NOW, Authority, make_authority, make_signer, name, usage
 
 PEM = serialization.Encoding.PEM
 FILES = {
@@ -482,3 +485,37 @@ def test_a_certificate_without_exactly_one_common_name_names_nobody(root):
     )
     with pytest.raises(CertificateRefusedError, match="common name"):
         common_name(nobody)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_mutated_certificates_are_refused_with_our_own_error_and_without_a_warning(data):
+    """The library warns of some faults; warnings fail this test."""
+    root, der = signed_once()
+    at, size = data.draw(st.integers(0, len(der) - 1)), data.draw(st.integers(0, 3))
+    changed = der[:at] + data.draw(st.binary(min_size=1, max_size=3)) + der[at + size :]
+    if changed == der:
+        return
+    with pytest.raises(CertificateRefusedError):
+        TrustStore((root.certificate,)).path(read_certificate(changed), (), Purpose.BOOTH, NOW)
+
+
+def signed_once(made: list[tuple[Authority, bytes]] = []) -> tuple[Authority, bytes]:  # noqa: B006 - made once
+    if not made:
+        root = make_authority()
+        names = [x509.DirectoryName(name("x")), x509.RFC822Name("a@b"), x509.UniformResourceIdentifier("http://x")]
+        signer = make_signer(root, extra=[(x509.SubjectAlternativeName(names), False)])
+        made.append((root, signer.certificate.public_bytes(serialization.Encoding.DER)))
+    return made[0]
+
+
+def test_what_the_library_only_warns_of_is_refused():
+    _, der = signed_once()
+    serial = der.index(b"\x02\x14") + 2
+    negative = der[:serial] + b"\x80" + der[serial + 1 :]
+    country = der.replace(
+        b"\x06\x03\x55\x04\x03", b"\x06\x03\x55\x04\x06"
+    )  # the common name becomes a country of ten letters
+    for wrong in (negative, country):
+        with pytest.raises(CertificateRefusedError, match="not allowed"):
+            read_certificate(wrong)

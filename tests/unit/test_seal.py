@@ -259,7 +259,7 @@ def test_a_packet_signed_by_an_intake_is_refused(world):
 def test_a_packet_signed_by_a_stranger_is_refused(world):
     stranger = make_signer(make_authority("root"))
     cms = sign(world.package, stranger, NOW)
-    assert "not signed by" in cause(seal(cms, header_of(world), world.desk.public), world)
+    assert "not issued by" in cause(seal(cms, header_of(world), world.desk.public), world)
     assert cause(world.packet, world, trust=TrustStore(()))
 
 
