@@ -234,7 +234,11 @@ class Performer:
         frames, self._frames = self._frames, ()
         record, profile = self.record, self.profile
         assert record is not None
-        attempt = await self.rooms.checker.run(lambda model: record.add(judge_burst(frames, profile, model)))
+        try:
+            attempt = await self.rooms.checker.run(lambda model: record.add(judge_burst(frames, profile, model)))
+        finally:
+            for frame in frames:  # also when the visit was given up before the checker came to them
+                frame.wipe()
         passed = attempt.report.compliant and attempt.best.portrait is not None
         return Happening(Event.CHECK_PASSED if passed else Event.CHECK_FAILED, turn=turn)
 

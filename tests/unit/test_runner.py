@@ -447,3 +447,14 @@ def test_commands_are_read_strictly_and_never_repeat_what_was_typed():
             read_command(event, body)
         assert "SECRET" not in str(caught.value)
     assert NUMBER not in repr(Identify(number=NUMBER))
+
+
+async def test_stills_that_nobody_judged_are_overwritten_when_the_visit_is_given_up(staged):
+    async with staged() as stage:
+        stage.rooms.checker.go.clear()
+        await stage.framing()
+        stage.live(report(), frames=200)
+        await asyncio.wait_for(stage.rooms.checker.asked.wait(), 10)
+        stage.booth.post(Cancel())
+        await stage.until("attract")
+        assert not any(still.pixels.any() for still in stage.rooms.station.frames)
