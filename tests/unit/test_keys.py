@@ -33,7 +33,8 @@ from crypto.keys import (
     open_signer,
 )
 from crypto.trust import check_leaf
-from tests.packets import BOOTH, NOW, Authority, make_authority, make_signer, name, usage
+from tests.packets import BOOTH, NOW, Authority, make_authority, make_signer, usage
+from tests.packets import name as subject
 
 PEM = serialization.Encoding.PEM
 FILES = {
@@ -503,7 +504,7 @@ def test_mutated_certificates_are_refused_with_our_own_error_and_without_a_warni
 def signed_once(made: list[tuple[Authority, bytes]] = []) -> tuple[Authority, bytes]:  # noqa: B006 - made once
     if not made:
         root = make_authority()
-        names = [x509.DirectoryName(name("x")), x509.RFC822Name("a@b"), x509.UniformResourceIdentifier("http://x")]
+        names = [x509.DirectoryName(subject("x")), x509.RFC822Name("a@b"), x509.UniformResourceIdentifier("http://x")]
         signer = make_signer(root, extra=[(x509.SubjectAlternativeName(names), False)])
         made.append((root, signer.certificate.public_bytes(serialization.Encoding.DER)))
     return made[0]
