@@ -100,6 +100,8 @@ class FakeIntake(httpx2.MockTransport):
 
 def booth_config(folder: Path, pki: Path, devices: str, **sections: dict[str, Any]) -> Config:
     path = folder / "booth.toml"
+    wanted = {"exposure_mode": '"manual"', **sections["controls"]} if "controls" in sections else {}
+    controls = "\n[controls.settings]\n" + "\n".join(f"{key} = {value}" for key, value in wanted.items())
     path.write_text(
         f"""
 [booth]
@@ -119,7 +121,7 @@ recipient = "{pki / "desk.hpke.pub"}"
 min_free_bytes = {sections.get("outbox", {}).get("min_free_bytes", 0)}
 [visit]
 patience = {sections.get("visit", {}).get("patience", 1.0)}
-{devices}""",
+{devices}{controls}""",
         "utf-8",
     )
     return Config.load(path)

@@ -190,6 +190,40 @@ async def test_dead_lamps_show_in_the_findings_and_in_the_signed_reading(opening
     assert light["levels_pct"]["key_left"] > 60  # what the controller says; the camera knows better
 
 
+async def test_a_frozen_picture_is_told_and_stops_the_shutter_until_it_moves_again(opening, simulator):
+    async with opening() as watcher:
+        await until_framing(watcher)
+        simulator.tell(sitter="still")
+        await watcher.until(lambda s: s.instruction.key == "advice.hold_still")
+        simulator.tell(sitter="look_away")
+        await watcher.until(lambda s: s.instruction.key.startswith("advice.turn"))
+        simulator.fault("camera.freeze")
+        told = await watcher.until(lambda s: s.fault is not None)
+        assert (told.state, told.fault.message) == ("framing", "fault.camera")
+        simulator.fault("camera.freeze", on=False)
+        simulator.tell(sitter="still")
+        assert (await watcher.until("review")).fault is None
+
+
+async def test_a_wrong_exposure_set_over_the_control_line_shows_in_the_findings(tmp_path, pki, intake):
+    simulator = Simulator(tmp_path / "sim", "seated")  # of its own: the camera keeps what it was set to
+    try:
+        dark = booth_config(tmp_path, pki, simulator.facts["toml"], controls={"exposure_us": 1000})
+        async with running_booth(dark, intake) as watcher:
+            await until_framing(watcher)
+            lit = await watcher.until(lambda _: watcher.booth.technician().lights_pct["key_left"] > 60)
+            assert lit.state == "framing"
+            exposure = await watcher.until(
+                lambda _: any(
+                    f.rule == "light.exposure" and f.verdict == "warn" and f.value < f.low
+                    for f in watcher.booth.technician().findings
+                )
+            )
+            assert exposure.state == "framing"
+    finally:
+        simulator.stop()
+
+
 async def test_silence_warns_first_and_more_time_keeps_the_visit(opening):
     async with opening(visit=HURRY) as watcher:
         await watcher.until("attract")
