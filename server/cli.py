@@ -61,10 +61,11 @@ def serve(
     [bold]Example[/bold]: intake serve --data ./data --pki ./pki --port 8443
     """
     from server.config import IntakeSettings
-    from server.intake import run_intake
 
     def work() -> Coroutine[Any, Any, None]:
         settings = IntakeSettings.from_pki(pki, data, host=host, port=port, public_url=public_url)
+        from server.intake import run_intake
+
         return run_intake(settings, lambda url: _tell_ready("intake", {"url": url}, json_ready, ready_file))
 
     _run(work)
@@ -87,13 +88,14 @@ def desk(
     """
     from server.auth import make_access_code, read_access_code
     from server.config import DeskSettings
-    from server.desk import run_desk
 
     def work() -> Coroutine[Any, Any, None]:
         given = os.environ.get(CODE_FILE_VARIABLE)
         code = read_access_code(Path(given)) if given else make_access_code()
         told = {} if given else {"access_code": code}
         settings = DeskSettings.from_pki(pki, data, host=host, port=port)
+        from server.desk import run_desk
+
         return run_desk(settings, code, lambda url: _tell_ready("desk", {"url": url, **told}, json_ready, ready_file))
 
     _run(work)

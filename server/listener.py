@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 import socket
 import ssl
@@ -26,6 +27,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from server.config import ListenSettings
 from server.errors import ListenError, MalformedRequestError, SettingsError
 from server.problems import MEDIA_TYPE, problem_body
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 512
 KEEP_ALIVE_S = 15
@@ -103,12 +106,21 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in self.servers:
+            listener.close()
+        log.info("No new connections; running requests are finished.")
+        await super().shutdown(sockets)
+
+    def _stop(self, number: int) -> None:
+        self.handle_exit(number, None)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the stop signals in the loop."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self._stop, number)
         try:
             yield
         finally:
