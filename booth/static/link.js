@@ -2,6 +2,7 @@
 //
 // - The browser reconnects an event stream by itself, but not after every kind of failure, and not when the line is silent but open:
 //   both are watched here. A page that finds another run of the controller reloads itself: its token and its files are of yesterday.
+// - States come by the event stream alone. The answer to a command holds one too, but may arrive after a newer one was shown.
 // - One command at a time. A command names the screen it was given on, so the controller refuses a tap that came too late.
 
 const RETRY_MS = 500;
@@ -61,9 +62,7 @@ export class Link {
         signal: AbortSignal.timeout(SILENCE_MS),
       });
       if (answer.status === 403) location.reload(); // a token of another run
-      const outcome = await answer.json();
-      if (outcome.state) this.#onState(outcome.state);
-      return outcome;
+      return await answer.json(); // its state is not shown: only the event stream keeps states in order
     } catch {
       this.#lost(); // the event stream tells when it is back
       return null;

@@ -7,7 +7,8 @@
 //   tellsFault  the screen itself says what is wrong; the strip under the head stays away
 
 import { el, icon, setIcon, setText, svg } from "./dom.js";
-import { findingsList, instructionIcon } from "./findings.js";
+import { button, heading, hero, instructionIcon, nothing } from "./parts.js";
+import { assistance, review } from "./review.js";
 
 const STEPS = ["number", "privacy", "photo", "check", "done"];
 const STEP_OF = { identify: 0, consent: 1, framing: 2, capturing: 2, checking: 3, review: 3, sealing: 3, thanks: 4 };
@@ -42,24 +43,6 @@ const BUILDERS = {
   assistance,
   out_of_service: outOfService,
 };
-
-// --- parts -----------------------------------------------------------------------------------------------------------
-
-const heading = (text, properties = {}) => el("h1", { tabindex: "-1", text, ...properties });
-const nothing = () => {};
-
-function button(kind, text, picture, press, options = {}) {
-  return el(
-    "button",
-    { class: `button ${kind}`, type: "button", onclick: press, ...options },
-    picture && icon(picture),
-    el("span", { text }),
-  );
-}
-
-function hero(picture, ...children) {
-  return el("div", { class: "hero" }, el("div", { class: "medal" }, icon(picture)), ...children);
-}
 
 // --- screens ---------------------------------------------------------------------------------------------------------
 
@@ -285,32 +268,6 @@ function working(name, picture, { t }) {
   return { main, actions: [], update: nothing };
 }
 
-function review(state, { t, post }) {
-  const good = state.compliant === true;
-  const tries = state.tries_left > 0 ? t("review.tries_left", { count: state.tries_left }) : t("review.last_try");
-  const main = el(
-    "div",
-    { class: "review", "data-good": String(good) },
-    el(
-      "div",
-      { class: "words" },
-      heading(t(good ? "review.good.title" : "review.poor.title")),
-      el("p", { text: t(good ? "review.good.text" : "review.poor.text") }),
-      el("p", { class: "quiet tries", text: tries }),
-    ),
-    portrait(state, t),
-    findingsList(state.findings, t),
-  );
-  const actions = [];
-  if (state.commands.includes("retake")) actions.push(button(good ? "" : "button-primary", t("action.retake"), "retake", () => post("retake")));
-  if (state.commands.includes("accept")) actions.push(button("button-primary", t("action.accept"), "check", () => post("accept")));
-  return { main, actions, update: nothing };
-}
-
-function portrait(state, t) {
-  return el("figure", { class: "portrait" }, state.portrait && el("img", { src: state.portrait, alt: t("review.photo"), draggable: "false" }));
-}
-
 function thanks(state, { t, post }) {
   const main = el(
     "div",
@@ -348,23 +305,6 @@ function clearing(state, { t, declined }) {
     setText(said, declined ? t("assistance.declined.text") : "");
   }
   return { main, actions: [], update };
-}
-
-function assistance(state, { t, post, declined }) {
-  const refused = state.findings.length > 0 && state.portrait !== null;
-  const words = declined ? ["assistance.declined.title", "assistance.declined.text"] : ["state.assistance.title", "state.assistance.text"];
-  const fault = el("p", { class: "card fault-note" });
-  const head = [heading(t(words[0])), el("p", { class: "lead", text: t(words[1]) }), fault];
-  const main = refused
-    ? el("div", { class: "review", "data-good": "false" }, el("div", { class: "words" }, ...head), portrait(state, t), findingsList(state.findings, t))
-    : hero(declined ? "counter" : "help", ...head);
-  const actions = [];
-  if (state.commands.includes("help_given")) actions.push(button("", t("action.help_given"), "check", () => post("help_given")));
-  function update(newer) {
-    fault.hidden = newer.fault === null;
-    if (newer.fault) setText(fault, t(newer.fault.message));
-  }
-  return { main, actions, update, tellsFault: () => true };
 }
 
 function outOfService(state, { t }) {

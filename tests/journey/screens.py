@@ -68,7 +68,15 @@ INSPECT = """
 def kiosk_screens() -> dict[str, dict[str, Any]]:
     """Every screen by name: the fields of its state."""
     poor = findings({"eyes.open": "fail", "geometry.horizontal": "fail", "light.even": "not_assessed"})
-    three = findings({"pose.yaw": "fail", "eyes.open": "fail", "mouth.closed": "fail", "background.uniform": "fail", "light.even": "warn"})
+    three = findings(
+        {
+            "pose.yaw": "fail",
+            "eyes.open": "fail",
+            "mouth.closed": "fail",
+            "background.uniform": "fail",
+            "light.even": "warn",
+        }
+    )
     camera_lost = FaultNotice(code="camera.lost", message="fault.camera")
     advice = {
         "closer": "closer",
@@ -102,7 +110,12 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
         "06-capturing": {"state": "capturing"},
         "07-checking": {"state": "checking"},
         "08-review-good": {"state": "review"},
-        "08-review-poor": {"state": "review", "compliant": False, "findings": poor, "commands": ("retake", "language", "help", "cancel")},
+        "08-review-poor": {
+            "state": "review",
+            "compliant": False,
+            "findings": poor,
+            "commands": ("retake", "language", "help", "cancel"),
+        },
         "08-review-four": {
             "state": "review",
             "compliant": False,
@@ -122,8 +135,14 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
             "portrait": "/api/visit/portrait?1",
             "tries_left": 0,
         },
-        "12-assistance-fault": {"state": "assistance", "fault": FaultNotice(code="outbox.write", message="fault.not_saved")},
-        "13-out-of-service": {"state": "out_of_service", "fault": FaultNotice(code="lights.lost", message="fault.lights")},
+        "12-assistance-fault": {
+            "state": "assistance",
+            "fault": FaultNotice(code="outbox.write", message="fault.not_saved"),
+        },
+        "13-out-of-service": {
+            "state": "out_of_service",
+            "fault": FaultNotice(code="lights.lost", message="fault.lights"),
+        },
         "14-warning": {"state": "consent", "timeout_s": 17.6},
         "14-warning-thanks": {"state": "thanks", "timeout_s": 9.6},
         "15-languages": {"state": "consent", "_open_languages": True},
@@ -168,7 +187,11 @@ class Studio:
         try:
             async with open_pages(booth, 0) as address:
                 page = await context.new_page()
-                page.on("console", lambda message: self._hear(f"console: {message.text}") if message.type == "error" else None)
+                page.set_default_timeout(10_000)
+                page.on(
+                    "console",
+                    lambda message: self._hear(f"console: {message.text}") if message.type == "error" else None,
+                )
                 page.on("pageerror", lambda error: self._hear(f"page error: {error}"))
                 await page.goto(address)
                 for language in self._options.languages:
@@ -184,7 +207,14 @@ class Studio:
             self.told.append(text)
 
     async def _screen(
-        self, page: Any, booth: FakeBooth, context: Any, size: tuple[int, int], language: str, name: str, fields: dict[str, Any]
+        self,
+        page: Any,
+        booth: FakeBooth,
+        context: Any,
+        size: tuple[int, int],
+        language: str,
+        name: str,
+        fields: dict[str, Any],
     ) -> None:
         special = {key: fields.pop(key) for key in list(fields) if key.startswith("_")}
         booth.picture = special.get("_picture", self._picture)
@@ -230,7 +260,12 @@ class Studio:
                         booth.status = technician_status(**fields)
                         await page.goto(f"{address}technician?language={language}")
                         await page.wait_for_selector("#devices article")
-                        folder = PROJECT / "screenshots" / f"{width}x{height}{'-dark' if self._options.dark else ''}" / language
+                        folder = (
+                            PROJECT
+                            / "screenshots"
+                            / f"{width}x{height}{'-dark' if self._options.dark else ''}"
+                            / language
+                        )
                         folder.mkdir(parents=True, exist_ok=True)
                         await page.screenshot(path=folder / f"{name}.png")
         finally:
@@ -252,7 +287,9 @@ def main() -> int:
     """Take the pictures; 1 when something does not fit."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--languages", default="en,de,ru,ar", help="comma-separated (default: all)")
-    reader.add_argument("--sizes", default=",".join(f"{w}x{h}" for w, h in KIOSK_SIZES), help="comma-separated WIDTHxHEIGHT")
+    reader.add_argument(
+        "--sizes", default=",".join(f"{w}x{h}" for w, h in KIOSK_SIZES), help="comma-separated WIDTHxHEIGHT"
+    )
     reader.add_argument("--only", default="", help="a part of the screen's name")
     reader.add_argument("--page", choices=("all", "kiosk", "technician"), default="all")
     reader.add_argument("--dark", action="store_true")
@@ -263,8 +300,10 @@ def main() -> int:
         print("Chromium is missing: apt-get install chromium", file=sys.stderr)
         return 2
     studio = Studio(options)
-    asyncio.run(studio.run())
-    print("\n".join(studio.told) or "Every screen fits.")
+    try:
+        asyncio.run(studio.run())
+    finally:
+        print("\n".join(studio.told) or "Every screen fits.")
     print(f"Pictures: {PROJECT / 'screenshots'}")
     return 1 if studio.told else 0
 

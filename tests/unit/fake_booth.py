@@ -161,7 +161,11 @@ def technician_status(**values: Any) -> TechnicianStatus:
         "preview_fps": 29.8,
         "events": (
             EventView(at="2026-11-22T09:42:11Z", level="info", text="A visit began."),
-            EventView(at="2026-11-22T09:41:07Z", level="info", text="The intake has receipted a packet; the booth's copy is deleted."),
+            EventView(
+                at="2026-11-22T09:41:07Z",
+                level="info",
+                text="The intake has receipted a packet; the booth's copy is deleted.",
+            ),
             EventView(at="2026-11-22T09:37:02Z", level="warning", text="lights: lost, then ready again after 1.2 s."),
         ),
     }
@@ -171,7 +175,9 @@ def technician_status(**values: Any) -> TechnicianStatus:
 class FakeBooth:
     """A `BoothFacade` whose states are set by hand; commands are written down."""
 
-    def __init__(self, state: KioskState | None = None, picture: bytes | None = None, portrait: bytes | None = None) -> None:
+    def __init__(
+        self, state: KioskState | None = None, picture: bytes | None = None, portrait: bytes | None = None
+    ) -> None:
         self._state = state or kiosk_state("attract")
         self._changed = asyncio.Condition()
         self._turn = 0
@@ -235,7 +241,9 @@ def broken_devices() -> dict[str, Any]:
         "state": "out_of_service",
         "devices": (
             camera,
-            controls.model_copy(update={"state": "connecting", "for_s": 2, "detail": "Asking the camera for its version."}),
+            controls.model_copy(
+                update={"state": "connecting", "for_s": 2, "detail": "Asking the camera for its version."}
+            ),
             lights.model_copy(
                 update={
                     "state": "lost",

@@ -1,0 +1,55 @@
+// Small pieces that several screens are made of.
+
+import { el, icon } from "./dom.js";
+
+export const ADVICE_ICONS = {
+  "advice.no_face": "sit",
+  "advice.one_person": "one-person",
+  "advice.closer": "closer",
+  "advice.back": "back",
+  "advice.left": "arrow-left",
+  "advice.right": "arrow-right",
+  "advice.up": "arrow-up",
+  "advice.down": "arrow-down",
+  "advice.turn_head_left": "turn-left",
+  "advice.turn_head_right": "turn-right",
+  "advice.tilt_head_left": "tilt-left",
+  "advice.tilt_head_right": "tilt-right",
+  "advice.level_head": "level",
+  "advice.chin_up": "chin-up",
+  "advice.chin_down": "chin-down",
+  "advice.look_here": "look",
+  "advice.open_eyes": "eyes",
+  "advice.close_mouth": "mouth",
+  "advice.relax_face": "mouth",
+  "advice.uncover_face": "uncover",
+  "advice.take_off_glasses": "glasses",
+  "advice.take_off_hat": "hat",
+  "advice.hair_from_eyes": "hair",
+  "advice.hold_still": "hold",
+  "advice.light_problem": "light",
+  "advice.background_problem": "wall",
+  "advice.camera_problem": "camera",
+};
+const ARROW_ICONS = { up: "arrow-up", down: "arrow-down", left: "arrow-left", right: "arrow-right", closer: "closer", back: "back" };
+
+/** The drawing for an instruction: by what it says, else by its arrow. */
+export function instructionIcon({ key, arrow }) {
+  return ADVICE_ICONS[key] ?? ARROW_ICONS[arrow] ?? "look";
+}
+
+export const heading = (text, properties = {}) => el("h1", { tabindex: "-1", text, ...properties });
+export const nothing = () => {};
+
+export function button(kind, text, picture, press, options = {}) {
+  return el(
+    "button",
+    { class: `button ${kind}`, type: "button", onclick: press, ...options },
+    picture && icon(picture),
+    el("span", { text }),
+  );
+}
+
+export function hero(picture, ...children) {
+  return el("div", { class: "hero" }, el("div", { class: "medal" }, icon(picture)), ...children);
+}
