@@ -177,6 +177,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
                 request, "refused.html", error.status, session=session, error=error.code, stored=stored, facts=facts
             )
         report, visit, summary = content.report, content.visit, summarise(content)
+        named, other = views.visit_facts(visit, language) if visit else ([], [])
         return pages.page(
             request,
             "packet.html",
@@ -191,7 +192,10 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             findings=views.finding_lines(report, language) if report else [],
             evidence=views.evidence_size(report) if report else None,
             signature=views.signature_facts(content, language),
-            visit=views.visit_facts(visit, language) if visit else [],
+            visit=visit,
+            visit_facts=named,
+            other_facts=other,
+            course=views.course(visit, language) if visit else [],
             parts=content.opened.manifest.parts,
         )
 

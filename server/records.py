@@ -12,6 +12,7 @@ import math
 import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -168,10 +169,19 @@ class ReportRecord(_Record):
         return bool(self.findings) and not any(finding.blocks for finding in self.findings)
 
 
+class Moment(_Record):
+    """One point in the course of the visit: a step of it, or an instruction that was shown."""
+
+    after_s: float
+    shown: bool = Field(description="An instruction; otherwise a step.")
+    name: str
+
+
 class VisitRecord(_Record):
     """The booth's account of the visit: everything in it as short lines, and what the desk looks for by name."""
 
     facts: tuple[tuple[str, str], ...] = Field(default=(), description="Dotted path and text, in the booth's order.")
+    course: tuple[Moment, ...] = Field(default=(), description="Steps and instructions by time.")
 
     def fact(self, *paths: str) -> str:
         """The first of these facts that is there, or an empty text."""
@@ -205,7 +215,22 @@ def read_visit(data: bytes | None) -> VisitRecord | None:
     document = _document(data)
     if document is None:
         return None
-    return VisitRecord(facts=tuple(item for item, _ in zip(_flat(document, "", 0), range(MAX_FACTS), strict=False)))
+    course = [
+        *_moments(document.get("steps"), "state", shown=False),
+        *_moments(document.get("guidance"), "key", shown=True),
+    ]
+    rest = {name: value for name, value in document.items() if name not in {"steps", "guidance", "schema_version"}}
+    return VisitRecord(
+        facts=tuple(islice(_flat(rest, "", 0), MAX_FACTS)),
+        course=tuple(sorted(course, key=lambda moment: moment.after_s)),
+    )
+
+
+def _moments(value: Any, name: str, *, shown: bool) -> Iterator[Moment]:
+    for item in _mappings(value):
+        after_ms = clean_number(item.get("after_ms"))
+        if after_ms is not None:
+            yield Moment(after_s=after_ms / 1000, shown=shown, name=clean_text(item.get(name)))
 
 
 def _document(data: bytes | None) -> Mapping[str, Any] | None:

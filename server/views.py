@@ -69,6 +69,15 @@ class FindingLine:
 
 
 @dataclass(frozen=True, slots=True)
+class MomentLine:
+    """One point in the course of the visit."""
+
+    after: str
+    text: str
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """A line of a list of facts: label, value, and whether the value is a code to be compared character by character."""
 
@@ -84,7 +93,7 @@ def finding_lines(report: ReportRecord, language: Language) -> list[FindingLine]
         FindingLine(
             number=number,
             rule=finding.rule,
-            name=language(f"rule.{finding.rule}.name") if language.has(f"rule.{finding.rule}.name") else finding.rule,
+            name=_known(f"rule.{finding.rule}.name", finding.rule, language),
             measured=_with_unit(finding.value, finding.unit, language) or NOTHING,
             limit=_limit(finding.limit, finding.unit, language),
             advised=_advised(finding, language),
@@ -186,18 +195,46 @@ def row_facts(stored: StoredPacket, language: Language) -> list[Fact]:
     ]
 
 
-def visit_facts(visit: VisitRecord, language: Language) -> list[Fact]:
-    """What the booth says of the visit; names that the desk does not know are shown as they are."""
-    return [
-        Fact(language(f"visit.{path}") if language.has(f"visit.{path}") else path, _instant(value, language))
+def visit_facts(visit: VisitRecord, language: Language) -> tuple[list[Fact], list[Fact]]:
+    """What the booth says of the visit: what the desk has a word for, then the rest under the booth's own names."""
+    named = [
+        Fact(language(f"visit.{path}"), _instant(_word(f"visit.{path}", value, language), language))
         for path, value in visit.facts
-        if value and path != "schema_version"
+        if value and language.has(f"visit.{path}")
+    ]
+    other = [
+        Fact(path, _instant(value, language))
+        for path, value in visit.facts
+        if value and not language.has(f"visit.{path}")
+    ]
+    return named, other
+
+
+def course(visit: VisitRecord, language: Language) -> list[MomentLine]:
+    """The course of the visit, in the order of its time."""
+    return [
+        MomentLine(
+            after=f"{language.number(moment.after_s, 1)}\N{NO-BREAK SPACE}s",
+            text=_known(f"{'told' if moment.shown else 'step'}.{moment.name}", moment.name, language),
+            shown=moment.shown,
+        )
+        for moment in visit.course
     ]
 
 
 def list_line(stored: StoredPacket, summary: Summary, now: datetime, language: Language) -> ListLine:
     """One packet in the list."""
     return ListLine(stored, summary, language.age(now - stored.received_at), language.time(stored.received_at))
+
+
+def _known(key: str, otherwise: str, language: Language) -> str:
+    """The text of a key that came from a packet, or what the packet called it."""
+    return language(key) if language.has(key) else otherwise
+
+
+def _word(path: str, value: str, language: Language) -> str:
+    """A value that is one of few words, in the officer's language."""
+    return _known(f"{path}.{value}", _known(f"word.{value}", value, language), language)
 
 
 def _tone(finding: FindingRecord) -> str:

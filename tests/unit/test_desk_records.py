@@ -15,7 +15,7 @@ from server.auth import Doorkeeper, make_access_code, read_access_code
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
 from server.messages import LANGUAGES, LOCALE_FOLDER, accepted, load_messages
 from server.records import MAX_TEXT, LimitRecord, Verdict, clean_text, read_report, read_visit
-from server.views import GAUGE_WIDTH, finding_lines, gauge, visit_facts
+from server.views import GAUGE_WIDTH, course, finding_lines, gauge, visit_facts
 from validation.report import Finding, Level, Limit, Report
 from validation.report import Verdict as BoothVerdict
 from validation.rules import RULES
@@ -61,8 +61,34 @@ def test_no_report_breaks_the_page_whatever_it_says(document):
 def test_no_visit_breaks_the_page_whatever_it_says(document):
     visit = read_visit(json.dumps({"a": document}).encode("utf-8", "surrogatepass"))
     if visit is not None:
-        for fact in visit_facts(visit, MESSAGES.languages["ar"]):
-            assert len(fact.value) <= MAX_TEXT + 20
+        named, other = visit_facts(visit, MESSAGES.languages["ar"])
+        assert all(len(fact.value) <= MAX_TEXT + 20 for fact in (*named, *other))
+
+
+@given(values)
+def test_no_course_breaks_the_page_whatever_it_says(moment):
+    document = {"steps": [{"state": moment, "after_ms": moment}, moment], "guidance": moment}
+    visit = read_visit(json.dumps(document).encode("utf-8", "surrogatepass"))
+    if visit is not None:
+        course(visit, MESSAGES.languages["de"])
+
+
+def test_the_course_of_a_visit_is_told_in_the_order_of_its_time():
+    document = {
+        "steps": [{"state": "framing", "after_ms": 1000}, {"state": "capturing", "after_ms": 9100}],
+        "guidance": [{"key": "advice.closer", "after_ms": 2500}, {"key": "advice.of_tomorrow", "after_ms": 3000}],
+    }
+    visit = read_visit(json.dumps(document).encode())
+    assert visit is not None
+    told = [(line.after, line.text, line.shown) for line in course(visit, MESSAGES.languages["en"])]
+    space = "\N{NO-BREAK SPACE}"
+    assert told == [
+        (f"1{space}s", "Finding the position", False),
+        (f"2.5{space}s", "Closer", True),
+        (f"3{space}s", "advice.of_tomorrow", True),
+        (f"9.1{space}s", "Taking the picture", False),
+    ]
+    assert visit.facts == ()
 
 
 @given(st.binary(max_size=200))
