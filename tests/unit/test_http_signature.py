@@ -124,7 +124,7 @@ def test_no_header_of_the_signature_may_be_missing_changed_or_twice(world, heade
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_change_of_the_headers_is_refused_with_our_own_error(data):
     world, headers = signed_once()
     name = data.draw(st.sampled_from(sorted(headers)))
@@ -146,6 +146,7 @@ def signed_once(made: list[tuple[World, dict[str, str]]] = []) -> tuple[World, d
 
 
 @given(st.dictionaries(st.sampled_from(["Signature", "Signature-Input", "Booth-Certificate"]), st.text(max_size=60)))
+@settings(deadline=None)
 def test_hostile_headers_give_our_own_error(changes):
     world, headers = signed_once()
     try:

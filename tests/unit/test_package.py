@@ -92,7 +92,7 @@ def test_what_was_packed_is_what_is_read():
 
 
 @given(st.dictionaries(NAMES, st.binary(max_size=200), min_size=1, max_size=8))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_parts_come_back_unchanged_and_rebuild_to_the_same_bytes(parts):
     if not name_sets_without_clash(set(parts)):
         with pytest.raises(PackageError):
@@ -139,7 +139,7 @@ def test_every_truncation_and_every_extension_is_refused():
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_random_bytes_are_refused_with_our_own_error(data):
     for start in (b"", b"PK\x03\x04", build_package(FIELDS, {"a": b""})[:60]):
         with pytest.raises(PackageError):
@@ -147,7 +147,7 @@ def test_random_bytes_are_refused_with_our_own_error(data):
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_spliced_packages_are_refused_with_our_own_error(data):
     built = build_package(FIELDS, {"a.bin": b"content", "b.bin": b"other"})
     start = data.draw(st.integers(0, len(built)))
@@ -321,6 +321,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=10), JSON_VALUES, max_size=5))
+@settings(deadline=None)
 def test_canonical_json_reads_what_it_wrote(value):
     assert read_canonical_json(canonical_json(value), 1_000_000, "value") == value
 
@@ -332,6 +333,7 @@ def test_canonical_json_refuses_what_has_no_one_form(value):
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_hostile_json_gives_our_own_error(data):
     try:
         value = read_canonical_json(data, 150, "value")

@@ -126,7 +126,7 @@ def test_nothing_of_the_content_is_readable_in_the_packet(world):
 @given(
     st.dictionaries(st.from_regex(r"[a-z]{1,8}\.bin", fullmatch=True), st.binary(max_size=2000), min_size=1, max_size=4)
 )
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_any_parts_survive_the_way_through_the_seal(parts):
     world = make_cached_world()
     package = build_package(fields_for(world.desk.key_id), parts)
@@ -165,7 +165,7 @@ def test_every_bit_of_the_header_counts(world, small):
 
 
 @given(st.data())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_any_change_anywhere_in_a_large_packet_makes_opening_fail(data):
     world = make_cached_world()
     at = data.draw(st.integers(0, len(world.packet) - 1))
@@ -197,7 +197,7 @@ def test_a_header_that_says_it_is_huge_is_refused_before_anything_is_read(world)
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_hostile_headers_give_our_own_error(data):
     for packet in (data, MAGIC + data, MAGIC + struct.pack(">I", len(data)) + data):
         with pytest.raises(PacketFormatError):
@@ -357,7 +357,7 @@ def test_truncated_and_extended_cms_is_refused(world, cms):
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_spliced_cms_is_refused_with_our_own_errors(data):
     world = make_cached_world()
     cms = sign_once(world)
