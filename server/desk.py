@@ -183,6 +183,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             "packet.html",
             session=session,
             stored=stored,
+            reference=views.reference(stored),
             summary=summary,
             result_key=views.verdict_key(summary),
             result_tone=views.verdict_tone(summary),

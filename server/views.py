@@ -36,6 +36,7 @@ class ListLine:
 
     stored: StoredPacket
     summary: Summary
+    reference: str
     age: str
     received: str
 
@@ -224,7 +225,13 @@ def course(visit: VisitRecord, language: Language) -> list[MomentLine]:
 
 def list_line(stored: StoredPacket, summary: Summary, now: datetime, language: Language) -> ListLine:
     """One packet in the list."""
-    return ListLine(stored, summary, language.age(now - stored.received_at), language.time(stored.received_at))
+    age = now - stored.received_at
+    return ListLine(stored, summary, reference(stored), language.age(age), language.time(stored.received_at))
+
+
+def reference(stored: StoredPacket) -> str:
+    """What the applicant's slip says: the packet id's first eight digits in two groups."""
+    return f"{stored.packet_id[:4]}-{stored.packet_id[4:8]}".upper()
 
 
 def _known(key: str, otherwise: str, language: Language) -> str:

@@ -265,6 +265,8 @@ async def test_the_list_shows_packets_from_new_to_old_with_what_opening_told(off
     assert "1 of 2" in page
     assert "All rules met" in page
     assert "2 minutes ago" in page
+    stored = await officer.rooms.store.find(good)
+    assert f"{stored.packet_id[:4]}-{stored.packet_id[4:8]}".upper() in page
 
 
 async def test_a_packet_that_does_not_open_has_its_line_and_one_opaque_sentence(officer, keys, caplog):
