@@ -19,10 +19,10 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import APIRouter, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
@@ -47,6 +47,7 @@ def create_app(booth: BoothFacade, *, closing: asyncio.Event | None = None) -> F
     """The web application of one booth. `closing` ends its event streams and preview sockets."""
     pages = _Pages(booth, closing or asyncio.Event())
     app = FastAPI(title="Passbooth", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.pages = pages
     app.include_router(pages.router())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard)
@@ -107,6 +108,41 @@ class _Server(uvicorn.Server):
             await serving
 
 
+class _Feed:
+    """The booth's states for one page; None when nothing changed for `ALIVE_S`. Ends when the pages close."""
+
+    def __init__(self, states: AsyncIterator[KioskState], closing: asyncio.Event) -> None:
+        self._states = states
+        self._newest: asyncio.Future[KioskState] = asyncio.ensure_future(anext(states))
+        self._stopping = asyncio.ensure_future(closing.wait())
+
+    def __aiter__(self) -> _Feed:
+        return self
+
+    async def __anext__(self) -> KioskState | None:
+        # Waited for beside the time limit, not under it: a limit would cancel, and so end, the booth's iterator.
+        waiting: set[asyncio.Future[Any]] = {self._newest, self._stopping}
+        await asyncio.wait(waiting, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+        if self._stopping.done():
+            raise StopAsyncIteration
+        if not self._newest.done():
+            return None
+        state = self._newest.result()  # StopAsyncIteration when the booth ends
+        self._newest = asyncio.ensure_future(anext(self._states))
+        return state
+
+    async def close(self) -> None:
+        """Stop following."""
+        await _end(self._newest, self._stopping)
+
+
+async def _follow(request: Request) -> AsyncIterator[_Feed]:
+    """The feed of one event stream. A dependency, because a page that goes away leaves the stream's generator where it stands."""
+    pages: _Pages = request.app.state.pages
+    async with pages.feed() as feed:
+        yield feed
+
+
 class _Pages:
     """Routes of one booth."""
 
@@ -132,6 +168,16 @@ class _Pages:
         router.get("/api/technician")(self.technician)
         router.websocket("/api/preview")(self.preview)
         return router
+
+    @contextlib.asynccontextmanager
+    async def feed(self) -> AsyncIterator[_Feed]:
+        """Follow the booth's states."""
+        async with self._booth.subscribe() as states:
+            feed = _Feed(states, self._closing)
+            try:
+                yield feed
+            finally:
+                await feed.close()
 
     async def kiosk_page(self) -> str:
         """The applicant's page."""
@@ -174,26 +220,14 @@ class _Pages:
             }
         )
 
-    async def events(self) -> AsyncIterator[ServerSentEvent]:
+    async def events(self, feed: Annotated[_Feed, Depends(_follow)]) -> AsyncIterator[ServerSentEvent]:
         """`hello` with the controller's run, then `state` at once and on each change, `alive` in between."""
         yield ServerSentEvent(event="hello", data={"instance": self._instance}, retry=RECONNECT_MS)
-        async with self._booth.subscribe() as states:
-            newest = asyncio.ensure_future(anext(states))
-            stopping = asyncio.ensure_future(self._closing.wait())
-            try:
-                while not stopping.done():
-                    await asyncio.wait({newest, stopping}, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
-                    if not newest.done():
-                        yield ServerSentEvent(event="alive", data={})
-                        continue
-                    try:
-                        state = newest.result()
-                    except StopAsyncIteration:
-                        return
-                    yield ServerSentEvent(event="state", data=_as_json(state))
-                    newest = asyncio.ensure_future(anext(states))
-            finally:
-                await _end(newest, stopping)
+        async for state in feed:
+            if state is None:
+                yield ServerSentEvent(event="alive", data={})
+            else:
+                yield ServerSentEvent(event="state", data=_as_json(state))
 
     async def command(self, event: str, request: Request) -> Response:
         """Pass a command to the visit: 202, or 409 when the visit does not allow it now; both with the current state."""

@@ -136,7 +136,9 @@ function showWarning(state) {
     endWarning();
     return;
   }
-  deadline = performance.now() + state.timeout_s * 1000;
+  const until = performance.now() + state.timeout_s * 1000;
+  // The controller counts whole seconds: a difference below that is no news and must not make the clock jump.
+  if (!parts.warning.open || Math.abs(until - deadline) > 1200) deadline = until;
   if (parts.warning.open) return;
   const count = el("strong", { class: "seconds", role: "timer", "aria-live": "off" });
   const bar = el("div", { class: "clock" }, icon("clock"), count);

@@ -35,6 +35,7 @@ const ARROW_ICONS = { up: "arrow-up", down: "arrow-down", left: "arrow-left", ri
 
 /** The drawing for an instruction: by what it says, else by its arrow. */
 export function instructionIcon({ key, arrow }) {
+  if (key.startsWith("fault.")) return "warn";
   return ADVICE_ICONS[key] ?? ARROW_ICONS[arrow] ?? "look";
 }
 

@@ -173,7 +173,6 @@ function identify(state, { t, post }) {
   function show(number) {
     field.value = number;
     next.disabled = number.length === 0;
-    setText(refusal, "");
   }
   async function send() {
     if (field.value.length === 0) return;
@@ -183,7 +182,7 @@ function identify(state, { t, post }) {
   return {
     main,
     actions: [typing, scanning, next],
-    // A repeated refusal arrives as the same state; the field keeps what was typed, so that one wrong letter is one correction.
+    // The field keeps what was typed: one wrong letter is one correction.
     update: (newer) => newer.fault && setText(refusal, t(newer.fault.message)),
     tellsFault: (newer) => newer.fault?.message.startsWith("identify.") ?? false,
     typed: (character) => {
@@ -245,6 +244,7 @@ function framing(state, { t }) {
     preview.overlay = newer.overlay;
     main.dataset.good = String(shooting || newer.countdown_s !== null || newer.instruction.key === "advice.hold_still");
     main.dataset.shooting = String(shooting);
+    main.dataset.fault = String(newer.instruction.key.startsWith("fault."));
     setText(instruction, shooting ? t("state.capturing.title") : t(newer.instruction.key));
     setIcon(picture, shooting ? "camera" : instructionIcon(newer.instruction));
     const direction = !shooting && /^advice\.(left|right|up|down)$/.test(newer.instruction.key) ? newer.instruction.arrow : "none";
@@ -252,7 +252,8 @@ function framing(state, { t }) {
     if (direction !== "none") setIcon(pointer.firstElementChild, instructionIcon(newer.instruction));
     setText(count, !shooting && newer.countdown_s !== null ? String(newer.countdown_s) : "");
   }
-  return { main, actions: [], update };
+  // A fault that hinders is the instruction itself; it is not said twice.
+  return { main, actions: [], update, tellsFault: (newer) => newer.fault?.message === newer.instruction.key };
 }
 
 function working(name, picture, { t }) {

@@ -93,18 +93,23 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
         "03-identify": {"state": "identify"},
         "03-identify-refused": {
             "state": "identify",
-            "fault": FaultNotice(code="application.malformed", message="identify.malformed"),
+            "fault": FaultNotice(code="application.malformed", message="identify.refused"),
         },
         "04-consent": {"state": "consent"},
         **{
             f"05-framing-{name}": {"state": "framing", "instruction": Instruction(key=f"advice.{name}", arrow=arrow)}
             for name, arrow in advice.items()
         },
+        "05-framing-network": {
+            "state": "framing",
+            "fault": FaultNotice(code="intake.unreachable", message="fault.network"),
+        },
         "05-framing-hold": {"state": "framing", "countdown_s": 1},
         "05-framing-fault": {
             "state": "framing",
             "fault": camera_lost,
-            "instruction": Instruction(key="advice.no_face"),
+            "instruction": Instruction(key="fault.camera"),
+            "overlay": None,
             "_picture": None,
         },
         "06-capturing": {"state": "capturing"},

@@ -12,8 +12,8 @@ from booth.kiosk import (
     DeviceView,
     EventView,
     FaultNotice,
-    IntakeView,
     Instruction,
+    IntakeView,
     KioskCommand,
     KioskFinding,
     KioskState,
@@ -116,7 +116,7 @@ def technician_status(**values: Any) -> TechnicianStatus:
                 state="ready",
                 for_s=5423,
                 detail="Pictures arrive.",
-                info={"preview": "600×800 MJPG 30/s", "still": "960×1280 PNG"},
+                info={"preview": "600x800 MJPG 30/s", "still": "960x1280 PNG"},
             ),
             DeviceView(
                 name="controls",
@@ -187,6 +187,7 @@ class FakeBooth:
         self.status = technician_status()
         self.commands: list[KioskCommand] = []
         self.subscribers = 0
+        self.alone = asyncio.Event()  # nobody follows the states
         self.on_command = lambda _command: None
 
     @property
@@ -203,16 +204,20 @@ class FakeBooth:
     @contextlib.asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[KioskState]]:
         self.subscribers += 1
+        self.alone.clear()
         try:
             yield self._states()
         finally:
             self.subscribers -= 1
+            if self.subscribers == 0:
+                self.alone.set()
 
     async def _states(self) -> AsyncIterator[KioskState]:
-        seen = -1
+        seen = None
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._turn != seen)
+                while self._turn == seen:
+                    await self._changed.wait()
                 seen = self._turn
                 state = self._state
             yield state
