@@ -1,0 +1,117 @@
+"""The booth's command line.
+
+Heavy rooms (mediapipe, OpenCV, FastAPI) are imported inside the commands, so that `booth --help` answers at once.
+Exit codes: 0 done, 1 judged and refused, 2 could not do it (one sentence says why), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from booth.check import check_command
+from booth.outbox_command import app as outbox_app
+from booth.packet import app as packet_app
+
+app = typer.Typer(
+    name="booth",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""The software of a self-service biometric passport photo booth.
+
+    [bold]Examples[/bold]
+
+    booth demo                      everything on this machine, with a rendered applicant
+
+    booth demo --visit --keep out   one visit end to end, results left in ./out
+
+    booth check photo.jpg           is this portrait acceptable, rule by rule
+
+    booth run --config booth.toml   the controller of a real booth
+    """,
+)
+app.command("check")(check_command)
+app.add_typer(packet_app, name="packet")
+app.add_typer(outbox_app, name="outbox")
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="The booth's settings.", envvar="PASSBOOTH_CONFIG")
+    ] = Path("booth.toml"),
+    json_ready: Annotated[
+        bool, typer.Option("--json-ready", help="Print one JSON line when the pages are served.")
+    ] = False,
+) -> None:
+    """Run the booth's controller: devices, visit, outbox, upload, kiosk and technician pages.
+
+    [bold]Example[/bold]: booth run --config /etc/passbooth/booth.toml
+    """
+    from booth.serve import serve
+
+    finish(serve(config, json_ready=json_ready))
+
+
+@app.command()
+def demo(
+    visit: Annotated[bool, typer.Option("--visit", help="One scripted visit without a browser, then stop.")] = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="Leave portrait, report, packet and opened parts in this folder (with --visit).")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Keep keys, outbox and intake here; default: a temporary folder, removed at the end."),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Portrait profile.")] = "demo",
+    lights: Annotated[str, typer.Option(help="Lamps of the virtual booth: wled or dmx.")] = "wled",
+    person: Annotated[str, typer.Option(help="Who sits down: anna, kwame, mei, jorge, ingrid or amara.")] = "anna",
+    browser: Annotated[bool, typer.Option(help="Open the kiosk page in a browser where there is one.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome of --visit as JSON.")] = False,
+) -> None:
+    """Start a virtual booth, its controller, the intake and the desk on this machine.
+
+    Without --visit it runs until Ctrl-C: use the kiosk page as an applicant would; the rendered sitter does what the screen asks.
+
+    [bold]Examples[/bold]: booth demo      booth demo --visit --keep out      booth demo --visit --lights dmx --person kwame
+    """
+    from booth.demo import DemoOptions, run_demo
+
+    options = DemoOptions(visit, keep, data, profile, lights, person, browser, as_json)
+    finish(run_demo(options))
+
+
+def finish(work: Coroutine[Any, Any, int | None]) -> None:
+    """Run to the end; turn the house's own errors into one sentence with the next step and exit code 2, Ctrl-C into 130."""
+    from booth.demo import DemoError
+    from booth.faults import UNKNOWN_CODE, fault_of
+
+    try:
+        code = asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+    except DemoError as error:
+        print(f"booth: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except Exception as error:
+        fault = fault_of(error)
+        if fault.code == UNKNOWN_CODE:
+            raise
+        print(f"booth: {error} {fault.hint}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    raise typer.Exit(code or 0)
+
+
+def main() -> None:
+    """Console script `booth`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

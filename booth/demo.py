@@ -1,0 +1,355 @@
+"""`booth demo`: the virtual booth, the controller, the intake and the desk as separate programs on this machine.
+
+Order of operations: make the development keys, start the virtual booth, the intake and the desk, write booth.toml, start the controller;
+then direct the rendered sitter by the kiosk's state, until Ctrl-C, or for one visit (`--visit`, booth/demo_visit.py). Everything that was
+started is stopped again in the opposite order; a child dies with its parent even when that is killed. Nothing here is known to the product:
+the programs meet at the wire as they would in a real booth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import webbrowser
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from rich.console import Console
+from rich.table import Table
+
+READY_S = 60.0  # the first start reads models and makes keys; on two busy cores that took 12 s
+STOP_S = 8.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+BOOTH_ID = "booth-0001"
+
+
+class DemoError(Exception):
+    """A program of the demo did not start, or a step of the visit did not come; not an error of the product."""
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this child when its parent ends, however that happens (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass
+class Program:
+    """One started program: its first line of output, its log, its end."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+    ready: Mapping[str, Any] = field(default_factory=dict)
+
+    async def stop(self) -> None:
+        """Ask it to end (SIGTERM), insist after `STOP_S` (SIGKILL)."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
+            try:
+                await asyncio.wait_for(self.process.wait(), STOP_S)
+            except TimeoutError:
+                self.process.kill()
+                await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def started(name: str, arguments: list[str], folder: Path) -> AsyncIterator[Program]:
+    """Run `python -m …` with its log in `folder`; yields when it printed its ready line (one JSON object).
+
+    Raises `DemoError` with the end of its log when it ends or stays silent before that.
+    """
+    log = folder / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as sink:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=sink,
+            start_new_session=True,  # Ctrl-C reaches the demo alone, which stops its children in order
+            preexec_fn=_die_with_parent,
+        )
+    program = Program(name, process, log)
+    drain: asyncio.Task[None] | None = None
+    try:
+        program.ready = await _ready_line(program)
+        drain = asyncio.create_task(_drain(program), name=f"demo-{name}-output")
+        yield program
+    finally:
+        await program.stop()
+        if drain is not None:
+            drain.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await drain
+
+
+async def _ready_line(program: Program) -> dict[str, Any]:
+    """The first line that is a JSON object."""
+    output = program.process.stdout
+    assert output is not None
+    try:
+        async with asyncio.timeout(READY_S):
+            while line := await output.readline():
+                with contextlib.suppress(ValueError):
+                    value = json.loads(line)
+                    if isinstance(value, dict):
+                        return value
+    except TimeoutError as error:
+        raise DemoError(f"{program.name} did not get ready within {READY_S:.0f} s.\n{_tail(program.log)}") from error
+    await program.process.wait()
+    raise DemoError(f"{program.name} ended with exit code {program.process.returncode}.\n{_tail(program.log)}")
+
+
+async def _drain(program: Program) -> None:
+    """Keep the pipe empty, so that a talkative program never blocks."""
+    output = program.process.stdout
+    assert output is not None
+    while await output.read(65536):
+        pass
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    with contextlib.suppress(OSError):
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return "(no log)"
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the command line asked for."""
+
+    visit: bool = False
+    keep: Path | None = None
+    data: Path | None = None
+    profile: str = "demo"
+    lights: str = "wled"
+    person: str = "anna"
+    browser: bool = True
+    as_json: bool = False
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Addresses and secrets of a running demo."""
+
+    data: Path
+    kiosk_url: str
+    intake_url: str
+    desk_url: str
+    desk_code: str
+    sitter: Sitter
+    trust: Path
+    programs: tuple[Program, ...]
+
+
+class Sitter:
+    """The rendered sitter, directed through the virtual booth's control socket: one JSON object per line, one answer per line."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def tell(self, **order: Any) -> dict[str, Any]:
+        """Send one order; returns the virtual booth's answer. Raises `DemoError` when it is refused."""
+        reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            writer.write(json.dumps(order).encode() + b"\n")
+            await writer.drain()
+            answer: dict[str, Any] = json.loads(await asyncio.wait_for(reader.readline(), 5.0))
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        if not answer.get("ok", True):
+            raise DemoError(f"The virtual booth refused {order}: {answer.get('error')}")
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
+    """Start all programs; stops them and removes the temporary data folder on the way out."""
+    from crypto.keys import make_development_pki
+
+    temporary = options.data is None
+    data = Path(tempfile.mkdtemp(prefix="passbooth-demo-")) if options.data is None else options.data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        pki = await asyncio.to_thread(make_development_pki, data / "pki", booth=BOOTH_ID)
+        simulator = ["hardware.sim", "visit", "--json", "--lights", options.lights, "--person", options.person]
+        async with contextlib.AsyncExitStack() as stack:
+            starting = [
+                started("virtual-booth", [*simulator, "--run-dir", str(data / "devices")], data),
+                started(
+                    "intake",
+                    [
+                        "server.cli",
+                        "serve",
+                        "--data",
+                        str(data / "intake"),
+                        "--pki",
+                        str(pki),
+                        "--port",
+                        "0",
+                        "--json-ready",
+                    ],
+                    data,
+                ),
+            ]
+            virtual, intake = [await stack.enter_async_context(program) for program in starting]
+            desk = await stack.enter_async_context(
+                started(
+                    "desk",
+                    [
+                        "server.cli",
+                        "desk",
+                        "--data",
+                        str(data / "intake"),
+                        "--pki",
+                        str(pki),
+                        "--port",
+                        "0",
+                        "--json-ready",
+                    ],
+                    data,
+                )
+            )
+            config = data / "booth.toml"
+            config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile))
+            controller = await stack.enter_async_context(
+                started("controller", ["booth", "run", "--config", str(config), "--json-ready"], data)
+            )
+            yield Demo(
+                data=data,
+                kiosk_url=controller.ready["url"],
+                intake_url=intake.ready["url"],
+                desk_url=desk.ready["url"],
+                desk_code=desk.ready["access_code"],
+                sitter=Sitter(Path(virtual.ready["control"])),
+                trust=pki / "ca.pem",
+                programs=(virtual, intake, desk, controller),
+            )
+    finally:
+        if temporary:
+            shutil.rmtree(data, ignore_errors=True)
+
+
+def booth_toml(devices: str, data: Path, pki: Path, intake_url: str, profile: str) -> str:
+    """The controller's settings: the virtual booth's devices and the demo's own keys and addresses."""
+    return f"""\
+[booth]
+id = "{BOOTH_ID}"
+site = "demo-site"
+centre = "demo-centre"
+data_dir = "{data / "booth"}"
+
+[profile]
+name = "{profile}"
+
+[intake]
+url = "{intake_url}"
+trust = "{pki / "ca.pem"}"
+
+[keys]
+signer = "file:{pki / "booth.key"}"
+recipient = "{pki / "desk.hpke.pub"}"
+
+[web]
+port = 0
+
+{devices}"""
+
+
+async def run_demo(options: DemoOptions) -> int:
+    """Run the demo as asked; returns the exit code: 0, or 1 when the desk did not open exactly what the booth captured."""
+    console = Console(stderr=options.as_json)
+    loop = asyncio.get_running_loop()
+    this = asyncio.current_task()
+    assert this is not None
+    loop.add_signal_handler(signal.SIGTERM, this.cancel)
+    with console.status("Starting the virtual booth, the intake, the desk and the controller …"):
+        stack = contextlib.AsyncExitStack()
+        demo = await stack.enter_async_context(running_demo(options))
+    async with stack:
+        if options.visit:
+            return await _visit(demo, options, console)
+        _tell_addresses(demo, options, console)
+        await _direct(demo)
+    return 0
+
+
+def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_row("Kiosk", demo.kiosk_url, "press Start: the rendered sitter does what the screen asks")
+    table.add_row("Technician", f"{demo.kiosk_url}technician", "")
+    table.add_row("Desk", demo.desk_url, f"access code [bold]{demo.desk_code}[/bold]")
+    table.add_row("Intake", demo.intake_url, "")
+    console.print(table)
+    console.print(
+        f"[dim]Desk and intake use the demo's own certificate authority ({demo.trust}); a browser warns until it trusts it.[/dim]"
+    )
+    console.print("Ctrl-C stops everything.")
+    if options.browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        webbrowser.open(demo.kiosk_url)
+
+
+async def _direct(demo: Demo) -> None:
+    """Let the sitter do what each screen asks, until cancelled or a program ends."""
+    from booth.demo_visit import APPLICATION_NUMBER, Kiosk
+
+    scenes: dict[str, tuple[dict[str, Any], ...]] = {
+        "attract": ({"show_code": None}, {"sitter": "absent"}),
+        "language": ({"sitter": "arrive"},),
+        "identify": ({"sitter": "still"}, {"show_code": APPLICATION_NUMBER}),
+        "consent": ({"show_code": None}, {"sitter": "still"}),
+        "framing": ({"show_code": None}, {"sitter": "loop"}),
+        "thanks": ({"sitter": "absent"},),
+    }
+    async with httpx2.AsyncClient(timeout=20.0) as client:
+        kiosk = Kiosk(demo.kiosk_url, client)
+        async with kiosk.open(preview=False):
+            shown = ""
+            while True:
+                state = (await kiosk.next_state())["state"]
+                if state != shown:
+                    shown = state
+                    for order in scenes.get(state, ()):
+                        await demo.sitter.tell(**order)
+
+
+async def _visit(demo: Demo, options: DemoOptions, console: Console) -> int:
+    from booth.demo_visit import Step, make_visit
+
+    steps = Table("Step", "Time", "What happened", title="One visit")
+
+    def tell(step: Step) -> None:
+        steps.add_row(step.name, f"{step.seconds:.1f} s", step.detail)
+        console.print(f"[green]✓[/green] {step.name} [dim]{step.seconds:.1f} s[/dim]  {step.detail}", highlight=False)
+
+    outcome = await make_visit(demo, options.keep, tell)
+    findings = Table("Rule", "Value", "Limit", "Verdict", title="Findings of the portrait")
+    for finding in outcome.findings:
+        limits = " … ".join("" if bound is None else f"{bound:g}" for bound in (finding["low"], finding["high"]))
+        value = "-" if finding["value"] is None else f"{finding['value']:.3g} {finding['unit']}"
+        findings.add_row(finding["rule"], value, limits.strip(" …") and limits, finding["verdict"])
+    console.print(steps)
+    console.print(findings)
+    for fault in outcome.faults:
+        console.print(f"[red]✗ {fault}[/red]")
+    if not outcome.faults:
+        console.print("[green]The desk verified the packet and opened exactly what the booth captured.[/green]")
+    if options.as_json:
+        print(json.dumps(dataclasses.asdict(outcome), indent=2))
+    return 1 if outcome.faults else 0

@@ -1,0 +1,67 @@
+"""`booth run`: the booth and its pages in one process, from start-up checks to an orderly end.
+
+Order of operations: read the settings, refuse two owners of `cv2`, open the booth (devices, outbox, uplink), serve the pages on loopback,
+tell that they are served; on SIGINT or SIGTERM close the pages first, then the booth, and return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from booth.errors import ConfigInvalidError
+
+CV2_OWNERS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
+
+def check_one_owner_of_cv2() -> None:
+    """Two OpenCV wheels overwrite each other's files; raises `ConfigInvalidError` naming them (docs/decisions/0003)."""
+    owners = [name for name in CV2_OWNERS if _installed(name)]
+    if len(owners) > 1:
+        raise ConfigInvalidError(
+            f"Two packages own the module cv2: {', '.join(owners)}. Uninstall all but opencv-python-headless."
+        )
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+async def serve(config_path: Path, *, json_ready: bool) -> None:
+    """Run until SIGINT or SIGTERM; raises the booth's errors when it cannot start."""
+    from booth.config import Config
+    from booth.runner import open_booth
+    from booth.web import open_pages
+
+    check_one_owner_of_cv2()
+    config = Config.load(config_path)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ending.set)
+    async with open_booth(config) as booth, open_pages(booth, config.web.port) as address:
+        announce(address, json_ready=json_ready)
+        await ending.wait()
+
+
+def announce(address: str, *, json_ready: bool) -> None:
+    """Say where the pages are; as one JSON line for programs."""
+    if json_ready:
+        print(json.dumps({"ready": True, "url": address}), flush=True)
+    else:
+        print(f"Kiosk page       {address}\nTechnician page  {address}technician\nCtrl-C ends the booth.", flush=True)
