@@ -90,6 +90,8 @@ def _instruction(visit: Visit, guidance: Guidance) -> Instruction:
         return Instruction(key=visit.fault.message)
     if visit.state is State.FRAMING:
         return guidance.instruction
+    if visit.state is State.CLEARING and visit.wiped:
+        return Instruction(key="state.cleared.title")  # the applicant sees when it is done
     return Instruction(key=f"state.{visit.state}.title")
 
 

@@ -13,6 +13,8 @@ const BOOTH_ADVICE = new Set(["advice.light_problem", "advice.camera_problem", "
 /** The portrait to keep or to take again. */
 export function review(state, { t, post }) {
   const good = state.compliant === true;
+  const spotless = state.findings.every((finding) => finding.level === "info" || finding.verdict === "pass");
+  const words = good ? (spotless ? "review.good.text" : "review.borderline.text") : "review.poor.text";
   const tries = state.tries_left > 0 ? t("review.tries_left", { count: state.tries_left }) : t("review.last_try");
   const main = el(
     "div",
@@ -21,7 +23,7 @@ export function review(state, { t, post }) {
       "div",
       { class: "words" },
       heading(t(good ? "review.good.title" : "review.poor.title")),
-      el("p", { text: t(good ? "review.good.text" : "review.poor.text") }),
+      el("p", { text: t(words) }),
       el("p", { class: "quiet tries", text: tries }),
     ),
     portrait(state, t),

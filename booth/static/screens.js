@@ -76,11 +76,13 @@ function portraitDrawing() {
     "svg",
     { class: "drawing", viewBox: "0 0 350 450", "aria-hidden": "true" },
     svg("rect", { class: "drawing-paper", x: 4, y: 4, width: 342, height: 442, rx: 26 }),
-    svg("path", { class: "drawing-body", d: "M40 446c8-92 56-122 135-122s127 30 135 122z" }),
-    svg("path", { class: "drawing-neck", d: "M143 270h64v62c0 18-14 32-32 32s-32-14-32-32z" }),
-    svg("ellipse", { class: "drawing-head", cx: 175, cy: 196, rx: 82, ry: 106 }),
-    svg("ellipse", { class: "drawing-oval", cx: 175, cy: 196, rx: 104, ry: 132 }),
-    svg("path", { class: "drawing-corners", d: "M34 92V56a22 22 0 0 1 22-22h36M258 34h36a22 22 0 0 1 22 22v36M316 358v36a22 22 0 0 1-22 22h-36M92 416H56a22 22 0 0 1-22-22v-36" }),
+    svg("path", { class: "drawing-body", d: "M36 446c6-88 58-118 139-118s133 30 139 118z" }),
+    svg("path", { class: "drawing-neck", d: "M142 270h66v60c0 20-15 36-33 36s-33-16-33-36z" }),
+    svg("ellipse", { class: "drawing-head", cx: 175, cy: 192, rx: 80, ry: 104 }),
+    svg("path", { class: "drawing-hair", d: "M93 196c-8-78 34-118 84-118s88 42 80 118c-12-34-30-54-52-66-30 22-74 26-92 26-10 8-16 22-20 40z" }),
+    svg("path", { class: "drawing-face drawing-eyes", d: "M146 200h.01M204 200h.01" }),
+    svg("path", { class: "drawing-face", d: "M156 254h38" }),
+    svg("path", { class: "drawing-corners", d: "M60 112V72a22 22 0 0 1 22-22h40M228 50h40a22 22 0 0 1 22 22v40M290 268v40a22 22 0 0 1-22 22h-14M96 330H82a22 22 0 0 1-22-22v-40" }),
   );
 }
 
@@ -183,13 +185,21 @@ function identify(state, { t, post }) {
     main,
     actions: [typing, scanning, next],
     // The field keeps what was typed: one wrong letter is one correction.
-    update: (newer) => newer.fault && setText(refusal, t(newer.fault.message)),
-    tellsFault: (newer) => newer.fault?.message.startsWith("identify.") ?? false,
+    update(newer) {
+      if (!isRefusal(newer)) return;
+      setText(refusal, t(newer.fault.message));
+      way("type");
+    },
+    tellsFault: isRefusal,
     typed: (character) => {
       way("type");
       show((field.value + character).toUpperCase().replace(/[^A-Z0-9-]/g, "").slice(0, NUMBER_LENGTH));
     },
   };
+}
+
+function isRefusal({ fault }) {
+  return fault !== null && fault.message.startsWith("identify.");
 }
 
 function codeFrame() {

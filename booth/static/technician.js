@@ -14,7 +14,7 @@ const CERTIFICATE_SOON_DAYS = 30; // as early as a new one can be ordered and in
 const byId = (id) => document.getElementById(id);
 const texts = await loadTexts(document.documentElement.lang);
 const t = (key, values) => texts.t(key, values);
-const clock = new Intl.DateTimeFormat(texts.language, { timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(texts.language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const number = (value, digits = 2) => new Intl.NumberFormat(texts.language, { maximumFractionDigits: digits }).format(value);
 let last = null;
 
@@ -43,35 +43,36 @@ function card(picture, title, status, pairs, note) {
   return el(
     "article",
     { class: "card device" },
-    el("header", {}, icon(picture), el("h2", { text: title }), status),
-    note ? el("p", { class: "note", text: note }) : null,
+    el("header", {}, icon(picture), el("h2", { text: title })),
+    status,
+    note ? el("p", { class: "note", dir: "auto", text: note }) : null,
     facts(pairs),
   );
 }
 
-function device(view) {
+const address = (url) => el("code", { dir: "ltr", text: url });
+
+function device(view, levels) {
   const family = Object.keys(DEVICES).find((name) => view.name.startsWith(name));
   const title = family ? t(`technician.device.${family}`) : view.name;
   const word = `${t(`technician.state.${view.state}`)} · ${t("technician.for", { duration: duration(view.for_s) })}`;
   const info = Object.entries(view.info).map(([key, value]) => [key.replaceAll("_", " "), value]);
+  const lamps = family === "lights" ? Object.entries(levels).map(([name, level]) => [name.replaceAll("_", " "), lamp(name, level)]) : [];
   return card(
     DEVICES[family] ?? "device",
     title,
     state(TONES[view.state], word, SIGNS[view.state]),
-    [[t("technician.port"), el("code", { dir: "ltr", text: view.url })], ...info],
+    [[t("technician.port"), address(view.url)], ...info, ...lamps],
     view.detail,
   );
 }
 
-function lamps(levels) {
-  return card(
-    "light",
-    t("technician.lamps"),
-    null,
-    Object.entries(levels).map(([name, level]) => [
-      name.replaceAll("_", " "),
-      el("span", { class: "level" }, el("meter", { min: 0, max: 100, value: level, "aria-label": name }), el("span", { text: `${number(level, 0)} %` })),
-    ]),
+function lamp(name, level) {
+  return el(
+    "span",
+    { class: "level" },
+    el("meter", { min: 0, max: 100, value: level, "aria-label": name }),
+    el("span", { text: `${number(level, 0)} %` }),
   );
 }
 
@@ -88,14 +89,15 @@ function outbox(view) {
   ]);
 }
 
-function intake(view) {
+function intake(view, days) {
   const [tone, word] = view.last_error ? ["bad", "trouble"] : view.last_receipt_at ? ["good", "reachable"] : ["care", "untried"];
   return card(
     "cloud",
     t("technician.intake"),
     state(tone, t(`technician.intake.${word}`)),
     [
-      [t("technician.port"), el("code", { dir: "ltr", text: view.url })],
+      [t("technician.address"), address(view.url)],
+      [t("technician.certificate"), certificate(days)],
       [t("technician.intake.last_receipt"), moment(view.last_receipt_at)],
       view.next_try_s !== null && [t("technician.intake.next_try"), duration(view.next_try_s)],
       view.clock_skew_s !== null && [t("technician.intake.clock_skew"), `${number(view.clock_skew_s)} s`],
@@ -105,11 +107,10 @@ function intake(view) {
 }
 
 function certificate(days) {
-  if (days === null) return card("certificate", t("technician.certificate"), state("care", t("technician.unknown")), []);
+  if (days === null) return state("care", t("technician.unknown"));
   const left = Math.floor(days);
-  const tone = left < 0 ? "bad" : left < CERTIFICATE_SOON_DAYS ? "care" : "good";
-  const word = left < 0 ? t("technician.certificate.expired") : t("technician.certificate.days", { count: left });
-  return card("certificate", t("technician.certificate"), state(tone, word), []);
+  if (left < 0) return state("bad", t("technician.certificate.expired"));
+  return state(left < CERTIFICATE_SOON_DAYS ? "care" : "good", t("technician.certificate.days", { count: left }));
 }
 
 function findings(list) {
@@ -134,7 +135,7 @@ function events(list) {
   const title = el("h2", { text: t("technician.events") });
   if (list.length === 0) return [title, el("p", { class: "quiet", text: t("technician.events.none") })];
   const rows = list.map((each) =>
-    el("li", {}, el("time", { datetime: each.at, text: moment(each.at) }), state(TONES[each.level], t(`technician.level.${each.level}`)), el("span", { class: "event-text", text: each.text })),
+    el("li", {}, el("time", { datetime: each.at, text: moment(each.at) }), state(TONES[each.level], t(`technician.level.${each.level}`)), el("span", { dir: "auto", text: each.text })),
   );
   return [title, el("ul", { class: "events" }, ...rows)];
 }
@@ -145,7 +146,7 @@ function summary(status) {
     down === 0 ? state("good", t("technician.all_ready")) : state("bad", t("technician.some_not_ready", { count: down })),
     status.fault ? state("bad", `${t("technician.fault")}: ${status.fault.code}`) : state("good", t("technician.no_fault")),
   ];
-  if (status.fault_hint) parts.push(el("span", { class: "hint", text: status.fault_hint }));
+  if (status.fault_hint) parts.push(el("span", { dir: "auto", text: status.fault_hint }));
   return parts;
 }
 
@@ -163,11 +164,9 @@ function show(status) {
   const told = summary(status);
   if (byId("summary").textContent !== told.map((each) => each.textContent).join("")) byId("summary").replaceChildren(...told);
   byId("devices").replaceChildren(
-    ...status.devices.map(device),
+    ...status.devices.map((each) => device(each, status.lights_pct)),
     outbox(status.outbox),
-    intake(status.intake),
-    certificate(status.certificate_days),
-    lamps(status.lights_pct),
+    intake(status.intake, status.certificate_days),
   );
   byId("findings").replaceChildren(...findings(status.findings));
   byId("events").replaceChildren(...events(status.events));

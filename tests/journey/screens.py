@@ -115,6 +115,7 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
         "06-capturing": {"state": "capturing"},
         "07-checking": {"state": "checking"},
         "08-review-good": {"state": "review"},
+        "08-review-borderline": {"state": "review", "findings": findings({"light.even": "warn"})},
         "08-review-poor": {
             "state": "review",
             "compliant": False,

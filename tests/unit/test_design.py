@@ -1,0 +1,83 @@
+"""The pages' design: every pair of text and ground is readable in light and dark (WCAG 2.2, 1.4.6 and 1.4.11)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+STATIC = Path(__file__).resolve().parents[2] / "booth" / "static"
+TOKENS = (STATIC / "tokens.css").read_text("utf-8")
+TEXT_RATIO = 7.0  # AAA for text
+LINE_RATIO = 3.0  # borders of controls, focus, drawings
+TEXT = [
+    ("ink", "ground"),
+    ("ink", "surface"),
+    ("ink", "accent-soft"),
+    ("ink", "good-soft"),
+    ("ink-soft", "ground"),
+    ("ink-soft", "surface"),
+    ("ink-soft", "sunken"),
+    ("on-accent", "accent"),
+    ("on-accent", "accent-press"),
+    ("ground", "ink"),
+]
+# Large or heavy text and drawings in the colour of a verdict: AA for text.
+SIGNS = [
+    ("accent", "surface"),
+    ("accent", "ground"),
+    ("accent", "accent-soft"),
+    ("good", "good-soft"),
+    ("good", "surface"),
+    ("care", "care-soft"),
+    ("care", "surface"),
+    ("bad", "bad-soft"),
+    ("bad", "surface"),
+    ("bad", "ground"),
+    ("good-soft", "good"),
+    ("care-soft", "care"),
+]
+LINES = [("line", "surface"), ("line", "ground"), ("focus", "focus-halo"), ("focus", "ground"), ("accent", "sunken")]
+
+
+def colours(block):
+    return dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
+
+
+LIGHT, DARK = (colours(block) for block in TOKENS.split("prefers-color-scheme: dark")[:2])
+DARK = LIGHT | DARK
+
+
+def luminance(colour):
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize(("pairs", "least"), [(TEXT, TEXT_RATIO), (SIGNS, 4.5), (LINES, LINE_RATIO)])
+def test_every_pair_of_colours_is_readable(scheme, pairs, least):
+    poor = {pair: round(contrast(*(scheme[name] for name in pair)), 2) for pair in pairs}
+    assert {pair: ratio for pair, ratio in poor.items() if ratio < least} == {}
+
+
+def test_every_colour_of_a_page_is_a_token():
+    sheets = [path for path in STATIC.glob("*.css") if path.name != "tokens.css"]
+    # White and black over the live picture stand apart: they belong to the picture, not to the scheme.
+    own = {"capture.css": {"#ffffff", "#7df0b0"}}
+    for path in sheets:
+        assert set(re.findall(r"#[0-9a-f]{3,8}\b", path.read_text("utf-8"))) - own.get(path.name, set()) == set(), (
+            path.name
+        )
+
+
+def test_nothing_moves_for_who_asks_for_calm():
+    calm = TOKENS.split("prefers-reduced-motion: reduce")[1]
+    assert "animation: none !important" in calm
+    assert "transition: none !important" in calm
