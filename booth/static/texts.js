@@ -1,11 +1,15 @@
 // The texts of one language, from the booth's catalogues. No text stands in code.
 
+const GIVE_UP_MS = 3000; // the caller asks again
 const cache = new Map();
 
 /** The catalogue of a language; kept, since there are four. Rejects when the controller does not answer. */
 export async function loadTexts(language) {
   if (!cache.has(language)) {
-    const answer = await fetch(`/api/messages/${encodeURIComponent(language)}`, { cache: "no-store" });
+    const answer = await fetch(`/api/messages/${encodeURIComponent(language)}`, {
+      cache: "no-store",
+      signal: AbortSignal.timeout(GIVE_UP_MS),
+    });
     if (!answer.ok) throw new Error(`no catalogue: ${answer.status}`);
     cache.set(language, new Texts(await answer.json()));
   }
