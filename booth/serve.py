@@ -50,6 +50,8 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     check_one_owner_of_cv2()
     config = Config.load(config_path)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("httpx2", "uvicorn.error"):  # one line per still and per page: not an event of the booth
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

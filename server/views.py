@@ -119,19 +119,24 @@ def evidence_size(report: ReportRecord) -> tuple[float, float] | None:
 
 
 def gauge(value: float | None, limit: LimitRecord) -> Gauge | None:
-    """Where a value lies: the allowed band fills the middle half, or the half on its open side."""
+    """Where a value lies: the allowed band fills the middle half, or the half on its open side.
+
+    None where nothing can be drawn: no value, no limit, or limits near the end of what a float can hold (a hostile report).
+    """
     low, high = limit.low, limit.high
     if value is None or (low is None and high is None):
         return None
     if low is not None and high is not None:
         span = high - low
-        if span <= 0:
+        if span <= 0 or not math.isfinite(2 * span):
             return None
         start, unit = low - span / 2, GAUGE_WIDTH / (2 * span)
     else:
         edge = low if low is not None else high
         assert edge is not None
         reach = abs(edge) or 1.0
+        if not math.isfinite(2 * reach):
+            return None
         start, unit = edge - reach, GAUGE_WIDTH / (2 * reach)
 
     def place(at: float) -> float:
