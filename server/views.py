@@ -6,6 +6,7 @@ the packet; an id that the desk does not know is shown as it is.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
