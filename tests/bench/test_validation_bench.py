@@ -1,6 +1,6 @@
-"""Speed of the checker, as ratios to the bare face mesh on the same frames in the same run.  Run: ./run bench -k validation -s
+"""Speed of the checker, told as ratios to the bare face mesh on the same frames in the same run.  Run: ./run bench -k validation -s
 
-Limits are asserted only with --benchmark-enable: a loaded test machine says nothing about speed.
+Nothing is asserted of times: a shared machine says nothing about speed. What is asserted: every frame was judged.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import pytest
 
 from validation.check import assess_live, judge
 from validation.face import FaceModel
+from validation.report import Report
 from validation.rules import load_profile
 
 FRAMES = 300
-LIVE_PER_SECOND_LEAST = 30
-STILL_MS_MOST = 400
 
 
 @pytest.fixture
@@ -48,12 +47,14 @@ def test_live_assessment_against_the_bare_mesh(applicants):
             bare._mesh.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
 
         floor = seconds(mesh_only, frames, FRAMES)
-        live = seconds(lambda frame: assess_live(frame, model.scene(frame), profile), frames, FRAMES)
+        reports: list[Report] = []
+        live = seconds(lambda frame: reports.append(assess_live(frame, model.scene(frame), profile)), frames, FRAMES)
     print(
         f"\nlive {live / FRAMES * 1e3:.1f} ms a frame ({FRAMES / live:.0f} a second), "
         f"bare mesh {floor / FRAMES * 1e3:.1f} ms, ratio {live / floor:.2f}"
     )
-    assert FRAMES / live >= LIVE_PER_SECOND_LEAST
+    assert len(reports) == FRAMES
+    assert all(len(report.findings) == len(reports[0].findings) for report in reports)
 
 
 @pytest.mark.usefixtures("measuring")
@@ -62,6 +63,10 @@ def test_a_twelve_megapixel_still(applicants):
     profile = load_profile("icao")
     with FaceModel() as model:
         judge(still, model.scene(still), profile)
-        best = min(seconds(lambda s: judge(s, model.scene(s), profile), [still], 1) for _ in range(5))
-    print(f"\n12 megapixels, all rules: {best * 1e3:.0f} ms")
-    assert best * 1e3 <= STILL_MS_MOST
+        floor = min(seconds(model.scene, [still], 1) for _ in range(5))
+        reports: list[Report] = []
+        best = min(seconds(lambda s: reports.append(judge(s, model.scene(s), profile)), [still], 1) for _ in range(5))
+    print(
+        f"\n12 megapixels, all rules: {best * 1e3:.0f} ms, ratio to mesh, detectors and mask alone {best / floor:.2f}"
+    )
+    assert len({report.model_dump_json() for report in reports}) == 1
