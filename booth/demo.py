@@ -32,6 +32,7 @@ READY_S = 60.0  # the first start reads models and makes keys; on two busy cores
 STOP_S = 8.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 BOOTH_ID = "booth-0001"
+MOVING_PERSON = "anna"  # the one rendered in motion; the others only sit
 
 
 class DemoError(Exception):
@@ -152,6 +153,7 @@ class Demo:
     desk_url: str
     desk_code: str
     sitter: Sitter
+    sitter_moves: bool
     trust: Path
     programs: tuple[Program, ...]
 
@@ -189,42 +191,13 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
     try:
         pki = await asyncio.to_thread(make_development_pki, data / "pki", booth=BOOTH_ID)
         simulator = ["hardware.sim", "visit", "--json", "--lights", options.lights, "--person", options.person]
+        server = ["--data", str(data / "intake"), "--pki", str(pki), "--port", "0", "--json-ready"]
         async with contextlib.AsyncExitStack() as stack:
-            starting = [
+            virtual, intake, desk = await _started_together(
+                stack,
                 started("virtual-booth", [*simulator, "--run-dir", str(data / "devices")], data),
-                started(
-                    "intake",
-                    [
-                        "server.cli",
-                        "serve",
-                        "--data",
-                        str(data / "intake"),
-                        "--pki",
-                        str(pki),
-                        "--port",
-                        "0",
-                        "--json-ready",
-                    ],
-                    data,
-                ),
-            ]
-            virtual, intake = [await stack.enter_async_context(program) for program in starting]
-            desk = await stack.enter_async_context(
-                started(
-                    "desk",
-                    [
-                        "server.cli",
-                        "desk",
-                        "--data",
-                        str(data / "intake"),
-                        "--pki",
-                        str(pki),
-                        "--port",
-                        "0",
-                        "--json-ready",
-                    ],
-                    data,
-                )
+                started("intake", ["server.cli", "serve", *server], data),
+                started("desk", ["server.cli", "desk", *server], data),
             )
             config = data / "booth.toml"
             config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile))
@@ -238,12 +211,25 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 desk_url=desk.ready["url"],
                 desk_code=desk.ready["access_code"],
                 sitter=Sitter(Path(virtual.ready["control"])),
+                sitter_moves=options.person == MOVING_PERSON,
                 trust=pki / "ca.pem",
                 programs=(virtual, intake, desk, controller),
             )
     finally:
         if temporary:
             shutil.rmtree(data, ignore_errors=True)
+
+
+async def _started_together(
+    stack: contextlib.AsyncExitStack, *programs: contextlib.AbstractAsyncContextManager[Program]
+) -> list[Program]:
+    """Start programs side by side; when one fails the others are stopped and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            starting = [tasks.create_task(stack.enter_async_context(program)) for program in programs]
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return [task.result() for task in starting]
 
 
 def booth_toml(devices: str, data: Path, pki: Path, intake_url: str, profile: str) -> str:
@@ -314,7 +300,7 @@ async def _direct(demo: Demo) -> None:
         "language": ({"sitter": "arrive"},),
         "identify": ({"sitter": "still"}, {"show_code": APPLICATION_NUMBER}),
         "consent": ({"show_code": None}, {"sitter": "still"}),
-        "framing": ({"show_code": None}, {"sitter": "loop"}),
+        "framing": ({"show_code": None}, {"sitter": "loop" if demo.sitter_moves else "still"}),
         "thanks": ({"sitter": "absent"},),
     }
     async with httpx2.AsyncClient(timeout=20.0) as client:

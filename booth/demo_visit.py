@@ -28,6 +28,7 @@ from booth.demo import Demo, DemoError
 
 APPLICATION_NUMBER = "DEMO-2026-000017"
 STEP_S = 60.0  # far above what a step takes (told in the table); reached only when something is wrong
+LOOK_AWAY_S = 2.0  # long enough for an instruction to change
 PREVIEW_HEADER = struct.Struct(">q")  # at_ns, then the JPEG bytes
 
 
@@ -261,20 +262,25 @@ async def _until_reviewed(demo: Demo, kiosk: Kiosk, outcome: VisitOutcome, done:
     await kiosk.until("consent")
     await demo.sitter.tell(show_code=None)
     done("identified", "code read by the camera")
-    await demo.sitter.tell(sitter="loop")
     await kiosk.post("consent", answer=True)
     await kiosk.until("framing")
-    done("notice accepted", "")
-    await demo.sitter.tell(sitter="look_away")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(2.0):  # long enough for one instruction; the booth must not take the picture now
-            await kiosk.until("capturing", "checking")
-            outcome.faults.append("the picture was taken while the sitter looked away")
-    await demo.sitter.tell(sitter="still")
+    done("notice accepted")
+    if demo.sitter_moves:
+        await _look_away(demo, kiosk, outcome)
     await kiosk.until("capturing", "checking", "review")
     done("guided", " → ".join(kiosk.instructions))
     await kiosk.until("review")
     done("captured and checked", "compliant" if kiosk.state["compliant"] else "not compliant")
+
+
+async def _look_away(demo: Demo, kiosk: Kiosk, outcome: VisitOutcome) -> None:
+    """Look to the side until the booth says so; it must not take the picture meanwhile."""
+    await demo.sitter.tell(sitter="look_away")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_AWAY_S):
+            await kiosk.until("capturing", "checking")
+            outcome.faults.append("the picture was taken while the sitter looked away")
+    await demo.sitter.tell(sitter="still")
 
 
 async def _until_receipted(kiosk: Kiosk) -> None:

@@ -30,12 +30,12 @@ examples:
   python -m hardware.sim                        WLED lamps, VISCA, an empty booth
   python -m hardware.sim seated --person kwame  somebody sits there already
   python -m hardware.sim dmx --json             DMX lamps; one JSON line instead of TOML
-  python -m hardware.sim --run-dir /tmp/booth   serial ports and control socket under this folder
+  python -m hardware.sim --run-dir ./virtual   serial ports and control socket under this folder
 
 then, from another terminal:
-  printf '{"sitter":"arrive"}\\n'        | nc -U -N /tmp/booth/control
-  printf '{"show_code":"APP-0001"}\\n'   | nc -U -N /tmp/booth/control
-  printf '{"fault":"lights.unplug","on":true}\\n{"state":true}\\n' | nc -U -N /tmp/booth/control
+  printf '{"sitter":"arrive"}\\n'        | nc -U -N ./virtual/control
+  printf '{"show_code":"APP-0001"}\\n'   | nc -U -N ./virtual/control
+  printf '{"fault":"lights.unplug","on":true}\\n{"state":true}\\n' | nc -U -N ./virtual/control
 """
 
 

@@ -13,22 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from booth.demo import booth_toml
 from booth.kiosk import Consent, Instruction, MoreTime, Start
 from booth.web import open_pages
 from crypto.keys import make_development_pki
 from tests.booth_rig import Simulator
+from tests.journey.screens import CHROMIUM, CHROMIUM_FLAGS
 from tests.unit.fake_booth import FakeBooth, findings, kiosk_state
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PROJECT = Path(__file__).resolve().parents[2]
 NUMBER = "DEMO-2026-000017"
 PICTURE = PROJECT / "hardware" / "sim" / "applicants" / "session" / "frame_12.jpg"
@@ -38,7 +30,7 @@ RECONNECT_MS = 1000  # issue: the true state within a second of a restart
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium"),
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium: apt-get install chromium"),
 ]
 
 
@@ -47,7 +39,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
         yield running
         running.close()
 
@@ -90,26 +82,7 @@ def booth_address(tmp_path_factory, simulator):
     folder = tmp_path_factory.mktemp("booth")
     pki = make_development_pki(folder / "pki")
     config = folder / "booth.toml"
-    config.write_text(
-        f"""
-[booth]
-id = "booth-0001"
-site = "site"
-centre = "centre"
-data_dir = "{folder / "data"}"
-[profile]
-name = "demo"
-[intake]
-url = "https://127.0.0.1:9"
-trust = "{pki / "ca.pem"}"
-[keys]
-signer = "file:{pki / "booth.key"}"
-recipient = "{pki / "desk.hpke.pub"}"
-[web]
-port = 0
-{simulator.facts["toml"]}""",
-        "utf-8",
-    )
+    config.write_text(booth_toml(simulator.facts["toml"], folder, pki, "https://127.0.0.1:9", "demo"), "utf-8")
     with (folder / "booth.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "booth", "run", "--config", str(config), "--json-ready"],
