@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PORTRAIT_SUFFIX = ".portrait.jpg"
 PIPE_WIDTH = 140
-LEVEL_WORDS = {"reject": "", "warn": " [dim](advisory)[/dim]", "info": " [dim](told only)[/dim]"}
+LEVEL_WORDS = {"reject": "", "warn": " [dim](advice)[/dim]", "info": " [dim](info)[/dim]"}
 VERDICT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "not_assessed": "magenta"}
 
 
@@ -189,6 +189,7 @@ def _print(checked: Sequence[Checked]) -> None:
 
 
 def _table(one: Checked, report: Report, messages: Messages) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
@@ -197,15 +198,19 @@ def _table(one: Checked, report: Report, messages: Messages) -> Table:
         title=f"{escape(one.photo)} - judged {judged}, {report.width} x {report.height}",
         title_justify="left",
         title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for name, align in (("rule", "left"), ("measured", "right"), ("limit", "right"), ("verdict", "left")):
-        table.add_column(name, justify="right" if align == "right" else "left", no_wrap=name == "measured")
+    table.add_column("rule")
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("limit", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     table.add_column("what to do")
     for found in report.findings:
         style = VERDICT_STYLES[found.verdict.value]
         told = found.reason or ("" if found.advice == "advice.none" else messages.text(found.advice))
         table.add_row(
-            f"{messages.text(f'rule.{found.rule}.name')} [dim]{found.rule}[/dim]",
+            messages.text(f"rule.{found.rule}.name"),
             measured(found),
             limit(found),
             f"[{style}]{messages.text(f'verdict.{found.verdict.value}')}[/{style}]" + LEVEL_WORDS[found.level.value],
@@ -226,11 +231,11 @@ def limit(found: Finding) -> str:
     """The band for people, with the warning band behind it."""
     told = _band(found.limit.low, found.limit.high)
     if found.warn_limit is not None and found.warn_limit != found.limit:
-        told += f" (warns: {_band(found.warn_limit.low, found.warn_limit.high)})"
+        told += f", better {_band(found.warn_limit.low, found.warn_limit.high)}"
     return told
 
 
 def _band(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+    return f"≥ {low:g}" if low is not None else f"≤ {high:g}"
