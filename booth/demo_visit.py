@@ -133,11 +133,12 @@ class Kiosk:
             return self.state
 
     async def post(self, event: str, **body: object) -> None:
-        """Press a button."""
+        """Press a button of the screen that is shown."""
+        seen = f"{self.state.get('state')} {self.state.get('visit') or '-'}"
         answer = await self._client.post(
             f"{self._url}api/visit/{event}",
             json=body,
-            headers={"X-Kiosk-Token": self._token, "Origin": self._url.rstrip("/")},
+            headers={"X-Kiosk-Token": self._token, "X-Kiosk-Seen": seen, "Origin": self._url.rstrip("/")},
         )
         if answer.status_code >= 400:
             raise DemoError(

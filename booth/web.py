@@ -3,7 +3,9 @@
 Rules:
   - Only a browser on this machine is served, and nothing is cached or framed (booth/guard.py).
   - Nothing but POST changes anything; POST needs the token that stands in the kiosk page, which no foreign page can read.
-  - The page tells with each command what it was showing (`X-Kiosk-Seen`); a tap on a screen that is gone is refused, so a double tap is one.
+  - The page tells with each command what it was showing (`X-Kiosk-Seen: STATE VISIT`, `-` without a visit); without that the answer is 428, and
+    a tap on a screen that is gone is refused, so a double tap is one.
+  - A command's body is small, comes within `COMMAND_S`, and is nested as little as a command is; what is not so is refused, never a failure.
   - Preview by client pull: "ready" -> 8 bytes big-endian `at_ns`, then a JPEG. A slow page asks less often; nothing piles up.
     Pictures leave only while the visit shows them.
   - Closing: `open_pages` ends event streams and preview sockets first, then the server, so that nothing hangs and nothing leaks.
@@ -27,6 +29,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import ClientDisconnect
 
 from booth.errors import CommandMalformedError, CommandRefusedError
 from booth.guard import Guard
@@ -36,6 +39,7 @@ from booth.messages import CatalogueError, Messages, known_languages
 PAGES = Path(__file__).resolve().parent / "pages"
 STATIC = Path(__file__).resolve().parent / "static"
 MAX_COMMAND_BYTES = 4096  # the longest command is a typed number of 64 characters
+COMMAND_S = 5.0  # a command comes from this machine, in one piece
 RECONNECT_MS = 500  # the page shows the true state within a second of a restart
 ALIVE_S = 2.0  # an event stream is never silent for longer; the page takes silence of three times this for a loss
 PREVIEW_POLL_S = 0.004  # a tenth of a frame at 25 per second; looking costs one attribute while the frame is the same
@@ -230,22 +234,24 @@ class _Pages:
                 yield ServerSentEvent(event="state", data=_as_json(state))
 
     async def command(self, event: str, request: Request) -> Response:
-        """Pass a command to the visit: 202, or 409 when the visit does not allow it now; both with the current state."""
+        """Pass a command to the visit: 202, or 409 when the visit does not allow it now, or why it cannot be read; with the current state."""
         if not secrets.compare_digest(request.headers.get("x-kiosk-token", "").encode(), self._token.encode()):
             return _problem(403, "page.token", "The token of this page is not valid: reload the page.")
         body = await _limited_body(request)
-        if body is None:
-            return _problem(413, "page.too_large", f"A command has at most {MAX_COMMAND_BYTES} bytes.")
+        if isinstance(body, Response):
+            return body
         seen = request.headers.get("x-kiosk-seen")
+        if seen is None:
+            return self._outcome(428, "page.seen", "A command tells in X-Kiosk-Seen what its page was showing.")
         try:
-            if seen is not None and seen != _seen(self._booth.state):
+            if seen != _seen(self._booth.state):
                 raise CommandRefusedError(event, self._booth.state.state)
             self._booth.post(read_command(event, json.loads(body) if body else None))
         except CommandRefusedError as error:
             return self._outcome(409, error.code, str(error))
         except CommandMalformedError as error:
             return self._outcome(422, error.code, str(error))
-        except ValueError:  # not JSON, not UTF-8
+        except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested a thousand deep
             return self._outcome(422, CommandMalformedError.code, "The body of a command must be a JSON object.")
         return self._outcome(202, None, None)
 
@@ -308,13 +314,21 @@ def _problem(status: int, code: str, message: str) -> Response:
     return JSONResponse({"error": {"code": code, "message": message}}, status)
 
 
-async def _limited_body(request: Request) -> bytes | None:
-    """The request's body; None as soon as it is longer than a command can be."""
+async def _limited_body(request: Request) -> bytes | Response:
+    """The request's body, or the answer as soon as it is longer or slower than a command can be."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_COMMAND_BYTES:
-            return None
+    try:
+        async with asyncio.timeout(COMMAND_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_COMMAND_BYTES:
+                    return _problem(413, "page.too_large", f"A command has at most {MAX_COMMAND_BYTES} bytes.")
+    except TimeoutError:
+        return _problem(408, "page.slow", f"A command is sent within {COMMAND_S:.0f} seconds.")
+    except ClientDisconnect:
+        return _problem(
+            400, "page.gone", "The page left before its command was complete."
+        )  # for the record: nobody hears it
     return bytes(body)
 
 

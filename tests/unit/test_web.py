@@ -46,8 +46,13 @@ def token_of(page):
 
 
 def press(client, event, body=None, **headers):
-    given = {"X-Kiosk-Token": token_of(client.get("/"))} | headers
-    return client.post(f"/api/visit/{event}", json=body, headers=given)
+    return client.post(f"/api/visit/{event}", json=body, headers=shown(client) | headers)
+
+
+def shown(client):
+    """What a page that shows the present state sends along."""
+    state = client.app.state.pages._booth.state
+    return {"X-Kiosk-Token": token_of(client.get("/")), "X-Kiosk-Seen": f"{state.state} {state.visit or '-'}"}
 
 
 async def events(lines):
@@ -186,6 +191,13 @@ def test_a_tap_on_a_screen_that_is_gone_does_nothing(client, booth):
     assert press(client, "start", None, **{"X-Kiosk-Seen": "attract -"}).status_code == 202
 
 
+def test_a_command_that_does_not_tell_what_its_page_showed_does_nothing(client, booth):
+    answer = client.post("/api/visit/start", headers={"X-Kiosk-Token": token_of(client.get("/"))})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (428, "page.seen")
+    assert answer.json()["state"]["state"] == "attract"
+    assert booth.commands == []
+
+
 def test_bodies_become_commands(booth):
     booth = FakeBooth(kiosk_state("identify", commands=("identify", "consent")))
     client = TestClient(create_app(booth), base_url=f"http://{HOST}", client=("127.0.0.1", 40000))
@@ -202,14 +214,15 @@ def test_bodies_become_commands(booth):
         ("identify", b"[]"),
         ("identify", b"not json"),
         ("identify", b"\xff\xfe"),
+        ("identify", b"[" * 4000),
+        ("identify", b'{"number":' * 400),
         ("language", b'{"language": "tlh"}'),
         ("consent", b"{}"),
         ("explode", b""),
     ],
 )
 def test_what_no_booth_understands_is_422_and_never_repeats_what_was_sent(client, booth, event, content):
-    headers = {"X-Kiosk-Token": token_of(client.get("/"))}
-    answer = client.post(f"/api/visit/{event}", content=content, headers=headers)
+    answer = client.post(f"/api/visit/{event}", content=content, headers=shown(client))
     assert answer.status_code == 422
     assert answer.json()["error"]["code"] == "command.malformed"
     assert "AAAA" not in answer.text
@@ -218,6 +231,49 @@ def test_what_no_booth_understands_is_422_and_never_repeats_what_was_sent(client
 
 def test_a_long_body_is_cut_short(client, booth):
     assert press(client, "identify", {"number": "A" * MAX_COMMAND_BYTES}).status_code == 413
+    assert booth.commands == []
+
+
+async def begun_command(served, body):
+    """A connection that announces 100 bytes of a command and sends fewer."""
+    token = token_of(await served.get("/"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.base_url.port)
+    head = (
+        f"POST /api/visit/start HTTP/1.1\r\nHost: 127.0.0.1:{served.base_url.port}\r\nX-Kiosk-Token: {token}\r\n"
+        "X-Kiosk-Seen: attract -\r\nContent-Length: 100\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    await writer.drain()
+    return reader, writer
+
+
+async def test_a_command_that_never_ends_is_let_go(booth, served, monkeypatch):
+    monkeypatch.setattr(web, "COMMAND_S", 0.05)
+    reader, writer = await begun_command(served, b"{")
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+    assert b" 408 " in answer
+    assert b"page.slow" in answer
+    assert booth.commands == []
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_page_that_leaves_in_the_middle_of_a_command_is_no_failure(booth, served, monkeypatch, caplog):
+    gone = asyncio.Event()
+    problem = web._problem
+
+    def noted(status, code, message):
+        if code == "page.gone":
+            gone.set()
+        return problem(status, code, message)
+
+    monkeypatch.setattr(web, "_problem", noted)
+    _, writer = await begun_command(served, b"{")
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.wait_for(gone.wait(), 10)
+    assert (await served.get("/")).status_code == 200
+    assert not [record for record in caplog.records if record.exc_info]
     assert booth.commands == []
 
 
