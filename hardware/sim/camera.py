@@ -31,7 +31,6 @@ JPEG_QUALITY: Final = 90
 PNG_COMPRESSION: Final = 1
 LOOK_AHEAD_MS: Final = 150.0
 NOISE_VARIANTS: Final = 6
-REQUEST_LIMIT_BYTES: Final = 8192
 REQUEST_TIMEOUT_S: Final = 10.0
 BOUNDARY: Final = "virtualbooth"
 REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
