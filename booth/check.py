@@ -169,7 +169,7 @@ def _print(checked: Sequence[Checked]) -> None:
     for one in checked:
         if one.report is None:
             errors.print(
-                f"[bold]{escape(one.photo)}[/bold]: {escape(one.error or '')}", highlight=False, soft_wrap=True
+                f"[bold]{escape(shown(one.photo))}[/bold]: {escape(one.error or '')}", highlight=False, soft_wrap=True
             )
             continue
         console.print(_table(one, one.report, messages))
@@ -195,7 +195,7 @@ def _table(one: Checked, report: Report, messages: Messages) -> Table:
 
     judged = {"as_submitted": "as submitted", "crop": "as the booth would cut it", "live": "live"}[report.judged]
     table = Table(
-        title=f"{escape(one.photo)} - judged {judged}, {report.width} x {report.height}",
+        title=f"{escape(shown(one.photo))} - judged {judged}, {report.width} x {report.height}",
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
@@ -217,6 +217,11 @@ def _table(one: Checked, report: Report, messages: Messages) -> Table:
             escape(told),
         )
     return table
+
+
+def shown(name: str) -> str:
+    """A file name without the characters that steer a terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def measured(found: Finding) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,25 @@ import typer
 from booth.check import check_command
 from booth.outbox_command import app as outbox_app
 from booth.packet import app as packet_app
+
+
+class LampKind(StrEnum):
+    """Lamps that the virtual booth can have."""
+
+    WLED = "wled"
+    DMX = "dmx"
+
+
+class Person(StrEnum):
+    """The rendered applicants."""
+
+    ANNA = "anna"
+    KWAME = "kwame"
+    MEI = "mei"
+    JORGE = "jorge"
+    INGRID = "ingrid"
+    AMARA = "amara"
+
 
 app = typer.Typer(
     name="booth",
@@ -70,8 +90,8 @@ def demo(
         typer.Option(help="Keep keys, outbox and intake here; default: a temporary folder, removed at the end."),
     ] = None,
     profile: Annotated[str, typer.Option(help="Portrait profile.")] = "demo",
-    lights: Annotated[str, typer.Option(help="Lamps of the virtual booth: wled or dmx.")] = "wled",
-    person: Annotated[str, typer.Option(help="Who sits down: anna, kwame, mei, jorge, ingrid or amara.")] = "anna",
+    lights: Annotated[LampKind, typer.Option(help="Lamps of the virtual booth.")] = LampKind.WLED,
+    person: Annotated[Person, typer.Option(help="Who sits down; only anna moves.")] = Person.ANNA,
     browser: Annotated[bool, typer.Option(help="Open the kiosk page in a browser where there is one.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome of --visit as JSON.")] = False,
 ) -> None:
@@ -83,6 +103,8 @@ def demo(
     """
     from booth.demo import DemoOptions, run_demo
 
+    if not visit and (keep is not None or as_json):
+        raise typer.BadParameter("--keep and --json go with --visit.")
     options = DemoOptions(visit, keep, data, profile, lights, person, browser, as_json)
     finish(run_demo(options))
 

@@ -260,11 +260,18 @@ port = 0
 
 async def run_demo(options: DemoOptions) -> int:
     """Run the demo as asked; returns the exit code: 0, or 1 when the desk did not open exactly what the booth captured."""
+    from booth.demo_visit import prepare_keep
+    from validation.rules import load_profile
+
     console = Console(stderr=options.as_json)
     loop = asyncio.get_running_loop()
     this = asyncio.current_task()
     assert this is not None
-    loop.add_signal_handler(signal.SIGTERM, this.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored
+        loop.add_signal_handler(number, this.cancel)
+    load_profile(options.profile)  # a wrong name is told before anything is started
+    if options.keep is not None:
+        prepare_keep(options.keep)
     with console.status("Starting the virtual booth, the intake, the desk and the controller …"):
         stack = contextlib.AsyncExitStack()
         demo = await stack.enter_async_context(running_demo(options))
@@ -277,12 +284,12 @@ async def run_demo(options: DemoOptions) -> int:
 
 
 def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_row("Kiosk", demo.kiosk_url, "press Start: the rendered sitter does what the screen asks")
-    table.add_row("Technician", f"{demo.kiosk_url}technician", "")
-    table.add_row("Desk", demo.desk_url, f"access code [bold]{demo.desk_code}[/bold]")
-    table.add_row("Intake", demo.intake_url, "")
-    console.print(table)
+    # Plain lines: an address must never be shortened, however narrow the terminal.
+    print(f"Kiosk       {demo.kiosk_url}")
+    print(f"Technician  {demo.kiosk_url}technician")
+    print(f"Desk        {demo.desk_url}   access code {demo.desk_code}")
+    print(f"Intake      {demo.intake_url}", flush=True)
+    console.print("Open the kiosk and touch the screen: the rendered sitter does what the screen asks.")
     console.print(
         f"[dim]Desk and intake use the demo's own certificate authority ({demo.trust}); a browser warns until it trusts it.[/dim]"
     )
@@ -293,14 +300,15 @@ def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
 
 async def _direct(demo: Demo) -> None:
     """Let the sitter do what each screen asks, until cancelled or a program ends."""
-    from booth.demo_visit import APPLICATION_NUMBER, Kiosk
+    from booth.demo_visit import APPLICATION_NUMBER, LOOK_AWAY_S, Kiosk
 
+    still = {"sitter": "still"}
     scenes: dict[str, tuple[dict[str, Any], ...]] = {
         "attract": ({"show_code": None}, {"sitter": "absent"}),
         "language": ({"sitter": "arrive"},),
-        "identify": ({"sitter": "still"}, {"show_code": APPLICATION_NUMBER}),
-        "consent": ({"show_code": None}, {"sitter": "still"}),
-        "framing": ({"show_code": None}, {"sitter": "loop" if demo.sitter_moves else "still"}),
+        "identify": (still, {"show_code": APPLICATION_NUMBER}),
+        "consent": ({"show_code": None}, still),
+        "framing": ({"show_code": None}, {"sitter": "look_away"} if demo.sitter_moves else still),
         "thanks": ({"sitter": "absent"},),
     }
     async with httpx2.AsyncClient(timeout=20.0) as client:
@@ -308,21 +316,23 @@ async def _direct(demo: Demo) -> None:
         async with kiosk.open(preview=False):
             shown = ""
             while True:
-                state = (await kiosk.next_state())["state"]
-                if state != shown:
-                    shown = state
-                    for order in scenes.get(state, ()):
-                        await demo.sitter.tell(**order)
+                state = kiosk.state.get("state", "")
+                if state == shown:
+                    await kiosk.next_state()
+                    continue
+                shown = state
+                for order in scenes.get(state, ()):
+                    await demo.sitter.tell(**order)
+                if state == "framing":
+                    await asyncio.sleep(LOOK_AWAY_S)
+                    await demo.sitter.tell(**still)
 
 
 async def _visit(demo: Demo, options: DemoOptions, console: Console) -> int:
     from booth.demo_visit import Step, make_visit
 
-    steps = Table("Step", "Time", "What happened", title="One visit")
-
     def tell(step: Step) -> None:
-        steps.add_row(step.name, f"{step.seconds:.1f} s", step.detail)
-        console.print(f"[green]✓[/green] {step.name} [dim]{step.seconds:.1f} s[/dim]  {step.detail}", highlight=False)
+        console.print(f"[green]✓[/green] {step.name:22} {step.seconds:5.1f} s  {step.detail}", highlight=False)
 
     outcome = await make_visit(demo, options.keep, tell)
     findings = Table("Rule", "Value", "Limit", "Verdict", title="Findings of the portrait")
@@ -330,7 +340,6 @@ async def _visit(demo: Demo, options: DemoOptions, console: Console) -> int:
         limits = " … ".join("" if bound is None else f"{bound:g}" for bound in (finding["low"], finding["high"]))
         value = "-" if finding["value"] is None else f"{finding['value']:.3g} {finding['unit']}"
         findings.add_row(finding["rule"], value, limits.strip(" …") and limits, finding["verdict"])
-    console.print(steps)
     console.print(findings)
     for fault in outcome.faults:
         console.print(f"[red]✗ {fault}[/red]")

@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
 import json
+import os
 import re
 import ssl
 import struct
 import time
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +28,12 @@ import httpx2
 import websockets
 
 from booth.demo import Demo, DemoError
+from booth.messages import Messages
 
 APPLICATION_NUMBER = "DEMO-2026-000017"
 STEP_S = 60.0  # far above what a step takes (told in the table); reached only when something is wrong
+OPENED = "opened"
+ORIGINALS = {"package.zip": "package.zip", "package.cms": "cms"}  # file name: the desk's address
 LOOK_AWAY_S = 2.0  # long enough for an instruction to change
 PREVIEW_HEADER = struct.Struct(">q")  # at_ns, then the JPEG bytes
 
@@ -76,13 +82,19 @@ class Kiosk:
         if token is None:
             raise DemoError("The kiosk page carries no token for its commands.")
         self._token = token.group(1)
-        async with asyncio.TaskGroup() as tasks:
-            followers = [tasks.create_task(self._follow_states())]
-            if preview:
-                followers.append(tasks.create_task(self._follow_preview()))
-            yield
-            for follower in followers:
-                follower.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                followers = [tasks.create_task(self._follow_states())]
+                if preview:
+                    followers.append(tasks.create_task(self._follow_preview()))
+                yield
+                for follower in followers:
+                    follower.cancel()
+        except ExceptionGroup as group:
+            first = group.exceptions[0]
+            if isinstance(first, (httpx2.HTTPError, websockets.WebSocketException, OSError)):
+                raise DemoError(f"The kiosk stopped answering ({type(first).__name__}).") from first
+            raise first from None
 
     async def _follow_states(self) -> None:
         async with self._client.stream("GET", f"{self._url}api/events", timeout=None) as response:
@@ -232,7 +244,7 @@ async def make_visit(demo: Demo, keep: Path | None, tell: Callable[[Step], None]
             done("delivered", f"packet {listed['sha256'][:12]}… received by the intake")
             await _until_receipted(kiosk)
             done("receipted", "receipt verified and stored; the booth's copy is deleted")
-            await _compare(desk, listed, portrait, outcome, keep)
+            await _compare(demo, desk, listed, portrait, outcome, keep)
             done(
                 "opened at the desk",
                 "signature, chain and every part verified" if not outcome.faults else "; ".join(outcome.faults),
@@ -251,6 +263,7 @@ async def make_visit(demo: Demo, keep: Path | None, tell: Callable[[Step], None]
 
 
 async def _until_reviewed(demo: Demo, kiosk: Kiosk, outcome: VisitOutcome, done: Callable[..., None]) -> None:
+    words = Messages.load("en")
     await kiosk.until("attract")
     await demo.sitter.tell(sitter="arrive")
     await kiosk.post("start")
@@ -269,7 +282,7 @@ async def _until_reviewed(demo: Demo, kiosk: Kiosk, outcome: VisitOutcome, done:
     if demo.sitter_moves:
         await _look_away(demo, kiosk, outcome)
     await kiosk.until("capturing", "checking", "review")
-    done("guided", " → ".join(kiosk.instructions))
+    done("guided", " → ".join(words.text(key) for key in kiosk.instructions))
     await kiosk.until("review")
     done("captured and checked", "compliant" if kiosk.state["compliant"] else "not compliant")
 
@@ -295,7 +308,7 @@ async def _until_receipted(kiosk: Kiosk) -> None:
 
 
 async def _compare(
-    desk: Desk, listed: dict[str, Any], portrait: bytes, outcome: VisitOutcome, keep: Path | None
+    demo: Demo, desk: Desk, listed: dict[str, Any], portrait: bytes, outcome: VisitOutcome, keep: Path | None
 ) -> None:
     """Compare what the desk opened with what the kiosk showed; leave everything in `keep`."""
     address = f"/api/packets/{listed['sha256']}"
@@ -312,23 +325,36 @@ async def _compare(
     if shown != opened:
         outcome.faults.append("the desk's report differs from the findings under review")
     if keep is not None:
-        await asyncio.to_thread(
-            _keep,
-            keep,
-            parts,
-            sealed,
-            (await desk.get(f"{address}/package.zip")).content,
-            (await desk.get(f"{address}/cms")).content,
-        )
+        original = {name: (await desk.get(f"{address}/{path}")).content for name, path in ORIGINALS.items()}
+        await asyncio.to_thread(_keep, keep, demo, sealed, original, parts)
 
 
-def _keep(folder: Path, parts: dict[str, bytes], sealed: bytes, package: bytes, cms: bytes) -> None:
-    opened = folder / "opened"
-    opened.mkdir(parents=True, exist_ok=True)
-    (folder / "packet.pbp").write_bytes(sealed)
-    (folder / "package.cms").write_bytes(cms)
-    (folder / "package.zip").write_bytes(package)
-    for name, data in parts.items():
-        (opened / name).write_bytes(data)
-    (folder / "portrait.jpg").write_bytes(parts["portrait.jpg"])
-    (folder / "report.json").write_bytes(parts["report.json"])
+def prepare_keep(folder: Path) -> None:
+    """Make the folder for the results, before anything is started. Raises `DemoError` when it cannot be written."""
+    try:
+        (folder / OPENED / "parts").mkdir(parents=True, exist_ok=True)
+        for made in (folder, folder / OPENED, folder / OPENED / "parts"):
+            made.chmod(0o700)  # the results hold a portrait
+    except OSError as error:
+        raise DemoError(f"The results cannot be kept in {folder}: {error.strerror}. Name another folder.") from error
+
+
+def _keep(folder: Path, demo: Demo, sealed: bytes, original: dict[str, bytes], parts: dict[str, bytes]) -> None:
+    """Leave what `booth packet open` would leave, the packet, and the keys to do it again (the demo's own, worth nothing elsewhere)."""
+    with zipfile.ZipFile(io.BytesIO(original["package.zip"])) as package:
+        manifest = package.read("manifest.json")
+    opened = {f"{OPENED}/parts/{name}": data for name, data in {**parts, "manifest.json": manifest}.items()}
+    files = {
+        "visit.packet": sealed,
+        "portrait.jpg": parts["portrait.jpg"],
+        "report.json": parts["report.json"],
+        "ca.pem": demo.trust.read_bytes(),
+        "desk.hpke": (demo.trust.parent / "desk.hpke").read_bytes(),
+        **{f"{OPENED}/{name}": data for name, data in original.items()},
+        **opened,
+    }
+    for name, data in files.items():
+        path = folder / name
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)

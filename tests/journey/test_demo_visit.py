@@ -55,17 +55,17 @@ def test_openssl_accepts_the_signature_against_the_demo_authority(visit, tmp_pat
         pytest.skip("needs the openssl command: apt-get install openssl")
     content = tmp_path / "content.zip"
     accepted = run(
-        "openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", str(visit / "package.cms"),
-        "-CAfile", str(visit / "data" / "pki" / "ca.pem"), "-purpose", "any", "-out", str(content),
+        "openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", str(visit / "opened" / "package.cms"),
+        "-CAfile", str(visit / "ca.pem"), "-purpose", "any", "-out", str(content),
     )  # fmt: skip
     assert accepted.returncode == 0, accepted.stderr
-    assert content.read_bytes() == (visit / "package.zip").read_bytes()
+    assert content.read_bytes() == (visit / "opened" / "package.zip").read_bytes()
 
 
 def test_unzip_accepts_the_package(visit):
     if shutil.which("unzip") is None:
         pytest.skip("needs the unzip command: apt-get install unzip")
-    tested = run("unzip", "-t", str(visit / "package.zip"))
+    tested = run("unzip", "-t", str(visit / "opened" / "package.zip"))
     assert tested.returncode == 0, tested.stdout
     for part in ("manifest.json", "portrait.jpg", "chip.jp2", "report.json", "visit.json", "attempts.json"):
         assert part.encode() in tested.stdout
@@ -83,7 +83,22 @@ def test_nothing_personal_stays_outside_the_sealed_packet(visit):
 
 
 def test_the_packet_shows_how_the_number_came(visit):
-    facts = json.loads((visit / "opened" / "visit.json").read_text())
+    facts = json.loads((visit / "opened" / "parts" / "visit.json").read_text())
     assert facts["application"] == {"number": NUMBER.decode(), "how": "scanned"}
     assert facts["consent"]["answer"] is True
     assert facts["light"]["acknowledged_by"] == "echo"
+
+
+def test_what_was_kept_can_be_verified_again_and_is_closed_to_others(visit):
+    verified = run(sys.executable, "-m", "booth", "packet", "verify", str(visit / "visit.packet"), "--pki", str(visit))
+    assert verified.returncode == 0, verified.stderr
+    assert {path.stat().st_mode & 0o077 for path in (visit / "opened").rglob("*")} == {0}
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    done = run(sys.executable, "-m", "booth", "demo", "--visit", "--keep", str(taken))
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert b"cannot be kept" in done.stderr
