@@ -88,8 +88,10 @@ def desk(
     """
     from server.auth import make_access_code, read_access_code
     from server.config import DeskSettings
+    from server.memory import forbid_dumps
 
     def work() -> Coroutine[Any, Any, None]:
+        forbid_dumps()
         given = os.environ.get(CODE_FILE_VARIABLE)
         code = read_access_code(Path(given)) if given else make_access_code()
         told = {} if given else {"access_code": code}

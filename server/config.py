@@ -27,7 +27,16 @@ class ListenSettings(BaseSettings):
     tls_certificate: Path
     tls_key: Path
     head_s: PositiveFloat = Field(
-        default=10.0, description="A connection that did not send a whole request head by then is closed."
+        default=10.0,
+        description="A connection whose TLS handshake is not complete by then is closed; so is one without a whole request head by then.",
+    )
+    # A booth keeps one connection, a browser six (so do all of them); each costs about 100 kB of TLS and HTTP state.
+    max_connections: PositiveInt = Field(
+        default=512,
+        description="Connections at once; more are closed. Never above half of the files the process may open.",
+    )
+    max_per_address: PositiveInt = Field(
+        default=64, description="Connections at once from one IPv4 address or IPv6 /64; raise it behind a proxy."
     )
     stop_s: PositiveInt = Field(default=10, description="How long running requests may take to finish after SIGTERM.")
 

@@ -92,7 +92,6 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     pages = Pages(rooms.messages)
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.door = door
-    login_turn = asyncio.Lock()
 
     @app.get("/login")
     async def login_page(request: Request) -> Response:
@@ -122,8 +121,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         door.check_form_token(request.cookies.get(FORM_COOKIE), form.get("csrf_token", ""))
         address = request.client.host if request.client else ""
         try:
-            async with login_turn:
-                await asyncio.to_thread(door.check_code, address, form.get("code", ""))
+            await door.check_code(address, form.get("code", ""))
         except ServerError as error:
             log.warning("An access code was refused.", extra={"code": error.code})
             return _login_page(request, error)

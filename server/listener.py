@@ -3,8 +3,8 @@
 Order of operation: the socket is bound before anything is told, so the ready line names the real port; SIGTERM or SIGINT closes the listening
 socket, lets running requests finish (at most `stop_s`), and `listen` returns; a second SIGINT does not wait. TLS 1.2 is the least.
 
-uvicorn waits for a request's head without a limit; `TimedProtocol` closes connections that are slow with it, and those that trickle a body which
-was refused long ago. What is not HTTP at all is answered as a problem, too.
+server/gate.py accepts, counts and finishes TLS. uvicorn then waits for a request's head without a limit; `TimedProtocol` closes connections that
+are slow with it, and those that trickle a body which was refused long ago. What is not HTTP at all is answered as a problem, too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server.config import ListenSettings
 from server.errors import ListenError, MalformedRequestError, SettingsError
+from server.gate import Gate, GateLimits, Left
 from server.problems import MEDIA_TYPE, problem_body
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class TimedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 with a time limit for request heads."""
 
     head_s: ClassVar[float] = 10.0
+    left: Left | None = None
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -54,8 +56,10 @@ class TimedProtocol(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clock and make room for another connection."""
         self._stop_watch()
+        if self.left is not None:
+            self.left()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -96,19 +100,38 @@ class TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which would end the process with the signal's exit code."""
+    """uvicorn behind our gate, without its own signal handling, which would end the process with the signal's exit code."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        bound: socket.socket,
+        context: ssl.SSLContext,
+        limits: GateLimits,
+        on_ready: Callable[[], None],
+    ) -> None:
         super().__init__(config)
+        self.servers = []  # uvicorn's own listeners: none, the gate is ours
+        self._gate = Gate(bound, context, limits, self._make_protocol)
         self._on_ready = on_ready
 
+    def _make_protocol(self, left: Left) -> asyncio.Protocol:
+        protocol: TimedProtocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        protocol.left = left
+        return protocol
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        del sockets
+        await self.lifespan.startup()
+        self._gate.open(self.config.backlog)
+        self.started = True
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for listener in self.servers:
-            listener.close()
+        self._gate.close()
+        await self._gate.wait_closed()
         log.info("No new connections; running requests are finished.")
         await super().shutdown(sockets)
 
@@ -187,13 +210,14 @@ async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            loop="asyncio",
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.stop_s,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            ssl_context_factory=lambda _config, _default: context,
         )
         url = url_of(bound, settings.host)
-        await _Server(config, lambda: on_ready(url)).serve(sockets=[bound])
+        limits = GateLimits(settings.max_connections, settings.max_per_address, settings.head_s).within_files()
+        await _Server(config, bound, context, limits, lambda: on_ready(url)).serve()
     finally:
         bound.close()

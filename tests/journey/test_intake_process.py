@@ -9,6 +9,7 @@ import os
 import signal
 import ssl
 import sys
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -185,6 +186,7 @@ async def test_rude_clients_are_shown_out_and_others_served(keys, tmp_path):
         client_of(keys) as client,
         started("serve", keys, tmp_path / "data", INTAKE_HEAD_S="0.3", INTAKE_BODY_IDLE_S="0.3") as intake,
     ):
+        mute_reader, mute = await asyncio.open_connection("127.0.0.1", intake.port)  # never starts TLS
         silent_reader, silent = await asyncio.open_connection("127.0.0.1", intake.port, ssl=trusting(keys))
         slow_reader, slow = await asyncio.open_connection("127.0.0.1", intake.port, ssl=trusting(keys))
         slow.write(b"GET /v1/health HT")
@@ -194,7 +196,7 @@ async def test_rude_clients_are_shown_out_and_others_served(keys, tmp_path):
         junk.write(b"\x00\x01\x02 this is not HTTP\r\n\r\n")
         upload_reader, upload = await begin_upload(keys, intake, keys.packet(), 100)
         assert (await client.get(f"{intake.url}/v1/health")).status_code == 200
-        for reader in (silent_reader, slow_reader, plain_reader):
+        for reader in (mute_reader, silent_reader, slow_reader, plain_reader):
             with contextlib.suppress(OSError):
                 assert b"200" not in await asyncio.wait_for(reader.read(), STEP_S)
         answer = await asyncio.wait_for(junk_reader.read(), STEP_S)
@@ -203,10 +205,43 @@ async def test_rude_clients_are_shown_out_and_others_served(keys, tmp_path):
         timed_out = await asyncio.wait_for(upload_reader.readuntil(b"}"), STEP_S)
         assert b"408" in timed_out
         assert b"request.slow" in timed_out
-        for writer in (silent, slow, plain, junk, upload):
+        for writer in (mute, silent, slow, plain, junk, upload):
             writer.transport.abort()
         assert (await client.get(f"{intake.url}/v1/ready")).status_code == 200
         assert await intake.stop() == 0
+
+
+async def test_who_holds_connections_keeps_himself_out_and_nobody_else(keys, tmp_path):
+    async with (
+        client_of(keys) as client,
+        started("serve", keys, tmp_path / "data", INTAKE_MAX_PER_ADDRESS="3", INTAKE_HEAD_S="60") as intake,
+    ):
+        held = [await asyncio.open_connection("127.0.0.1", intake.port, local_addr=("127.0.0.2", 0)) for _ in range(5)]
+        for reader, _ in held[3:]:
+            with contextlib.suppress(OSError):
+                assert await asyncio.wait_for(reader.read(), STEP_S) == b""
+        await intake.told("there are too many")
+        assert (await client.get(f"{intake.url}/v1/health")).status_code == 200
+        for _, writer in held:
+            writer.transport.abort()
+        assert await intake.stop() == 0
+
+
+async def test_the_desk_leaves_no_core_dump(keys, tmp_path):
+    async with started("desk", keys, tmp_path / "data") as desk:
+        limits = await asyncio.to_thread(Path(f"/proc/{desk.process.pid}/limits").read_text)
+        assert next(line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")) == ["0", "0"]
+        assert await desk.stop() == 0
+
+
+async def test_a_process_without_dumps_says_so_to_the_system():
+    program = (
+        "import ctypes, resource; from server.memory import forbid_dumps; forbid_dumps();"
+        "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3))"  # PR_GET_DUMPABLE
+    )
+    asked = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+    answer, _ = await asyncio.wait_for(asked.communicate(), START_S)
+    assert answer.decode().strip() == "(0, 0) 0"
 
 
 async def test_old_tls_is_not_spoken(keys, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server import auth
 from server.auth import Doorkeeper, make_access_code, read_access_code
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
 from server.messages import LANGUAGES, LOCALE_FOLDER, accepted, load_messages
@@ -255,29 +257,48 @@ def door(clock, **more) -> Doorkeeper:
     )
 
 
-def test_waiting_times_double_with_each_further_wrong_code_and_are_per_address():
+async def test_waiting_times_double_with_each_further_wrong_code_and_are_per_address():
     now = [0.0]
     keeper = door(lambda: now[0])
     for wait in (0, 61, 121, 241):
         now[0] += wait
         with pytest.raises(LoginRefusedError):
-            keeper.check_code("10.0.0.1", "wrong")
+            await keeper.check_code("10.0.0.1", "wrong")
     with pytest.raises(LoginLockedError) as locked:
-        keeper.check_code("10.0.0.1", "ABCDE-FGHJK")
+        await keeper.check_code("10.0.0.1", "ABCDE-FGHJK")
     assert locked.value.retry_after_s == 241
-    keeper.check_code("10.0.0.2", "abcde fghjk")
+    await keeper.check_code("10.0.0.2", "abcde fghjk")
 
 
-def test_all_addresses_together_are_slowed():
+async def test_the_right_code_from_a_fresh_address_works_while_everybody_else_tries_wrong_ones(monkeypatch):
+    monkeypatch.setattr(auth, "SLOWED_S", 0.001)
     now = [0.0]
-    keeper = door(lambda: now[0], tries=100)
-    for i in range(30):
+    keeper = door(lambda: now[0], tries=5)
+    for i in range(40):
         with pytest.raises(LoginRefusedError):
-            keeper.check_code(f"10.0.0.{i}", "wrong")
-    with pytest.raises(LoginLockedError):
-        keeper.check_code("10.0.1.1", "ABCDE-FGHJK")
+            await keeper.check_code(f"10.0.0.{i // 4}", "wrong")
+    assert keeper.slowed_s() == 0.001
+    await keeper.check_code("10.0.1.1", "ABCDE-FGHJK")
     now[0] = 60.0
-    keeper.check_code("10.0.1.1", "ABCDE-FGHJK")
+    assert keeper.slowed_s() == 0.0
+
+
+async def test_neighbours_in_one_ipv6_network_are_one_address():
+    keeper = door(lambda: 0.0)
+    for i in (1, 2):
+        with pytest.raises(LoginRefusedError):
+            await keeper.check_code(f"2001:db8::{i}", "wrong")
+    with pytest.raises(LoginLockedError):
+        await keeper.check_code("2001:db8::3", "ABCDE-FGHJK")
+    await keeper.check_code("2001:db8:0:1::1", "ABCDE-FGHJK")
+
+
+async def test_many_tries_at_once_are_no_way_around_the_waiting_time():
+    keeper = door(lambda: 0.0)
+    outcomes = await asyncio.gather(
+        *(keeper.check_code("10.0.0.1", "wrong") for _ in range(20)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [LoginRefusedError] * 2 + [LoginLockedError] * 18
 
 
 def test_a_form_token_belongs_to_its_cookie_and_its_process():
