@@ -10,10 +10,12 @@
     +-- OutboxError               the store of sealed packets
     |   +-- OutboxFullError         quota or disk: no visit may start
     |   +-- OutboxWriteError        the disk refused; nothing was confirmed
+    |   +-- OutboxUnreadableError   the disk does not give a packet back now; it may later
     |   +-- OutboxDamagedError      what the disk gave back is not what was stored
     |   +-- CommitRevokedError      the visit ended before the commit
     +-- UplinkError               the way to the intake
     |   +-- IntakeUnreachableError  not now: try again
+    |   +-- IntakeAnswerError       not now, and about one packet alone
     |   +-- IntakeRefusedError      not ever: a technician must look
     |   +-- ReceiptRejectedError    an answer that proves nothing
     +-- CheckerError              the checking thread
@@ -98,6 +100,14 @@ class OutboxWriteError(OutboxError):
     retry = True
 
 
+class OutboxUnreadableError(OutboxError):
+    """A stored packet cannot be read now; nothing says that it is damaged."""
+
+    code = "outbox.unreadable"
+    blame = "device"
+    retry = True
+
+
 class OutboxDamagedError(OutboxError):
     """A stored packet or the database does not read back as it was written."""
 
@@ -117,9 +127,21 @@ class UplinkError(BoothError):
 
 
 class IntakeUnreachableError(UplinkError):
-    """No usable answer: network, overload, or an intake that is down."""
+    """No answer, overload, or nothing for this booth at this address: no packet can be delivered now."""
 
     code = "intake.unreachable"
+    blame = "peer"
+    retry = True
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s  # what the intake asks for, if it does
+
+
+class IntakeAnswerError(UplinkError):
+    """An answer that is neither a receipt nor a refusal; it may be about one packet alone."""
+
+    code = "intake.answer"
     blame = "peer"
     retry = True
 

@@ -124,9 +124,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "config.invalid": (_O, "fault.booth", "Correct the key that is named."),
         "outbox.full": (_O, "fault.outbox_full", _NET + " Or raise [outbox] when the disk allows it."),
         "outbox.write": (_O, "fault.not_saved", _DISK),
+        "outbox.unreadable": (_T, "fault.not_saved", _DISK + " The packet is tried again by itself."),
         "outbox.damaged": (_T, "fault.not_saved", _DISK + " `booth outbox list` shows the packet."),
         "outbox.revoked": (_T, "fault.not_saved", "Storing took longer than the visit: check the disk's health."),
         "intake.unreachable": (_T, "fault.network", _NET),
+        "intake.answer": (_T, "fault.network", _INTAKE),
         "intake.refused": (_T, "fault.network", _INTAKE),
         "intake.receipt": (_T, "fault.network", "The intake's answer proves nothing: check [intake] url and trust."),
         "checker.stopped": (

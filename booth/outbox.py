@@ -3,15 +3,17 @@
 Order of operations
   put: 1 refuse when full   2 write `<sha256>.partial` (new, 0600) and fsync it   3 rename it to `<sha256>.packet`   4 fsync the folder
        5 ask the permit     6 insert the row and COMMIT (WAL, synchronous=FULL).  Only then may a confirmation be shown.
-  receipt: 1 the verified receipt into the row, COMMIT   2 remove the file   3 fsync the folder.  The row stays as evidence.
-  open: remove `*.partial`; a packet file without a row was never confirmed (the crash came before step 6) and is removed; a row that
-        waits without its file, or with a file of another size, is flagged damaged; a receipted row's left-over file is removed.
-        A database that does not read back is set aside under a new name, and then every whole packet file is taken in again: a second delivery
-        is harmless (the intake knows packets by digest), a lost one is not. A missing database beside packet files is the same case.
+       Nothing that can raise follows a COMMIT: what is stored is never told to be lost.
+  receipt: 1 the verified receipt into the row, COMMIT   2 remove the file   3 fsync the folder.  The row stays as evidence. A file that
+       cannot be removed is logged and removed at the next start.
+  read: a file that is gone or has another digest is flagged damaged; any other trouble of the disk may pass and changes nothing.
+  open: booth/outbox_database.py puts rows and files in order.
 
-So a crash between any two steps leaves either nothing that was confirmed, or everything. Files hold sealed bytes only and are named by
-their digest; the database holds no personal data. A failed fsync or COMMIT means the packet is not stored: what was written is removed, and
-OutboxWriteError says so. All calls block on the disk: call them on one worker thread. `status` is a snapshot and may be read anywhere.
+So a crash between any two steps loses nothing that was confirmed. A crash between steps 3 and 6 leaves a whole packet that was neither
+confirmed nor told to be lost: it is sent. A failed fsync or COMMIT, and a permit that is not given, mean that the packet is not stored: its
+file is removed before OutboxWriteError or CommitRevokedError says so (a disk that refuses the removal too keeps it, and then it is sent).
+Files hold sealed bytes only and are named by their digest; the database holds no personal data. All calls block on the disk: call them on
+one worker thread. `status` is a snapshot and may be read anywhere.
 """
 
 from __future__ import annotations
@@ -19,64 +21,51 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from booth.disk import DiskFiles, Files
-from booth.errors import CommitRevokedError, OutboxDamagedError, OutboxFullError, OutboxWriteError
+from booth.errors import (
+    CommitRevokedError,
+    IntakeUnreachableError,
+    OutboxDamagedError,
+    OutboxFullError,
+    OutboxUnreadableError,
+    OutboxWriteError,
+)
+from booth.outbox_database import (
+    DATABASE,
+    PARTIAL,
+    SUFFIX,
+    Entry,
+    PacketState,
+    entry_of,
+    open_database,
+    put_in_order,
+    transaction,
+)
 
-SUFFIX, PARTIAL = ".packet", ".partial"
-DATABASE, LOCK = "outbox.sqlite3", "outbox.lock"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS packets (
-    sha256 TEXT PRIMARY KEY,
-    packet_id TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'refused', 'damaged', 'receipted')),
-    created_at REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    next_try_at REAL NOT NULL DEFAULT 0,
-    error_code TEXT,
-    error TEXT,
-    receipt BLOB,
-    receipted_at REAL
-) STRICT;
-CREATE INDEX IF NOT EXISTS packets_due ON packets (state, next_try_at);
-"""
-
-
-_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-
-class PacketState(StrEnum):
-    """Where a packet is."""
-
-    WAITING = "waiting"  # will be sent
-    REFUSED = "refused"  # the intake will never take it: a technician must look
-    DAMAGED = "damaged"  # the disk did not keep it: a technician must look
-    RECEIPTED = "receipted"  # delivered; only the receipt is left
+__all__ = [
+    "DATABASE",
+    "Entry",
+    "Outbox",
+    "OutboxLimits",
+    "OutboxStatus",
+    "PacketState",
+    "open_outbox",
+    "read_entries",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One packet as the outbox knows it. Times are seconds since 1970."""
+LOCK = "outbox.lock"
 
-    sha256: str
-    packet_id: str
-    size: int
-    state: PacketState
-    created_at: float
-    attempts: int
-    next_try_at: float
-    error_code: str | None
-    error: str | None
-    receipted_at: float | None
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +109,10 @@ class Outbox:
         self.problems: list[str] = []  # what was found wrong while opening; plain sentences
         for part in (folder, self._packets):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._database = self._open_database()
+        self._database = open_database(folder, clock, self.problems)
         try:
-            self._recover()
+            put_in_order(self._database, self._packets, files, self.problems)
+            files.sync_folder(folder)
             self.status = self._measure()
         except BaseException:
             self._database.close()
@@ -158,35 +148,47 @@ class Outbox:
                 self._files.sync_folder(self._packets)
                 if not permit():
                     raise CommitRevokedError("The visit ended before its packet was stored; nothing was kept.")
-                with self._transaction() as database:
+                with transaction(self._database) as database:
                     database.execute(
                         "INSERT INTO packets (sha256, packet_id, size, state, created_at) VALUES (?, ?, ?, 'waiting', ?)",
                         (sha256, packet_id, len(packet), self._clock()),
                     )
-            except (OSError, sqlite3.Error, CommitRevokedError):
+            except Exception:
                 self._discard(partial, final)
                 raise
-            self.status = self._measure()
+            self._refresh()
         return sha256
 
     def _discard(self, *paths: Path) -> None:
-        """Removes what a failed `put` left; what cannot be removed now is removed at the next start."""
+        """Removes what a failed `put` left, durably if the disk lets us: a whole packet file would be sent after the next start."""
         for path in paths:
             with contextlib.suppress(OSError):
                 self._files.remove(path)
+        with contextlib.suppress(OSError):
+            self._files.sync_folder(self._packets)
 
     # --- sending ---------------------------------------------------------------------------------------------------
 
     def next_due(self) -> Entry | None:
         """The waiting packet whose turn is first, due or not."""
-        return self._first("SELECT * FROM packets WHERE state = 'waiting' ORDER BY next_try_at, created_at LIMIT 1")
+        return self._first(
+            "SELECT * FROM packets WHERE state = 'waiting' ORDER BY next_try_at, attempts, created_at LIMIT 1"
+        )
 
     def read(self, sha256: str) -> bytes:
-        """The packet's bytes, compared with its digest; flags it and raises OutboxDamagedError when they are not what was stored."""
+        """The packet's bytes, compared with its digest.
+
+        Flags the packet and raises OutboxDamagedError when its file is gone or changed. Any other trouble with the disk may pass (too many
+        open files, no memory, a cable): OutboxUnreadableError, and the packet waits as before.
+        """
         try:
             packet = self._path(sha256).read_bytes()
+        except FileNotFoundError:
+            reason = "its file is missing"
         except OSError as error:
-            reason = f"its file cannot be read ({error.strerror})"
+            raise OutboxUnreadableError(
+                f"Packet {sha256[:12]}: its file cannot be read now ({error.strerror}); it is tried again."
+            ) from error
         else:
             if hashlib.sha256(packet).hexdigest() == sha256:
                 return packet
@@ -216,28 +218,42 @@ class Outbox:
         """Stores a verified receipt, then removes the local copy."""
         self._change(
             "UPDATE packets SET state = 'receipted', attempts = attempts + 1, receipt = ?, receipted_at = ?, "
-            "error_code = NULL, error = NULL WHERE sha256 = ?",
+            "error_code = NULL, error = NULL WHERE sha256 = ? AND state != 'receipted'",
             receipt, self._clock(), sha256,
         )  # fmt: skip
-        with self._lock, self._translated():
-            self._files.remove(self._path(sha256))
-            self._files.sync_folder(self._packets)
-            self.status = self._measure()
+        with self._lock:
+            try:
+                self._files.remove(self._path(sha256))
+                self._files.sync_folder(self._packets)
+            except OSError as error:
+                log.warning("delivered packet %s: its copy is removed at the next start (%s)", sha256[:12], error)
+            self._refresh()
 
     def hasten(self) -> None:
-        """Makes every waiting packet due: the intake answers again."""
-        self._change("UPDATE packets SET next_try_at = 0 WHERE state = 'waiting'")
+        """Makes every packet due that only waited for the intake to answer; one with trouble of its own keeps its time."""
+        self._change(
+            "UPDATE packets SET next_try_at = 0 WHERE state = 'waiting' AND (error_code IS NULL OR error_code = ?)",
+            IntakeUnreachableError.code,
+        )
+
+    def bring_forward(self, latest: float) -> bool:
+        """No waiting packet is tried later than `latest` (the clock was set back); whether one was to be."""
+        return self._change(
+            "UPDATE packets SET next_try_at = ? WHERE state = 'waiting' AND next_try_at > ?", latest, latest
+        )
 
     def retry(self, sha256: str) -> bool:
-        """Lets a refused packet wait again; False when it is not refused."""
+        """Lets a refused or damaged packet wait again; False when it is neither. What is still damaged is flagged again when it is read."""
         return self._change(
-            "UPDATE packets SET state = 'waiting', next_try_at = 0 WHERE sha256 = ? AND state = 'refused'", sha256
+            "UPDATE packets SET state = 'waiting', next_try_at = 0, error_code = NULL, error = NULL WHERE sha256 = ? "
+            "AND state IN ('refused', 'damaged')",
+            sha256,
         )
 
     def entries(self) -> tuple[Entry, ...]:
         """Every packet, oldest first."""
         with self._lock, self._translated():
-            return tuple(_entry(row) for row in self._database.execute("SELECT * FROM packets ORDER BY created_at"))
+            return tuple(entry_of(row) for row in self._database.execute("SELECT * FROM packets ORDER BY created_at"))
 
     def receipt(self, sha256: str) -> bytes | None:
         """The stored receipt of a delivered packet."""
@@ -253,14 +269,21 @@ class Outbox:
     def _first(self, query: str) -> Entry | None:
         with self._lock, self._translated():
             row = self._database.execute(query).fetchone()
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     def _change(self, statement: str, *values: object) -> bool:
         with self._lock, self._translated():
-            with self._transaction() as database:
+            with transaction(self._database) as database:
                 changed = database.execute(statement, values).rowcount
-            self.status = self._measure()
+            self._refresh()
         return changed > 0
+
+    def _refresh(self) -> None:
+        """The status after a COMMIT; never raises, for the commit has happened. The old status stays until it can be measured again."""
+        try:
+            self.status = self._measure()
+        except Exception as error:  # noqa: BLE001 - see above; `require_room` raises it before the next visit
+            log.warning("the outbox %s cannot be measured now (%s)", self._folder, error)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -271,17 +294,6 @@ class Outbox:
             raise OutboxWriteError(
                 f"The outbox {self._folder} could not be written ({error}); check the disk."
             ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._database
-            self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise
 
     def _measure(self) -> OutboxStatus:
         row = self._database.execute(
@@ -300,96 +312,6 @@ class Outbox:
             refusal = f"Only {free / 1e6:.0f} MB are free on the disk of {self._folder}; make room."
         waiting, refused, damaged = counts
         return OutboxStatus(waiting, refused, damaged, stored, free, row["oldest"], row["receipted"], refusal)
-
-    def _open_database(self) -> sqlite3.Connection:
-        path = self._folder / DATABASE
-        known = path.exists()
-        try:
-            database = _connect(path)
-        except (_NotReadBackError, sqlite3.DatabaseError) as error:
-            # A full or failing disk is no reason to give up a good database.
-            if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode not in _CORRUPT:
-                raise
-            self._set_aside(path, error)
-            database, known = _connect(path), False
-        if not known:
-            self._take_in(database)
-            self._files.sync_folder(self._folder)
-        return database
-
-    def _set_aside(self, path: Path, error: Exception) -> None:
-        aside = path.with_name(f"{path.name}.damaged-{int(self._clock())}")
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        self.problems.append(f"The outbox database did not read back ({error}) and was set aside as {aside.name}.")
-
-    def _take_in(self, database: sqlite3.Connection) -> None:
-        """Rows for every whole packet file: the database that knew them is lost."""
-        for file in sorted(self._packets.glob("*" + SUFFIX)):
-            packet = file.read_bytes()
-            whole = hashlib.sha256(packet).hexdigest() == file.stem
-            state = PacketState.WAITING if whole else PacketState.DAMAGED
-            database.execute(
-                "INSERT OR IGNORE INTO packets (sha256, packet_id, size, state, created_at) VALUES (?, '', ?, ?, ?)",
-                (file.stem, len(packet), state, file.stat().st_mtime),
-            )
-            self.problems.append(f"Packet {file.stem[:12]} was taken in again from its file as {state}.")
-
-    def _recover(self) -> None:
-        rows = {row["sha256"]: row for row in self._database.execute("SELECT sha256, size, state FROM packets")}
-        for file in sorted(self._packets.iterdir()):
-            row = rows.get(file.stem) if file.suffix == SUFFIX else None
-            if row is None or row["state"] == PacketState.RECEIPTED:
-                self._files.remove(file)
-                self.problems.append(f"{file.name[:12]}… was left by an interrupted step and was removed.")
-        self._files.sync_folder(self._packets)
-        for sha256, row in rows.items():
-            if row["state"] not in {PacketState.WAITING, PacketState.REFUSED}:
-                continue
-            path = self._path(sha256)
-            if not path.exists() or path.stat().st_size != row["size"]:
-                text = f"Packet {sha256[:12]}: its file is missing or has another size."
-                self._change("UPDATE packets SET state = 'damaged', error_code = ?, error = ? WHERE sha256 = ?",
-                             OutboxDamagedError.code, text, sha256)  # fmt: skip
-                self.problems.append(text)
-
-
-class _NotReadBackError(Exception):
-    """SQLite's own check found damage."""
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """The database, proved to read back; raises sqlite3.DatabaseError or _NotReadBackError."""
-    # Made 0600 before SQLite writes; -wal and -shm take over the mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    try:
-        database.row_factory = sqlite3.Row
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        if (answer := database.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-            raise _NotReadBackError(str(answer))
-        database.executescript(_SCHEMA)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    return Entry(
-        sha256=row["sha256"],
-        packet_id=row["packet_id"],
-        size=row["size"],
-        state=PacketState(row["state"]),
-        created_at=row["created_at"],
-        attempts=row["attempts"],
-        next_try_at=row["next_try_at"],
-        error_code=row["error_code"],
-        error=row["error"],
-        receipted_at=row["receipted_at"],
-    )
 
 
 @contextmanager
@@ -429,7 +351,7 @@ def read_entries(folder: Path) -> tuple[Entry, ...]:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             database.row_factory = sqlite3.Row
-            return tuple(_entry(row) for row in database.execute("SELECT * FROM packets ORDER BY created_at"))
+            return tuple(entry_of(row) for row in database.execute("SELECT * FROM packets ORDER BY created_at"))
     except sqlite3.Error as error:
         raise OutboxDamagedError(
             f"The outbox {folder} cannot be read ({error}); start the booth to put it in order."

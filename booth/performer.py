@@ -5,7 +5,8 @@ Events that effects cause wait their turn. Everything here runs on one event loo
 one worker thread (sealing, outbox, uplink's disk), or inside the drivers.
 
 Sealing and its time limit: the packet's commit asks a `Permit` right before it happens. The time limit takes the permit away first; when it
-comes too late the commit has happened, and SEALED follows. So a visit is never told "not saved" for a packet that was.
+comes too late the commit has happened, and SEALED follows. So a visit is never told "not saved" for a packet that was: nothing after the
+commit, in the outbox or here, may turn the outcome into SEAL_FAILED.
 No application number and no picture is ever logged.
 """
 
@@ -255,8 +256,11 @@ class Performer:
             return sealed.reference
 
         reference = await asyncio.get_running_loop().run_in_executor(rooms.worker, work)
-        rooms.uplink.wake()
-        self.health.note("info", f"packet committed to the outbox, reference {reference}")
+        try:
+            rooms.uplink.wake()
+            self.health.note("info", f"packet committed to the outbox, reference {reference}")
+        except Exception:
+            log.exception("the packet is committed; telling of it failed")
         return Happening(Event.SEALED, turn=turn, reference=reference)
 
     def _wipe(self) -> None:

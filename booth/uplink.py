@@ -4,13 +4,18 @@ Order for one packet: read it from the outbox (digest compared) → PUT it under
 receipt against the trust root and this very packet → store the receipt, delete the copy (`Outbox.settle`).
 
 Rules
-  - Attempts never end. Their schedule is in the outbox's database, so a restart changes nothing: `first_retry_s` doubled per attempt up to
-    `longest_retry_s`, times a random 0.5 to 1, so that booths do not come back all at once. A `Retry-After` of the intake is kept up to that cap.
-  - No answer, 5xx, a proxy's answer without our problem code, a receipt that proves nothing: not now. While the intake does not answer, no
-    other packet is tried before that packet's time; the first success makes all waiting packets due.
-  - 401 is about the booth (certificate, clock), not about the packet: not now, and shown to the technician.
-  - Any other 4xx with a problem code and `retry: false` is a refusal for good: the packet is kept and flagged for the technician.
+  - Attempts never end. Each packet's schedule is in the outbox's database, so a restart changes nothing in it: `first_retry_s` doubled per
+    attempt up to `longest_retry_s`, times a random 0.5 to 1, so that booths do not come back all at once. A `Retry-After` of the intake is
+    kept up to that cap. A clock that was set back is noticed by a time beyond the cap, and such times are brought forward to it, once.
+  - What concerns every packet pauses them all, on the monotonic clock and with the same doubling: no answer, 503, 429; 401 and a request that
+    cannot be signed (the booth's certificate, key or clock); 404, 405, 411, 415 and other `request.*` problems that a repetition would not
+    change (the address is wrong: the technician is told). The first success makes all packets due that waited for that.
+  - Everything else postpones its packet alone: other 5xx, a proxy's page, a receipt that proves nothing, a file that cannot be read now, a
+    defect of ours. Packets that were tried less often go first.
+  - A 4xx with a `packet.*` problem code and `retry: false` is a refusal for good: the packet is kept and flagged for the technician.
   - 200 (the intake had it already) is a success like 201.
+  - When the disk refuses to note an outcome, everything pauses, with the same doubling. A verified receipt is kept in memory meanwhile and
+    storing it is tried again before anything else; its packet is not uploaded again (unless the booth restarts, which is harmless).
   - The intake's Date header tells the clock skew.
 
 A new packet wakes the uplink at once.
@@ -23,7 +28,9 @@ import contextlib
 import json
 import logging
 import random
+import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
@@ -38,13 +45,16 @@ from booth.config import IntakeSection
 from booth.errors import (
     BoothError,
     ConfigInvalidError,
+    IntakeAnswerError,
     IntakeRefusedError,
     IntakeUnreachableError,
     OutboxDamagedError,
     OutboxError,
+    OutboxUnreadableError,
     ReceiptRejectedError,
     UplinkError,
 )
+from booth.faults import UNKNOWN_CODE
 from booth.outbox import Entry, Outbox
 from crypto.errors import CryptoError, ReceiptError
 from crypto.http_signature import sign_request
@@ -58,8 +68,12 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 65_536
 # An HTTP date has whole seconds and may be some seconds old on a busy server.
 SKEW_WORTH_TELLING_S = 30.0
-# When the disk itself fails there is nothing to schedule in: try again after this time.
-DISK_PAUSE_S = 5.0
+# Not found, method not allowed, length required, media type: about the address, whoever answers there (RFC 9110, 15.5).
+ADDRESS_STATUS = frozenset({404, 405, 411, 415})
+# Unauthorized, too many requests, service unavailable: about the booth or the intake, whatever the packet is.
+SHARED_STATUS = frozenset({401, 429, 503})
+PROBLEM_CODE = re.compile(r"[a-z][a-z0-9_.]{0,79}", re.ASCII)
+MAX_DETAIL = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,7 @@ class Uplink:
         client: httpx2.AsyncClient,
         clock: Callable[[], float],
         chance: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outbox = outbox
         self._worker = worker
@@ -94,9 +109,12 @@ class Uplink:
         self._client = client
         self._clock = clock
         self._chance = chance
+        self._monotonic = monotonic
         self._wake = asyncio.Event()
-        self._failures = 0  # in a row, since the intake last took a packet
-        self._resume_at = 0.0  # nothing is tried before this time
+        self._failures = 0  # in a row that concern every packet, since the intake last took one
+        self._disk_failures = 0  # in a row, since the disk last noted an outcome
+        self._resume_at = monotonic()  # nothing is tried before this time of the monotonic clock
+        self._receipts: dict[str, bytes] = {}  # verified, not stored yet
         self.status = UplinkStatus(last_receipt_at=outbox.status.last_receipt_at)
 
     def wake(self) -> None:
@@ -111,12 +129,11 @@ class Uplink:
                 wait_s = await self._turn()
             except OutboxError as error:
                 self._note(error)
-                wait_s = DISK_PAUSE_S
-            except Exception as error:
+                wait_s = self._pause_for_disk()
+            except Exception as error:  # noqa: BLE001 - noted with its traceback
                 # A defect of ours must not end the deliveries of weeks.
-                log.exception("the uplink goes on after an unexpected error")
-                self.status = replace(self.status, last_error=f"Unexpected {type(error).__name__}.")
-                wait_s = DISK_PAUSE_S
+                self._note_defect(error)
+                wait_s = self._pause_for_disk()
             if wait_s == 0:
                 continue
             with contextlib.suppress(TimeoutError):
@@ -125,13 +142,21 @@ class Uplink:
 
     async def _turn(self) -> float | None:
         """Handles the packet whose turn it is; returns how long to wait for the next one, None for until there is one."""
+        if (left_s := self._resume_at - self._monotonic()) > 0:
+            self.status = replace(self.status, next_try_at=self._clock() + left_s)
+            return left_s
+        for sha256 in tuple(self._receipts):
+            await self._settle(sha256)
         entry = await self._on_worker(self._outbox.next_due)
         if entry is None:
             self.status = replace(self.status, next_try_at=None)
             return None
         now, cap = self._clock(), self._settings.longest_retry_s
-        # A clock that was set back must not make a packet wait longer than the longest retry.
-        left_s = min(max(entry.next_try_at, self._resume_at) - now, cap)
+        if entry.next_try_at > now + cap:
+            # The clock was set back. Once: from here on the packet's time comes nearer.
+            await self._record(self._outbox.bring_forward, now + cap)
+            return 0
+        left_s = entry.next_try_at - now
         if left_s > 0:
             self.status = replace(self.status, next_try_at=now + left_s)
             return left_s
@@ -147,23 +172,55 @@ class Uplink:
             self._note(error)
         except IntakeRefusedError as error:
             self._note(error)
-            await self._on_worker(self._outbox.refuse, entry.sha256, error.reason, str(error))
+            await self._record(self._outbox.refuse, entry.sha256, error.reason, str(error))
+        except (OutboxUnreadableError, IntakeAnswerError, ReceiptRejectedError) as error:
+            self._note(error)
+            pause_s = self.pause_s(entry.attempts, getattr(error, "retry_after_s", None))
+            await self._postpone(entry, pause_s, error.code, str(error))
         except (UplinkError, CryptoError) as error:
             self._note(error)
+            pause_s = self.pause_s(self._failures, getattr(error, "retry_after_s", None))
             self._failures += 1
-            pause_s = self.pause_s(max(entry.attempts, self._failures - 1), getattr(error, "retry_after_s", None))
-            next_try_at = self._resume_at = self._clock() + pause_s
-            self.status = replace(self.status, next_try_at=next_try_at)
-            await self._on_worker(self._outbox.postpone, entry.sha256, next_try_at, error.code, str(error))
+            self._resume_at = self._monotonic() + pause_s
+            # A request that cannot be signed is noted like an intake that does not answer: nothing is wrong with the packet.
+            await self._postpone(entry, pause_s, IntakeUnreachableError.code, str(error))
+        except OutboxError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect that one packet brings out must not hold up the others
+            text = self._note_defect(error)
+            await self._postpone(entry, self.pause_s(entry.attempts), UNKNOWN_CODE, text)
         else:
-            await self._on_worker(self._outbox.settle, entry.sha256, receipt)
-            log.info("packet %s delivered and receipted", entry.sha256[:12])
-            self.status = replace(
-                self.status, last_receipt_at=self._clock(), last_error=None, next_try_at=None, clock_skew_s=skew_s
-            )
-            if self._failures:
-                self._failures, self._resume_at = 0, 0.0
-                await self._on_worker(self._outbox.hasten)
+            self.status = replace(self.status, clock_skew_s=skew_s)
+            self._receipts[entry.sha256] = receipt
+            await self._settle(entry.sha256)
+
+    async def _settle(self, sha256: str) -> None:
+        """Stores a verified receipt; it stays in memory until that has worked."""
+        await self._record(self._outbox.settle, sha256, self._receipts[sha256])
+        del self._receipts[sha256]
+        log.info("packet %s delivered and receipted", sha256[:12])
+        self.status = replace(self.status, last_receipt_at=self._clock(), last_error=None, next_try_at=None)
+        if self._failures:
+            self._failures, self._resume_at = 0, self._monotonic()
+            await self._record(self._outbox.hasten)
+
+    async def _postpone(self, entry: Entry, pause_s: float, code: str, text: str) -> None:
+        next_try_at = self._clock() + pause_s
+        self.status = replace(self.status, next_try_at=next_try_at)
+        await self._record(self._outbox.postpone, entry.sha256, next_try_at, code, text)
+
+    async def _record(self, work: Callable[..., object], *arguments: object) -> None:
+        """An outcome into the outbox; the disk is in order when that works."""
+        await self._on_worker(work, *arguments)
+        self._disk_failures = 0
+
+    def _pause_for_disk(self) -> float:
+        """Nothing is tried for a while: what cannot be noted must not be repeated every few seconds."""
+        pause_s = self.pause_s(self._disk_failures)
+        self._disk_failures += 1
+        self._resume_at = self._monotonic() + pause_s
+        self.status = replace(self.status, next_try_at=self._clock() + pause_s)
+        return pause_s
 
     def pause_s(self, attempts: int, asked_s: float | None = None) -> float:
         """How long to wait after the attempt that follows `attempts` earlier ones."""
@@ -197,7 +254,7 @@ class Uplink:
     def _read_skew(self, response: httpx2.Response) -> float | None:
         try:
             skew_s = parsedate_to_datetime(response.headers["date"]).timestamp() - self._clock()
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):  # no date, or one that no clock shows
             return None
         self.status = replace(self.status, clock_skew_s=skew_s)
         if abs(skew_s) > SKEW_WORTH_TELLING_S:
@@ -210,6 +267,12 @@ class Uplink:
             log.warning("%s: %s", error.code, text)
         self.status = replace(self.status, last_error=text)
 
+    def _note_defect(self, error: Exception) -> str:
+        log.error("the uplink goes on after an unexpected error", exc_info=error)
+        text = f"Unexpected {type(error).__name__}."
+        self.status = replace(self.status, last_error=text)
+        return text
+
     async def _on_worker(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
 
@@ -219,28 +282,41 @@ async def _bounded(response: httpx2.Response) -> bytes:
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise IntakeUnreachableError(
-                "The intake's answer is longer than any answer of an intake; is the address right?"
-            )
+            raise IntakeAnswerError("The intake's answer is longer than any answer of an intake; is the address right?")
     return bytes(body)
 
 
 def _refusal(response: httpx2.Response, body: bytes) -> UplinkError:
-    """The error for an answer that is no success."""
+    """The error for an answer that is no success; see the rules above."""
     problem: dict[str, object] = {}
     if response.headers.get("content-type", "").startswith("application/problem+json"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):  # an answer nested without end is as good as none
             value = json.loads(body)
             problem = value if isinstance(value, dict) else {}
-    code, detail = str(problem.get("code", ""))[:80], str(problem.get("detail", ""))[:300]
-    status = response.status_code
-    if 400 <= status < 500 and status != 401 and code and problem.get("retry") is False:
-        return IntakeRefusedError(f"The intake refuses the packet for good: {detail} ({code})", code)
+    code, detail = _problem_code(problem.get("code")), _plain(problem.get("detail"))
+    status: int = response.status_code
+    final = problem.get("retry") is False
     after = response.headers.get("retry-after", "")
-    said = f" {code}: {detail}" if code else ""
-    return IntakeUnreachableError(
-        f"The intake answered {status}{said}; packets wait.", float(after) if after.isdecimal() else None
-    )
+    asked_s = float(after) if after.isascii() and after.isdecimal() else None
+    said: str = f"The intake answered {status}" + (f" {code}: {detail}" if code else "")
+    if status in SHARED_STATUS:
+        return IntakeUnreachableError(f"{said}; packets wait.", asked_s)
+    if 400 <= status < 500 and final and code.startswith("packet."):
+        return IntakeRefusedError(f"The intake refuses the packet for good: {detail} ({code})", code)
+    if status in ADDRESS_STATUS or (400 <= status < 500 and final and code.startswith("request.")):
+        return IntakeUnreachableError(f"{said}; is the address in [intake] url right? Packets wait.", asked_s)
+    return IntakeAnswerError(f"{said}; the packet waits.", asked_s)
+
+
+def _problem_code(value: object) -> str:
+    """A problem's code, empty when it is none."""
+    return value if isinstance(value, str) and PROBLEM_CODE.fullmatch(value) else ""
+
+
+def _plain(value: object) -> str:
+    """A stranger's text, fit for a log line and a database."""
+    text = value[:MAX_DETAIL] if isinstance(value, str) else ""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 @asynccontextmanager

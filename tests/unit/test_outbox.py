@@ -1,15 +1,26 @@
-"""Nothing that was confirmed is lost, whatever step a crash comes between; nothing that was not confirmed is sent."""
+"""Nothing that was confirmed is lost, whatever step a crash comes between; nothing is sent that was told to be lost."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import os
+import signal
 import sqlite3
 import stat
+from pathlib import Path
 
 import pytest
 
 from booth.disk import DiskFiles
-from booth.errors import CommitRevokedError, OutboxDamagedError, OutboxFullError, OutboxWriteError
+from booth.errors import (
+    CommitRevokedError,
+    OutboxDamagedError,
+    OutboxFullError,
+    OutboxUnreadableError,
+    OutboxWriteError,
+)
 from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox, read_entries
 
 LIMITS = OutboxLimits(max_packets=5, max_bytes=10_000, min_free_bytes=0)
@@ -100,15 +111,21 @@ def test_a_power_cut_at_any_step_of_storing_leaves_all_or_nothing(opened, folder
     assert steps >= 4
     for step in range(1, steps + 1):
         for after in (False, True):
+            packet = PACKET + bytes([step, after])
             files = StoppingFiles(after=after)
             with opened(files) as outbox:
                 files.stop_at = files.steps + step
                 with pytest.raises(PowerCutError):
-                    outbox.put(PACKET, "id1")
+                    outbox.put(packet, "id1")
             with opened() as outbox:
-                assert outbox.status.waiting == 0, f"step {step} after={after}: an unconfirmed packet would be sent"
-                assert names(folder) == []
                 assert outbox.status.damaged == 0
+                due = outbox.next_due()
+                if due is None:
+                    assert names(folder) == [], f"step {step} after={after}: something was left"
+                else:  # whole, and nobody was told that it was lost
+                    assert names(folder) == [f"{due.sha256}.packet"]
+                    assert outbox.read(due.sha256) == packet
+                    outbox.settle(due.sha256, b"receipt")
 
 
 def test_a_power_cut_at_any_step_of_settling_keeps_the_receipt_and_removes_the_copy(opened, folder):
@@ -248,7 +265,11 @@ def test_attempts_and_the_time_of_the_next_one_survive_a_restart(opened, now):
         first = outbox.entries()[0]
         assert (first.attempts, first.next_try_at, first.error_code) == (1, 5_000.0, "intake.unreachable")
         outbox.hasten()
-        assert outbox.next_due().sha256 == SHA
+        assert outbox.entries()[0].next_try_at == 0
+        assert outbox.next_due().sha256 == second, "what was tried less often goes first"
+        outbox.postpone(SHA, 5_000.0, "intake.answer", "Trouble with this packet alone.")
+        outbox.hasten()
+        assert outbox.entries()[0].next_try_at == 5_000.0
 
 
 def test_a_refused_packet_is_kept_and_can_be_tried_again(opened):
@@ -281,3 +302,187 @@ def test_two_booths_never_share_an_outbox_but_anybody_may_look(opened, folder):
     (folder / DATABASE).write_bytes(b"no database" * 100)
     with pytest.raises(OutboxDamagedError):
         read_entries(folder)
+
+
+def lose_database(folder, left):
+    """The database after the disk lost it: zero-length, garbage, or gone."""
+    for extra in folder.glob(f"{DATABASE}-*"):
+        extra.unlink()
+    (folder / DATABASE).unlink()
+    if left is not None:
+        (folder / DATABASE).write_bytes(left)
+
+
+GARBAGE = b"this is not a database, it was one" * 100
+
+
+@pytest.fixture
+def three(opened):
+    with opened() as outbox:
+        return {outbox.put(PACKET + bytes([n]), "id") for n in range(3)}
+
+
+class Unreadable:
+    """Packet files whose reading gives `error`, from the `after`th reading on; other files read as ever."""
+
+    def __init__(self, monkeypatch, error, *, name=None, after=0):
+        self.readings = 0
+        read = Path.read_bytes
+
+        def read_bytes(path):
+            if path.suffix == ".packet" and name in {None, path.stem}:
+                self.readings += 1
+                if self.readings > after:
+                    raise error
+            return read(path)
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+
+@pytest.mark.parametrize("left", [b"", GARBAGE, None], ids=["zero length", "garbage", "gone"])
+def test_a_lost_database_loses_none_of_many_packets(opened, folder, three, left):
+    lose_database(folder, left)
+    for _ in range(2):
+        with opened() as outbox:
+            assert {entry.sha256 for entry in outbox.entries() if entry.state is PacketState.WAITING} == three
+            assert all(outbox.read(sha256) for sha256 in three)
+
+
+@pytest.mark.parametrize("left", [b"", GARBAGE], ids=["zero length", "garbage"])
+def test_a_take_in_that_is_interrupted_is_repeated_at_the_next_start(opened, folder, three, left, monkeypatch):
+    for after in range(3):
+        lose_database(folder, left)
+        with monkeypatch.context() as patch:
+            Unreadable(patch, PowerCutError(), after=after)
+            with pytest.raises(PowerCutError), opened():
+                pass
+        assert len(names(folder)) == 3
+        with opened() as outbox:
+            assert outbox.status.waiting == 3
+
+
+def test_a_booth_killed_while_taking_in_keeps_every_packet(opened, folder, three, monkeypatch):
+    lose_database(folder, GARBAGE)
+    child = os.fork()
+    if child == 0:
+        reader = Path.read_bytes
+        seen = []
+
+        def killed(path):
+            seen.append(path)
+            if len(seen) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return reader(path)
+
+        monkeypatch.setattr(Path, "read_bytes", killed)
+        with contextlib.suppress(BaseException), opened():
+            pass
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with opened() as outbox:
+        assert outbox.status.waiting == 3
+    assert len(names(folder)) == 3
+
+
+def test_a_file_that_cannot_be_read_while_taking_in_is_kept_and_waits_again_when_it_can(
+    opened, folder, three, monkeypatch
+):
+    lose_database(folder, GARBAGE)
+    bad = min(three)
+    with monkeypatch.context() as patch:
+        Unreadable(patch, OSError(errno.EIO, "Input/output error"), name=bad)
+        for _ in range(2):
+            with opened() as outbox:
+                assert (outbox.status.waiting, outbox.status.damaged) == (2, 1)
+                flagged = next(entry for entry in outbox.entries() if entry.sha256 == bad)
+                assert flagged.error_code == "outbox.unreadable"
+    with opened() as outbox:
+        assert (outbox.status.waiting, outbox.status.damaged) == (3, 0)
+        assert len(outbox.read(bad)) == len(PACKET) + 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ENOMEM])
+def test_a_disk_that_does_not_give_a_packet_now_flags_nothing(opened, number, monkeypatch):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        with monkeypatch.context() as patch:
+            Unreadable(patch, OSError(number, os.strerror(number)))
+            with pytest.raises(OutboxUnreadableError):
+                outbox.read(SHA)
+        assert outbox.status.damaged == 0
+        assert outbox.next_due().sha256 == SHA
+        assert outbox.read(SHA) == PACKET
+
+
+def test_a_damaged_packet_whose_file_is_whole_again_waits_again(opened, folder):
+    path = folder / "packets" / f"{SHA}.packet"
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        path.rename(path.with_suffix(".away"))
+        with pytest.raises(OutboxDamagedError, match="missing"):
+            outbox.read(SHA)
+        assert outbox.retry(SHA)
+        with pytest.raises(OutboxDamagedError):
+            outbox.read(SHA)
+    with opened() as outbox:
+        assert outbox.status.damaged == 1
+    path.with_suffix(".away").rename(path)
+    with opened() as outbox:
+        assert outbox.status.damaged == 0
+        assert outbox.next_due().error_code is None
+        assert outbox.read(SHA) == PACKET
+
+
+class UnmeasurableFiles(StoppingFiles):
+    """A disk that tells its free space `answers` times."""
+
+    answers = 1_000
+
+    def free_bytes(self, folder):
+        self.answers -= 1
+        if self.answers < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().free_bytes(folder)
+
+
+def test_a_packet_that_is_committed_is_never_told_to_be_lost(opened):
+    files = UnmeasurableFiles()
+    with opened(files) as outbox:
+        files.answers = 1  # before the commit, and not after it
+        assert outbox.put(PACKET, "id1") == SHA
+        outbox.postpone(SHA, 5_000.0, "intake.answer", "Not now.")
+        assert outbox.next_due().attempts == 1
+        with pytest.raises(OutboxWriteError):
+            outbox.require_room()
+        outbox.settle(SHA, b"receipt")
+        assert outbox.receipt(SHA) == b"receipt"
+
+
+def test_a_delivered_packet_whose_copy_cannot_be_removed_is_settled_all_the_same(opened, folder):
+    files = StoppingFiles(error=OSError(errno.EIO, "Input/output error"))
+    with opened(files) as outbox:
+        outbox.put(PACKET, "id1")
+        files.stop_at = files.steps + 1
+        outbox.settle(SHA, b"receipt")
+        assert outbox.receipt(SHA) == b"receipt"
+        assert names(folder) == [f"{SHA}.packet"]
+    with opened():
+        assert names(folder) == []
+
+
+def test_whatever_fails_before_the_commit_leaves_no_packet_that_a_restart_would_send(opened, folder):
+    def broken():
+        raise MemoryError
+
+    with opened() as outbox, pytest.raises(MemoryError):
+        outbox.put(PACKET, "id1", permit=broken)
+    assert names(folder) == []
+
+
+def test_a_clock_that_was_set_back_brings_far_times_forward(opened):
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        outbox.postpone(SHA, 9_000.0, "intake.unreachable", "No answer.")
+        assert outbox.bring_forward(1_300.0)
+        assert not outbox.bring_forward(1_300.0)
+        assert outbox.next_due().next_try_at == 1_300.0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from booth.config import IntakeSection
 from booth.disk import DiskFiles
+from booth.errors import OutboxWriteError
 from booth.outbox import OutboxLimits, PacketState, open_outbox
 from booth.uplink import Uplink, open_uplink
 from crypto.http_signature import verify_request
@@ -97,11 +100,45 @@ def outbox(tmp_path):
         yield opened
 
 
+class Clocks:
+    """The wall clock and the monotonic one; time passes on both, settings change one."""
+
+    def __init__(self):
+        self.wall, self.steady = NOW, 5_000.0
+
+    def pass_s(self, seconds):
+        self.wall += seconds
+        self.steady += seconds
+
+
 @pytest.fixture
-async def uplink(outbox, worker, settings, pki, intake):
+def clocks():
+    return Clocks()
+
+
+@pytest.fixture
+async def uplink(outbox, worker, settings, pki, intake, clocks):
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(intake)) as client:
         signer, trust = open_signer(f"file:{pki / 'booth.key'}"), load_trust(pki / "ca.pem")
-        yield Uplink(outbox, worker, settings, signer, trust, client, lambda: NOW, chance=lambda: 1.0)
+        yield Uplink(
+            outbox,
+            worker,
+            settings,
+            signer,
+            trust,
+            client,
+            lambda: clocks.wall,
+            chance=lambda: 1.0,
+            monotonic=lambda: clocks.steady,
+        )
+
+
+async def deliver_all(uplink, outbox, clocks, limit_s):
+    """Takes turns until nothing waits or `limit_s` have passed; returns the seconds that passed."""
+    start = clocks.steady
+    while outbox.status.waiting and clocks.steady - start < limit_s:
+        clocks.pass_s(await uplink._turn() or 0.5)
+    return clocks.steady - start
 
 
 async def test_a_packet_is_delivered_and_its_copy_deleted_against_the_receipt(uplink, outbox, intake):
@@ -136,6 +173,13 @@ async def test_a_duplicate_is_a_success(uplink, outbox, intake):
         problem(408, "request.slow", retry=True),
         problem(401, "signature.expired", retry=True),
         problem(401, "signature.invalid", retry=False),
+        problem(404, "request.unknown_path", retry=False),
+        problem(405, "request.method", retry=False),
+        problem(415, "request.media_type", retry=False),
+        problem(400, "request.malformed", retry=False),
+        problem(403, "booth.blocked", retry=False),
+        problem(500, "storage.corrupt", retry=False),
+        httpx2.Response(404, text="no such page"),
     ],
     ids=lambda answer: (getattr(answer, "status_code", None) and str(answer.status_code)) or type(answer).__name__,
 )
@@ -181,7 +225,7 @@ async def test_the_pause_doubles_up_to_its_cap_and_is_spread(uplink):
     assert uplink.pause_s(0, asked_s=86_400) == 300
 
 
-async def test_while_the_intake_is_away_only_one_packet_knocks_and_then_all_go(uplink, outbox, intake):
+async def test_while_the_intake_is_away_only_one_packet_knocks_and_then_all_go(uplink, outbox, intake, clocks):
     for packet in PACKETS:
         outbox.put(packet, "id")
     intake.answers = [httpx2.ConnectError("down")]
@@ -189,17 +233,213 @@ async def test_while_the_intake_is_away_only_one_packet_knocks_and_then_all_go(u
     assert await uplink._turn() == 2
     assert len(intake.received) == 1
     assert uplink.status.next_try_at == NOW + 2
-    uplink._clock = lambda: NOW + 2
+    uplink.wake()
+    clocks.pass_s(2)
     for _ in PACKETS:
         assert await uplink._turn() == 0
     assert await uplink._turn() is None
     assert sorted(intake.received[1:]) == sorted(PACKETS)
 
 
-async def test_a_clock_that_was_set_back_delays_no_longer_than_the_longest_pause(uplink, outbox):
+@pytest.mark.parametrize("back_s", [1, 299, 3_600, 10 * 86_400])
+async def test_a_clock_that_was_set_back_delays_no_longer_than_the_longest_pause(
+    uplink, outbox, intake, clocks, back_s
+):
+    clocks.wall = NOW + back_s
     sha = outbox.put(PACKETS[0], "id")
-    outbox.postpone(sha, NOW + 10 * 86_400, "intake.unreachable", "No answer.")
-    assert await uplink._turn() == 300
+    outbox.postpone(sha, NOW + back_s + 300, "intake.unreachable", "No answer.")
+    clocks.wall = NOW
+    assert await deliver_all(uplink, outbox, clocks, 86_400) <= 601
+    assert intake.received == [PACKETS[0]]
+
+
+async def test_a_clock_that_is_set_back_while_the_intake_is_away_prolongs_no_pause(uplink, outbox, intake, clocks):
+    outbox.put(PACKETS[0], "id")
+    intake.answers = [httpx2.ConnectError("down")]
+    await uplink._turn()
+    clocks.wall -= 10 * 86_400
+    assert await uplink._turn() == 2
+    assert await deliver_all(uplink, outbox, clocks, 86_400) <= 303
+    assert intake.received == [PACKETS[0]] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        problem(500, "storage.corrupt", retry=False),
+        httpx2.Response(413, text="<html>too large for the proxy</html>"),
+        httpx2.Response(200, text="welcome to the hotel network"),
+        httpx2.Response(200, content=b"x" * 100_000),
+    ],
+    ids=["500", "proxy", "no receipt", "long"],
+)
+async def test_a_packet_that_brings_trouble_on_itself_holds_up_no_other(uplink, outbox, intake, clocks, answer):
+    poisoned = outbox.put(b"poisoned", "id")
+    take = intake.__call__
+
+    async def for_others(request):
+        if request.url.path.endswith(poisoned):
+            intake.received.append(b"poisoned")
+            return httpx2.Response(answer.status_code, content=answer.content, headers=answer.headers)
+        return await take(request)
+
+    uplink._client._transport = httpx2.MockTransport(for_others)
+    await deliver_all(uplink, outbox, clocks, 12 * 3_600)
+    intake.received.clear()
+    for number in range(20):
+        outbox.put(b"good %d" % number, "id")
+    for _ in range(21):
+        clocks.pass_s(await uplink._turn() or 0)
+    assert outbox.status.waiting == 1
+    assert intake.received.count(b"poisoned") <= 1
+    assert outbox.next_due().sha256 == poisoned
+
+
+async def test_a_packet_that_gets_no_answer_lets_the_others_go_first(uplink, outbox, intake, clocks):
+    silent = outbox.put(b"silent", "id")
+    take = intake.__call__
+
+    async def for_others(request):
+        if request.url.path.endswith(silent):
+            raise httpx2.ReadTimeout("silent")
+        return await take(request)
+
+    uplink._client._transport = httpx2.MockTransport(for_others)
+    await deliver_all(uplink, outbox, clocks, 12 * 3_600)
+    for number in range(20):
+        outbox.put(b"good %d" % number, "id")
+    clocks.pass_s(300)
+    start = clocks.steady
+    while outbox.status.waiting > 1 and clocks.steady < start + 3_600:
+        clocks.pass_s(await uplink._turn() or 0)
+    assert outbox.status.waiting == 1
+    assert clocks.steady - start <= 30
+
+
+@pytest.mark.parametrize(
+    ("answer", "pauses"),
+    [
+        (httpx2.ConnectError("refused"), True),
+        (problem(503, "server.busy", retry=True), True),
+        (httpx2.Response(429), True),
+        (problem(401, "signature.expired", retry=True), True),
+        (problem(404, "request.unknown_path", retry=False), True),
+        (httpx2.Response(404, text="no such page"), True),
+        (problem(408, "request.slow", retry=True), False),
+        (httpx2.Response(502, text="<html>bad gateway</html>"), False),
+        (problem(403, "packet.booth_mismatch", retry=False), False),
+    ],
+)
+async def test_only_what_concerns_every_packet_pauses_the_others(uplink, outbox, intake, answer, pauses):
+    for packet in PACKETS[:2]:
+        outbox.put(packet, "id")
+    intake.answers = [answer]
+    assert await uplink._turn() == 0
+    assert await uplink._turn() == (2 if pauses else 0)
+    assert len(intake.received) == (1 if pauses else 2)
+
+
+async def test_a_wrong_address_is_told_and_condemns_no_packet(uplink, outbox, intake, clocks):
+    outbox.put(PACKETS[0], "id")
+    intake.answers = [problem(404, "request.unknown_path", retry=False)]
+    await uplink._turn()
+    assert "address" in uplink.status.last_error
+    assert outbox.status.refused == 0
+    assert await deliver_all(uplink, outbox, clocks, 60) <= 3
+
+
+async def test_a_file_that_cannot_be_read_now_is_tried_again(uplink, outbox, intake, clocks, monkeypatch):
+    outbox.put(PACKETS[0], "id")
+    with monkeypatch.context() as patch:
+
+        def no_more_files(_path):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        patch.setattr(Path, "read_bytes", no_more_files)
+        await uplink.deliver(outbox.next_due())
+    assert outbox.next_due().error_code == "outbox.unreadable"
+    assert await deliver_all(uplink, outbox, clocks, 60) <= 3
+    assert intake.received == [PACKETS[0]]
+
+
+async def test_a_receipt_that_the_disk_does_not_take_is_stored_later_without_another_upload(
+    uplink, outbox, intake, clocks, monkeypatch
+):
+    sha = outbox.put(PACKETS[0], "id")
+    tries, pauses = [], []
+    pause_s = uplink.pause_s
+
+    def noted_pause(attempts, asked_s=None):
+        pauses.append(pause_s(attempts, asked_s))
+        return pauses[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uplink, "pause_s", noted_pause)
+
+        def full(*arguments):
+            tries.append(arguments)
+            raise OutboxWriteError("database or disk is full")
+
+        patch.setattr(outbox, "settle", full)
+        running = asyncio.create_task(uplink.run())
+        try:
+            async with asyncio.timeout(10):
+                while len(pauses) < 9:
+                    clocks.pass_s(300)  # so that the pause is over when the uplink is woken
+                    uplink.wake()
+                    await asyncio.sleep(0)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert intake.received == [PACKETS[0]]
+    assert "disk is full" in uplink.status.last_error
+    assert pauses == [2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert len(tries) == 9
+    clocks.pass_s(300)
+    assert await uplink._turn() is None
+    assert outbox.receipt(sha)
+    assert intake.received == [PACKETS[0]]
+
+
+HOSTILE = [
+    b"[" * 60_000,
+    b'{"code":' + b"[" * 900 + b"]" * 900 + b"}",
+    b'{"code": "packet.x\\ud800", "detail": "\\ud800\\u0000", "retry": false}',
+    b'{"code": "packet.gone", "detail": "\\ud800\\u0000\\n", "retry": false}',
+    b'{"code": ' + b"9" * 5_000 + b"}",
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 0001 00:00:00 -0000", "Mon, 01 Jan 2024 00:00:00 +9999999999", "x"])
+async def test_a_hostile_answer_ends_no_delivery(uplink, outbox, intake, body, date, caplog):
+    outbox.put(PACKETS[0], "id")
+    headers = {"content-type": "application/problem+json", "date": date, "retry-after": "9" * 400}
+    intake.answers = [httpx2.Response(422, content=body, headers=headers)]
+    await uplink.deliver(outbox.next_due())
+    entry = outbox.entries()[0]
+    assert entry.attempts == 1
+    assert entry.error_code in {"intake.answer", "packet.gone"}
+    assert entry.error.isprintable()
+    assert "unexpected" not in caplog.text
+
+
+async def test_a_defect_of_ours_postpones_its_packet_and_no_other(uplink, outbox, intake, monkeypatch):
+    sha = outbox.put(PACKETS[0], "id")
+    outbox.put(PACKETS[1], "id")
+    read = outbox.read
+
+    def defect(sha256):
+        if sha256 == sha:
+            raise ZeroDivisionError
+        return read(sha256)
+
+    monkeypatch.setattr(outbox, "read", defect)
+    assert await uplink._turn() == 0
+    assert await uplink._turn() == 0
+    assert intake.received == [PACKETS[1]]
+    assert outbox.next_due().error_code == "booth.unexpected"
 
 
 async def test_a_damaged_packet_is_flagged_and_stops_no_other(uplink, outbox, intake, tmp_path):
