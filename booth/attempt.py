@@ -3,16 +3,21 @@
 For each still: scene → crop plan → one cut from the camera's pixels → the crop judged by the same stateless check as `booth check --crop`.
 A still without a face cannot be cut: it is judged as it came, and its report says so. The best is the one with the most mandatory rules met,
 then the most advisory ones, then the most recent (BSI TR-03121-3 v6.0, 4.1). The stills are overwritten as soon as they are cut.
+
+A `Burst` is overwritten once and never under the checker's hands: by the job that judges it, when it is done, or by `give_up` when the job
+never began. A result that comes after `give_up` is overwritten too and reaches nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from booth.errors import BurstGivenUpError
 from capture.frames import Frame
 from capture.metering import LightReading, read_light
 from capture.portrait import crop_facts, cut, encode_jpeg, plan_crop
@@ -67,11 +72,72 @@ class Attempt:
             candidate.wipe()
 
 
+class Burst:
+    """The stills of one burst between the camera and the record."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self._frames = tuple(frames)
+        self._lock = threading.Lock()
+        self._begun = self._given_up = False
+        self._attempt: Attempt | None = None
+
+    def judge(self, work: Callable[[Sequence[Frame]], Attempt]) -> None:
+        """On the checking thread: judges the stills and overwrites them, keeps the result for `take`; raises what `work` raises, BurstGivenUpError for a late result."""
+        if not self._begin():
+            raise BurstGivenUpError("The visit gave this burst up; nothing was judged.")
+        try:
+            attempt = work(self._frames)
+        finally:
+            self._wipe_frames()
+        if not self._keep(attempt):
+            attempt.wipe()
+            raise BurstGivenUpError("The visit gave this burst up before it was judged; the result was overwritten.")
+
+    def _begin(self) -> bool:
+        with self._lock:
+            self._begun = not self._given_up
+            return self._begun
+
+    def _keep(self, attempt: Attempt) -> bool:
+        with self._lock:
+            if not self._given_up:
+                self._attempt = attempt
+            return not self._given_up
+
+    def take(self) -> Attempt:
+        """The result, from now on the caller's."""
+        with self._lock:
+            attempt, self._attempt = self._attempt, None
+        assert attempt is not None, "taken once, after judging"
+        return attempt
+
+    def give_up(self) -> None:
+        """Nobody waits for the result any more; without effect on a result that was taken."""
+        with self._lock:
+            self._given_up = True
+            attempt, self._attempt = self._attempt, None
+            begun = self._begun
+        if attempt is not None:
+            attempt.wipe()
+        if not begun:
+            self._wipe_frames()
+
+    def _wipe_frames(self) -> None:
+        for frame in self._frames:
+            frame.wipe()
+
+
 def judge_burst(frames: Sequence[Frame], profile: Profile, model: FaceModel) -> Attempt:
     """Cuts and judges every still, chooses the best, encodes it; raises a ValidationError or CaptureError."""
-    candidates = tuple(_judge(frame, profile, model) for frame in frames)
+    candidates: list[Candidate] = []
+    try:
+        candidates.extend(_judge(frame, profile, model) for frame in frames)
+    except BaseException:
+        for candidate in candidates:
+            candidate.wipe()
+        raise
     best = max(candidates, key=lambda candidate: candidate.rank)
-    return Attempt(candidates, best, None if best.portrait is None else encode_jpeg(best.portrait))
+    return Attempt(tuple(candidates), best, None if best.portrait is None else encode_jpeg(best.portrait))
 
 
 def _judge(frame: Frame, profile: Profile, model: FaceModel) -> Candidate:

@@ -2,7 +2,8 @@
 
 Rules: a job goes before a frame; of frames only the newest counts; a frame offered while nothing is watched is dropped at once. Results reach
 the event loop through `call_soon_threadsafe`. When the model fails, the owner is told, the thread loads it again and goes on.
-Landmarks never leave this thread: what goes out are reports, an overlay and a speed.
+Landmarks never leave this thread: what goes out are reports, an overlay and a speed. `forget` waits for the jobs before it and then empties
+what is kept between pictures (models, motion); a model that failed was closed and keeps nothing.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class Checker:
         self._loop = asyncio.get_running_loop()
         self._inbox = threading.Condition()
         self._jobs: deque[tuple[Future[Any], Callable[[FaceModel], Any]]] = deque()
+        self._forgetting: list[Future[None]] = []
         self._frame: Frame | None = None
         self._watch = Watch.NOTHING
         self._stopping = False
@@ -108,6 +110,16 @@ class Checker:
             self._inbox.notify()
         return await asyncio.wrap_future(future)
 
+    async def forget(self) -> None:
+        """Returns when nothing of the pictures so far is kept; call it with the watch at NOTHING. Raises ModelFailedError."""
+        future: Future[None] = Future()
+        with self._inbox:
+            if self._stopping:
+                raise CheckerStoppedError("The checking thread has ended; start the booth again.")
+            self._forgetting.append(future)
+            self._inbox.notify()
+        await asyncio.wrap_future(future)
+
     def stop(self) -> None:
         """Ends the thread after what it is doing; waiting jobs fail."""
         with self._inbox:
@@ -128,8 +140,10 @@ class Checker:
                 if not isinstance(error, ModelFailedError):
                     log.exception("the checking thread starts again")
                 self._tell(self._on_trouble, error)
+                self._forgotten()
                 with self._inbox:
                     self._inbox.wait_for(lambda: self._stopping, RELOAD_PAUSE_S)
+        self._forgotten()
         for future, _ in self._jobs:
             if future.set_running_or_notify_cancel():
                 future.set_exception(CheckerStoppedError("The checking thread has ended; start the booth again."))
@@ -138,7 +152,12 @@ class Checker:
         free_at = 0.0
         while True:
             with self._inbox:
-                while not (self._stopping or self._jobs or (self._frame is not None and time.monotonic() >= free_at)):
+                while not (
+                    self._stopping
+                    or self._jobs
+                    or self._forgetting
+                    or (self._frame is not None and time.monotonic() >= free_at)
+                ):
                     self._inbox.wait(None if self._frame is None else max(free_at - time.monotonic(), 0.001))
                 if self._stopping:
                     return
@@ -146,12 +165,27 @@ class Checker:
                 frame, watch = self._frame, self._watch
                 if job is None:
                     self._frame = None
+                forgetting = job is None and bool(self._forgetting)
             if job is not None:
                 self._do(job, single)
+            elif forgetting:
+                live.forget()
+                single.forget()
+                self._forgotten()
             elif frame is not None:
                 started = time.monotonic()
                 free_at = started + (SCAN_PERIOD_S if watch is Watch.CODES else LIVE_PERIOD_S)
                 self._look(frame, watch, live)
+            job = frame = None  # no picture is held while the thread waits
+
+    def _forgotten(self) -> None:
+        """Nothing of any picture is kept now."""
+        self._trail.clear()
+        with self._inbox:
+            waiting, self._forgetting = self._forgetting, []
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
 
     def _do(self, job: tuple[Future[Any], Callable[[FaceModel], Any]], model: FaceModel) -> None:
         future, work = job

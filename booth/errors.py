@@ -18,8 +18,11 @@
     |   +-- IntakeAnswerError       not now, and about one packet alone
     |   +-- IntakeRefusedError      not ever: a technician must look
     |   +-- ReceiptRejectedError    an answer that proves nothing
+    +-- KeysError                 the booth's own keys
+    |   +-- CertificateNotValidError its certificate is expired, or not valid yet
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
+        +-- BurstGivenUpError       the visit no longer waits for its result
 
 A refused photo is data (a Report), never one of these.
 """
@@ -169,6 +172,17 @@ class ReceiptRejectedError(UplinkError):
     retry = True
 
 
+class KeysError(BoothError):
+    """The booth's own keys cannot be used."""
+
+
+class CertificateNotValidError(KeysError):
+    """The booth's certificate is expired or not valid yet: no intake would take what it signs."""
+
+    code = "keys.certificate"
+    blame = "operator"
+
+
 class CheckerError(BoothError):
     """The checking thread could not answer."""
 
@@ -177,5 +191,13 @@ class CheckerStoppedError(CheckerError):
     """The checking thread has ended."""
 
     code = "checker.stopped"
+    blame = "us"
+    retry = True
+
+
+class BurstGivenUpError(CheckerError):
+    """The visit went on before these stills were judged; they and their result are overwritten."""
+
+    code = "checker.given_up"
     blame = "us"
     retry = True

@@ -136,6 +136,16 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "The checking thread ended: the booth starts it again; see the event log.",
         ),
+        "checker.given_up": (
+            _T,
+            "fault.slow",
+            "Judging took longer than its limit: check what else this machine runs.",
+        ),
+        "keys.certificate": (
+            _O,
+            "fault.booth",
+            "Renew the booth's certificate named in [keys], or set the booth's clock (NTP) if the certificate's dates are right.",
+        ),
         "messages.catalogue": (_O, "fault.booth", _INSTALL),
         # anything else
         UNKNOWN_CODE: (_I, "fault.booth", _DEFECT),

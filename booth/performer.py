@@ -7,6 +7,9 @@ one worker thread (sealing, outbox, uplink's disk), or inside the drivers.
 Sealing and its time limit: the packet's commit asks a `Permit` right before it happens. The time limit takes the permit away first; when it
 comes too late the commit has happened, and SEALED follows. So a visit is never told "not saved" for a packet that was: nothing after the
 commit, in the outbox or here, may turn the outcome into SEAL_FAILED.
+
+Clearing: pixels are overwritten and everything is dropped at once; WIPED follows when the work that was given up has let go, the checker is
+done with its last picture and its models remember nobody.
 No application number and no picture is ever logged.
 """
 
@@ -22,7 +25,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from booth.attempt import judge_burst
+from booth.attempt import Burst, judge_burst
 from booth.checker import Checker
 from booth.config import Config
 from booth.events import (
@@ -48,13 +51,16 @@ from booth.record import Place, VisitRecord
 from booth.screen import Scenery, kiosk_state
 from booth.sealing import Sealer
 from booth.uplink import Uplink
-from booth.visit import State, Terms, Visit, step
+from booth.visit import TOO_SLOW, State, Terms, Visit, step
 from capture.frames import Frame, Latest
 from capture.station import Station
 from validation.check import software
 from validation.profile import Profile
 
 log = logging.getLogger(__name__)
+
+
+SLOW = frozenset({State.CAPTURING, State.CHECKING})  # whose time limit is our own failure
 
 
 class Permit:
@@ -109,6 +115,7 @@ class Performer:
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._work: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()  # given up, not yet ended
         self._waiting: deque[Happening] = deque()
         self._sending = False
 
@@ -130,7 +137,7 @@ class Performer:
         self._stop_timer()
         if self._work is not None:
             self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+            await asyncio.gather(self._work, *self._ending, return_exceptions=True)
         self._wipe()
 
     # --- events and effects --------------------------------------------------------------------------------------------
@@ -156,6 +163,8 @@ class Performer:
     def _turned(self, before: Visit) -> None:
         if self._work is not None:
             self._work.cancel()
+            self._ending.add(self._work)
+            self._work.add_done_callback(self._ending.discard)
             self._work = None
         if self.visit.state is State.LANGUAGE and before.state is State.ATTRACT:
             assert self.visit.visit_id is not None
@@ -163,7 +172,7 @@ class Performer:
         if self.visit.state is State.FRAMING:
             self.scenery = Scenery()
         if self.record is not None:
-            self.record.note_state(self.visit.state)
+            self.record.note_state(self.visit.state, self.visit.turn)
 
     def _perform(self, effect: Effect) -> None:
         rooms = self.rooms
@@ -184,7 +193,8 @@ class Performer:
                 self._begin(self._seal, Event.SEAL_FAILED)
             case Wipe():
                 self._wipe()
-                self.send(Happening(Event.WIPED, turn=self.visit.turn))
+                # A checker that cannot forget is told and noted; the visit has no row for it here, and clears again after its limit.
+                self._begin(self._forget, Event.CHECK_BROKEN)
 
     def _start_timer(self, event: Event, seconds: float) -> None:
         self._stop_timer()
@@ -201,6 +211,9 @@ class Performer:
         if self.visit.state is State.SEALING and self._permit is not None and not self._permit.revoke():
             self._start_timer(event, seconds)  # the commit has begun: its outcome follows
             return
+        if event is Event.LIMIT and self.visit.state in SLOW and self.record is not None:
+            self.record.note_error(TOO_SLOW.code)
+            self.health.note("warning", f"{self.visit.state} took longer than its limit of {seconds:g} s")
         self.send(Happening(event))
 
     def _begin(self, work: Callable[[int], Coroutine[None, None, Happening]], failed: Event) -> None:
@@ -232,14 +245,15 @@ class Performer:
         return Happening(Event.CAPTURED, turn=turn)
 
     async def _check(self, turn: int) -> Happening:
-        frames, self._frames = self._frames, ()
+        burst, self._frames = Burst(self._frames), ()
         record, profile = self.record, self.profile
         assert record is not None
         try:
-            attempt = await self.rooms.checker.run(lambda model: record.add(judge_burst(frames, profile, model)))
+            await self.rooms.checker.run(lambda model: burst.judge(lambda frames: judge_burst(frames, profile, model)))
+            attempt = burst.take()
         finally:
-            for frame in frames:  # also when the visit was given up before the checker came to them
-                frame.wipe()
+            burst.give_up()
+        record.add(attempt, turn)
         passed = attempt.report.compliant and attempt.best.portrait is not None
         return Happening(Event.CHECK_PASSED if passed else Event.CHECK_FAILED, turn=turn)
 
@@ -262,6 +276,12 @@ class Performer:
         except Exception:
             log.exception("the packet is committed; telling of it failed")
         return Happening(Event.SEALED, turn=turn, reference=reference)
+
+    async def _forget(self, turn: int) -> Happening:
+        if self._ending:
+            await asyncio.wait(self._ending)
+        await self.rooms.checker.forget()
+        return Happening(Event.WIPED, turn=turn)
 
     def _wipe(self) -> None:
         """Everything about the applicant that this process holds and can reach."""

@@ -1,14 +1,13 @@
 """What one visit leaves behind until it is sealed or wiped: times, guidance, attempts; the contents of visit.json and attempts.json.
 
 Rules: a record belongs to one visit and holds all of its personal data that the visit itself does not hold; `wipe` overwrites every pixel
-buffer and drops the rest, and whatever arrives later is wiped at once. Nothing in it is ever logged. Times are UTC for people and
+buffer and drops the rest, and whatever arrives later is wiped at once. An attempt counts only in the turn of the visit that asked for it. Nothing in it is ever logged. Times are UTC for people and
 milliseconds since the start, on a clock that cannot be set, for order.
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,7 +43,7 @@ class VisitRecord:
         self._utc, self._monotonic_ns = utc, monotonic_ns
         self._begun_ns = monotonic_ns()
         self._open = True
-        self._lock = threading.Lock()  # attempts come from the checking thread
+        self._turn = -1
         self._steps: list[dict[str, Any]] = []
         self._guidance: list[dict[str, Any]] = []
         self._errors: list[dict[str, Any]] = []
@@ -56,8 +55,9 @@ class VisitRecord:
         """The newest attempt."""
         return self._attempts[-1][1] if self._attempts else None
 
-    def note_state(self, state: str) -> None:
-        """The visit went on to a state."""
+    def note_state(self, state: str, turn: int) -> None:
+        """The visit went on to a state, in its turn."""
+        self._turn = turn
         self._add(self._steps, {"state": state})
 
     def note_instruction(self, key: str) -> None:
@@ -79,27 +79,33 @@ class VisitRecord:
         """How many attempts were judged."""
         return len(self._attempts)
 
-    def add(self, attempt: Attempt) -> Attempt:
-        """Keeps a judged attempt and returns it; wiped at once when the visit is over."""
-        with self._lock:
-            if self._open:
-                self._attempts.append((self._now(), attempt))
-                return attempt
-        attempt.wipe()
-        return attempt
+    def add(self, attempt: Attempt, turn: int) -> bool:
+        """Keeps an attempt that was judged in this turn of the visit; any other is overwritten. Whether it was kept."""
+        kept = self._open and turn == self._turn
+        if kept:
+            self._attempts.append((self._now(), attempt))
+        else:
+            attempt.wipe()
+        return kept
 
     def wipe(self) -> None:
         """Overwrites pixels and drops everything."""
-        with self._lock:
-            self._open = False
+        self._open = False
         for _, attempt in self._attempts:
             attempt.wipe()
         for part in (self._attempts, self._steps, self._guidance, self._errors):
             part.clear()
         self._consent = None
 
-    def visit_json(self, application: Application, language: str, light_acknowledged_by: str | None) -> bytes:
-        """visit.json."""
+    def visit_json(
+        self,
+        application: Application,
+        language: str,
+        light_acknowledged_by: str | None,
+        rotate_deg: int,
+        images: Mapping[str, Any],
+    ) -> bytes:
+        """visit.json; `images` tells how the packet's pictures were encoded."""
         attempt = self.attempt
         assert attempt is not None
         frame = attempt.best.frame
@@ -125,8 +131,10 @@ class VisitRecord:
                 "camera": {
                     "source_format": frame.source_format,
                     "lossy": frame.lossy,
+                    "rotate_deg": rotate_deg,
                     "settings": None if frame.controls is None else frame.controls.model_dump(mode="json"),
                 },
+                "images": images,
                 "calibration": None,
                 "software": self._place.software,
             }

@@ -35,6 +35,8 @@ SAME_FACE_OVERLAP = 0.4
 # A cut-out around a face that only a detector saw, in widths of its box.
 SECOND_LOOK_WIDTHS = 3.0
 SECOND_LOOK_SIDE_PX = 512
+BLANK = np.zeros((64, 64, 3), np.uint8)
+BLANK.setflags(write=False)
 # What mediapipe 0.10.21 writes to descriptor 2 on every start, whatever its log level; other lines are passed on.
 CHATTER = (
     b"Created TensorFlow Lite XNNPACK delegate",
@@ -171,13 +173,30 @@ class FaceModel:
             for reach in (0, 1)
         )
         self._segmenter = self._owned(solutions.selfie_segmentation.SelfieSegmentation(model_selection=0))
-        blank = np.zeros((64, 64, 3), np.uint8)  # makes every graph start now and not at the first picture
-        for graph in (self._mesh, *self._detectors, self._segmenter):
-            graph.process(blank)
+        for graph in self._graphs():
+            graph.process(BLANK)  # makes every graph start now and not at the first picture
 
     def _owned(self, graph: Any) -> Any:
         self._open.callback(graph.close)
         return graph
+
+    def forget(self) -> None:
+        """Drops what is kept of earlier pictures: the track, the mask, the others, and the graphs' last pictures and outputs."""
+        self._mask, self._mask_age = None, 0
+        self._others, self._others_age = (), OTHERS_EVERY
+        if self._mesh is None:
+            return
+        try:
+            with _without_chatter():
+                for graph in self._graphs():
+                    if self._video:
+                        graph.reset()
+                    graph.process(BLANK)
+        except (RuntimeError, ValueError) as error:
+            raise ModelFailedError("The face model did not start anew; start the checker again.") from error
+
+    def _graphs(self) -> tuple[Any, ...]:
+        return self._mesh, *self._detectors, self._segmenter
 
     def scene(self, image_bgr: NDArray[np.uint8], *, mask: bool = True) -> Scene:
         """What is in the picture. Without `mask` the person's outline is left out (None)."""

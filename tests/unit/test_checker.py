@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 
 import cv2
 import numpy as np
@@ -87,6 +89,42 @@ async def test_a_burst_is_judged_the_best_chosen_and_the_stills_overwritten(anna
     assert not any(still.pixels.any() for still in frames)
     attempt.wipe()
     assert not attempt.best.portrait.any()
+
+
+async def test_after_forgetting_no_picture_and_no_motion_is_kept(anna):
+    ears = Ears()
+    async with ears.open() as checker:
+        assert await heard(ears.troubles) is None
+        checker.watch(Watch.FACES)
+        at_ns = 10**9
+        for sequence in range(4):
+            picture = frame(cv2.resize(anna, (600, 800)), sequence, at_ns + sequence * 66_000_000)
+            ghost = weakref.ref(picture)
+            checker.offer(picture)
+            await heard(ears.live)
+        assert checker._trail
+        del picture
+        checker.watch(Watch.NOTHING)
+        await checker.forget()
+        assert not checker._trail
+        gc.collect()
+        assert ghost() is None
+        await checker.forget()
+
+
+async def test_a_model_that_cannot_forget_is_loaded_anew_and_then_has_forgotten(monkeypatch):
+    ears = Ears()
+    async with ears.open() as checker:
+        assert await heard(ears.troubles) is None
+        with monkeypatch.context() as patch:
+            patch.setattr("booth.checker.FaceModel.forget", broken)
+            await asyncio.wait_for(checker.forget(), 30)
+        assert isinstance(await heard(ears.troubles), ModelFailedError)
+        assert await heard(ears.troubles) is None
+
+
+def broken(_):
+    raise ModelFailedError("The face model did not start anew.")
 
 
 async def test_codes_are_read_from_the_preview():

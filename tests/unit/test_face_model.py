@@ -57,6 +57,22 @@ def test_a_large_picture_gives_landmarks_in_its_own_pixels(face_model, applicant
     assert np.abs(large[:, :2] / 4 - small[:, :2]).max() < 8
 
 
+def test_a_model_that_forgot_keeps_nothing_of_the_last_picture(applicant):
+    image = applicant("people/anna/neutral")
+    with FaceModel(video=True) as model:
+        for _ in range(2):
+            model.scene(image)
+        assert model.scene(image).mask_age > 0
+        model.forget()
+        assert model._mask is None
+        assert model._others == ()
+        kept = {name: packet for graph in model._graphs() for name, packet in graph._graph_outputs.items()}
+        assert all(packet.is_empty() for name, packet in kept.items() if name != "segmentation_mask"), kept
+        afresh = model.scene(image)
+        assert (afresh.mask_age, afresh.others_age) == (0, 0)
+        assert afresh.face is not None
+
+
 def test_a_noisy_wall_has_nobody(face_model):
     wall = np.random.default_rng(3).integers(0, 256, (640, 480, 3), dtype=np.uint8)
     scene = face_model.scene(wall)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,13 @@ import pytest
 from booth.attempt import Attempt, Candidate
 from booth.checker import Live
 from booth.config import Config
-from booth.errors import CommandMalformedError, CommandRefusedError, CommitRevokedError, OutboxWriteError
+from booth.errors import (
+    CertificateNotValidError,
+    CommandMalformedError,
+    CommandRefusedError,
+    CommitRevokedError,
+    OutboxWriteError,
+)
 from booth.kiosk import (
     Accept,
     Cancel,
@@ -104,6 +111,7 @@ class Checker:
 
     def __init__(self):
         self.results = []
+        self.forgotten = 0
         self.asked = asyncio.Event()
         self.go = asyncio.Event()
         self.go.set()
@@ -120,6 +128,9 @@ class Checker:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("booth.performer.judge_burst", lambda *_: result)
             return work(None)
+
+    async def forget(self):
+        self.forgotten += 1
 
 
 class Lamps:
@@ -172,6 +183,13 @@ class Uplink:
 
 
 class Sealer:
+    def __init__(self):
+        self.expired = None
+
+    def require_valid(self, now):
+        if self.expired:
+            raise self.expired
+
     def seal(self, record, application, language, acknowledged_by):
         assert application.number == NUMBER
         return SealedVisit(b"sealed", "0123456789ab", reference_of("0123456789ab"))
@@ -367,8 +385,85 @@ async def test_a_result_that_comes_after_the_visit_is_wiped_at_once(staged):
         await asyncio.wait_for(stage.rooms.checker.asked.wait(), 10)
         record = stage.booth._performer.record
         stage.booth.post(Cancel())
-        record.add(late)
+        assert not record.add(late, stage.booth._performer.visit.turn)
         assert not late.best.portrait.any()
+
+
+async def test_judging_that_ran_over_its_limit_counts_nowhere_and_keeps_its_stills_until_it_is_done(staged):
+    async with staged(patience=0.01) as stage:
+        begun, go_on, seen = threading.Event(), threading.Event(), []
+        late, burst = attempt(), stage.rooms.station.frames
+
+        async def slow(work):
+            def judge(frames, *_):
+                begun.set()
+                assert go_on.wait(10)
+                seen.extend(int(still.pixels.min()) for still in frames)
+                return late
+
+            def job():
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr("booth.performer.judge_burst", judge)
+                    return work(None)
+
+            return await asyncio.to_thread(job)
+
+        stage.rooms.checker.run = slow
+        await stage.framing()
+        stage.live(report(), frames=200)
+        assert await asyncio.to_thread(begun.wait, 10)
+        record = stage.booth._performer.record
+        told = await stage.until("framing", "review")
+        assert (told.state, told.fault.message) == ("framing", "fault.slow")
+        assert [error["code"] for error in json.loads(record.attempts_json())["errors"]] == ["visit.slow"]
+        assert all(still.pixels.all() for still in burst), "the checker still looks at them"
+        go_on.set()
+        async with asyncio.timeout(10):
+            while late.best.portrait.any():  # the job's thread overwrites it
+                await asyncio.to_thread(lambda: None)
+        assert seen == [77, 77, 77]
+        assert not any(still.pixels.any() for still in burst)
+        assert record.tries == 0
+        assert record.attempt is None
+
+
+async def test_an_attempt_of_another_turn_is_refused_and_overwritten(staged):
+    async with staged() as stage:
+        await stage.framing()
+        performer, late = stage.booth._performer, attempt()
+        assert not performer.record.add(late, performer.visit.turn - 1)
+        assert not late.best.portrait.any()
+        assert performer.record.add(attempt(), performer.visit.turn)
+        assert performer.record.tries == 1
+
+
+async def test_a_visit_is_cleared_only_when_the_checker_has_forgotten_it(staged):
+    async with staged(patience=0.01) as stage:
+        forgotten, asked = asyncio.Event(), asyncio.Queue()
+
+        async def forget():
+            asked.put_nowait(None)
+            await forgotten.wait()
+
+        stage.rooms.checker.forget = forget
+        await stage.framing()
+        stage.booth.post(Cancel())
+        for _ in range(2):  # its limit passes, and it clears again instead of inviting the next
+            await asyncio.wait_for(asked.get(), 10)
+            assert stage.booth.state.state == "clearing"
+        forgotten.set()
+        await stage.until("attract")
+
+
+async def test_an_expired_certificate_closes_the_booth_until_it_is_renewed(staged):
+    async with staged(patience=0.01) as stage:
+        stage.rooms.sealer.expired = CertificateNotValidError("The booth's certificate expired.")
+        stage.senses._check_certificate(stage.rooms)
+        assert stage.booth.state.state == "out_of_service"
+        assert stage.booth.state.fault.code == "keys.certificate"
+        stage.rooms.sealer.expired = None
+        stage.senses._check_certificate(stage.rooms)
+        await stage.until("attract")
 
 
 async def test_codes_count_only_while_identifying_and_only_when_they_can_be_an_application(staged):
