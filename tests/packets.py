@@ -153,3 +153,15 @@ def make_world() -> World:
     package = build_package(fields_for(desk.key_id), PARTS)
     packet = sign_and_seal(package, booth, desk.public, NOW)
     return World(authority, booth, intake, desk, TrustStore((authority.certificate,)), package, packet)
+
+
+def make_cached_world(found: list[World] = []) -> World:  # noqa: B006 - one world for all examples of hypothesis
+    if not found:
+        found.append(make_world())
+    return found[0]
+
+
+def flipped(data: bytes, at: int, mask: int = 1) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= mask
+    return bytes(changed)
