@@ -49,9 +49,8 @@ class Frame:
         )
 
     def wipe(self) -> None:
-        """Overwrites the pixels where they lie, if the buffer is ours to write."""
-        if self.pixels.flags.writeable:
-            self.pixels.fill(0)
+        """Overwrites the pixels where they lie; ValueError for a shared, read-only buffer (a preview's), which is only dropped."""
+        self.pixels.fill(0)
 
 
 class Latest(Generic[T]):

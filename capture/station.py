@@ -26,7 +26,7 @@ from capture.metering import ramp
 from hardware.camera import Camera, CameraSettings, open_camera
 from hardware.controls import CameraControls, CameraControlSettings, CameraControlState
 from hardware.lights import CHANNELS, Lights, LightsSettings, open_lights
-from hardware.link import DeviceState, DeviceStatus
+from hardware.link import DeviceStatus
 from hardware.visca import ControlsSettings, open_controls
 from validation.profile import Profile
 
@@ -115,11 +115,6 @@ class Station:
         """What proves the levels: "echo" (the controller said them) or "widget" (it took them); None without lamps."""
         return None if self._lights is None else self._lights.acknowledged_by
 
-    @property
-    def control_state(self) -> CameraControlState | None:
-        """The camera's settings as last read back."""
-        return self._control_state
-
     def preview(self) -> Frame | None:
         """The newest preview frame; None without a live camera."""
         image = self._camera.preview()
@@ -196,14 +191,10 @@ class Station:
         """Takes one still and refuses a profile that it cannot satisfy (ProfileUnsatisfiableError); returns the still's size."""
         image = await self._camera.still(STILL_WAIT_S)
         height, width = image.pixels.shape[:2]
+        Frame.of(image, {}).wipe()  # somebody may stand before the camera
         size = Size(width, height)
         check_size(profile, size)
         return size
-
-    @property
-    def camera_ready(self) -> bool:
-        """Whether the camera delivers pictures."""
-        return self._camera.status.state is DeviceState.READY
 
 
 @asynccontextmanager

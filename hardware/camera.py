@@ -5,9 +5,11 @@ replaces the reader: after its end every `RETRY_S` seconds, and when it hangs in
 thread is given up (what it still delivers is ignored) and another is started, at most `MAX_GIVEN_UP` hanging at a time.
 
 `at_ns` is the moment the picture was received (CLOCK_MONOTONIC). A picture that cannot be read is passed over. A frozen picture (the same
-content for `FROZEN_S`) and a black one stand in the status: `info["picture"]` is live, frozen or black.
+content for `FROZEN_S`) and a black one stand in the status: `info["picture"]` is live, frozen or black. A preview picture is shared and
+read-only; when its reader ends, the camera drops the last one, so that nobody stays in the memory of a dead camera.
 
 A still comes from `still_url` where there is one (PNG, or JPEG and then lossy), else from the source itself, always asked for after the call.
+Its pixels belong to the caller alone, who may overwrite them.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraImage:
-    """One picture: BGR, upright (rotation applied), never mirrored."""
+    """One picture: BGR, upright (rotation applied), never mirrored. A preview's pixels are read-only, a still's are the caller's own."""
 
     pixels: NDArray[np.uint8]
     at_ns: int
@@ -113,7 +115,7 @@ class Camera(Protocol):
         """Wait for a picture with a higher sequence number. Raise `CameraTimeoutError` or `CameraLostError`."""
 
     async def still(self, timeout_s: float = 5.0) -> CameraImage:
-        """Take a full-resolution picture, exposed after this call. Raise a `CameraError`."""
+        """Take a full-resolution picture, exposed after this call; its pixels are the caller's to overwrite. Raise a `CameraError`."""
 
 
 class Reader:
@@ -177,6 +179,7 @@ class OpenCvCamera:
         self._given_up: set[Reader] = set()
         self._freed = asyncio.Event()
         self._latest: CameraImage | None = None
+        self._swap = threading.Lock()  # between the reader's delivery and the end of its time
         self._numbers = itertools.count(1)
         self._arrived = asyncio.Event()
         self._taking = asyncio.Lock()
@@ -240,7 +243,10 @@ class OpenCvCamera:
                 )
         except TimeoutError as error:
             raise self._missed(f"No full-resolution picture within {timeout_s:g} s") from error
-        return self._image(shot, next(self._numbers))
+        image = self._image(shot, next(self._numbers))
+        if image.pixels is not shot.pixels:
+            shot.pixels.fill(0)  # the picture before it was turned
+        return image
 
     async def _take(self) -> Shot:
         reader = self._reader
@@ -287,7 +293,6 @@ class OpenCvCamera:
     def _image(self, shot: Shot, sequence: int) -> CameraImage:
         turn = ROTATIONS.get(self._settings.rotate_deg)
         pixels = shot.pixels if turn is None else np.asarray(cv2.rotate(shot.pixels, turn), np.uint8)
-        pixels.setflags(write=False)
         return CameraImage(pixels, shot.at_ns, sequence, shot.source_format, shot.lossy)
 
     # ---- what the reader thread calls
@@ -297,9 +302,12 @@ class OpenCvCamera:
             self._loop.call_soon_threadsafe(function, *args)
 
     def _deliver(self, reader: Reader, shot: Shot) -> None:
-        if reader is not self._reader:
-            return
-        self._latest = self._image(shot, next(self._numbers))
+        image = self._image(shot, next(self._numbers))
+        image.pixels.setflags(write=False)
+        with self._swap:
+            if reader is not self._reader:
+                return
+            self._latest = image
         self._call(self._received, reader, shot)
 
     def _end(self, reader: Reader) -> None:
@@ -351,7 +359,7 @@ class OpenCvCamera:
             reader = self._reader = Reader(self._make_source(), self._deliver, self._end)
             reader.thread.start()
             await self._watch(reader)
-            self._reader = None
+            self._let_go()
             self._arrivals.clear()
             self._board.tell(DeviceState.LOST if self._seen else DeviceState.MISSING, str(reader.failure))
             while len(self._given_up) >= MAX_GIVEN_UP:
@@ -374,9 +382,15 @@ class OpenCvCamera:
                 await asyncio.wait_for(reader.ended.wait(), left)
         reader.thread.join()
 
+    def _let_go(self) -> Reader | None:
+        """From now on no reader delivers, and the last picture is dropped."""
+        with self._swap:
+            reader, self._reader, self._latest = self._reader, None, None
+        return reader
+
     async def close(self) -> None:
         """Let the reader end; one that hangs is left to the end of its read."""
-        reader, self._reader = self._reader, None
+        reader = self._let_go()
         if reader is not None:
             reader.given_up = True
             with contextlib.suppress(TimeoutError):

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from capture.frames import Frame
 from hardware.camera import CameraSettings, OpenCvCamera, open_camera, source_maker
 from hardware.camera_source import HttpSource, Shot, V4l2Source, fourcc_code
 from hardware.errors import CameraLostError, CameraPictureError, CameraTimeoutError, SettingsError
@@ -237,11 +238,31 @@ async def test_a_black_picture_is_told(scripted, no_tasks_left):
         assert camera.status.state is DeviceState.READY
 
 
-async def test_a_still_of_the_source_is_taken_between_previews(scripted, no_tasks_left):
-    async with Opened() as camera:
+@pytest.mark.parametrize("rotate_deg", [0, 90])
+async def test_a_still_of_the_source_is_taken_between_previews_and_is_the_callers_own(
+    scripted, rotate_deg, no_tasks_left
+):
+    async with Opened(rotate_deg=rotate_deg) as camera:
         asked_ns = time.monotonic_ns()
         still = await camera.still(2)
         assert still.at_ns > asked_ns
+        assert still.pixels.flags.writeable
+        shared = camera.preview()
+        assert not np.shares_memory(still.pixels, shared.pixels)
+        Frame.of(still, {}).wipe()
+        assert not still.pixels.any()
+        with pytest.raises(ValueError, match="read-only"):
+            Frame.of(shared, {}).wipe()
+
+
+async def test_a_camera_that_is_lost_keeps_no_picture(scripted, no_tasks_left):
+    async with Opened() as camera:
+        await camera.next_preview(0, 2)
+        scripted.hang = threading.Event()
+        with pytest.raises(CameraLostError, match="hangs"):
+            await camera.next_preview(camera.preview().sequence, 3.5)
+        assert camera._latest is None
+        assert camera.formats[1] is None
 
 
 async def test_a_camera_that_is_not_there_is_missing_and_says_what_to_do(no_tasks_left):
