@@ -1,15 +1,18 @@
 """`booth run`: the booth and its pages in one process, from start-up checks to an orderly end.
 
-Order of operations: read the settings, refuse two owners of `cv2`, open the booth (devices, outbox, uplink), serve the pages on loopback,
+Order of operations: forbid core dumps, read the settings, refuse two owners of `cv2`, open the booth (devices, outbox, uplink), serve the pages on loopback,
 tell that they are served; on SIGINT or SIGTERM close the pages first, then the booth, and return.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.metadata
 import json
 import logging
+import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +25,19 @@ CV2_OWNERS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
+
+
+PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+
+def forbid_core_dumps() -> None:
+    """No picture of this process's memory on the disk, neither by a crash nor by another program of the same user; raises OSError."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Where core_pattern names a program, the limit alone does not stop the kernel from feeding it.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl: {os.strerror(number)}")
 
 
 def check_one_owner_of_cv2() -> None:
@@ -43,6 +59,7 @@ def _installed(distribution: str) -> bool:
 
 async def serve(config_path: Path, *, json_ready: bool) -> None:
     """Run until SIGINT or SIGTERM; raises the booth's errors when it cannot start."""
+    forbid_core_dumps()
     from booth.config import Config
     from booth.runner import open_booth
     from booth.web import open_pages
