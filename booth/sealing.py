@@ -7,24 +7,28 @@ The reference that the applicant takes home is the beginning of the packet's ran
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from booth.attempt import Attempt
 from booth.config import Config
-from booth.errors import ConfigInvalidError
+from booth.errors import CertificateNotValidError, ConfigInvalidError
 from booth.events import Application
 from booth.record import VisitRecord
-from capture.portrait import encode_jp2
+from capture.portrait import JPEG_FACTS, Jp2, encode_jp2
 from crypto.keys import RecipientPublicKey, Signer, common_name, load_recipient_public_key, open_signer
 from crypto.package import ManifestFields, build_package
 from crypto.seal import sign_and_seal
 
 # BSI TR-03121-3 v6.0: the chip holds 622 x 800; a larger portrait is brought to that width once.
 CHIP_WIDTH_PX = 622
+CHIP_RESAMPLING = "area mean of the portrait's pixels"
 REFERENCE_LENGTH = (
     8  # 32 bits: two packets of one booth share it once in some ten thousand visits, and a centre sees the day too
 )
@@ -46,6 +50,7 @@ class Sealer:
     booth: str
     centre: str
     chip_bytes: int
+    rotate_deg: int
     signer: Signer
     recipient: RecipientPublicKey
 
@@ -57,34 +62,72 @@ class Sealer:
         if owner != config.booth.id:
             raise ConfigInvalidError(f"booth.id is {config.booth.id}, but the key of keys.signer belongs to {owner}.")
         recipient = load_recipient_public_key(config.keys.recipient)
-        return cls(config.booth.id, config.booth.centre, config.visit.chip_bytes, signer, recipient)
+        return cls(
+            config.booth.id, config.booth.centre, config.visit.chip_bytes, config.camera.rotate_deg, signer, recipient
+        )
 
     def certificate_days(self, now: datetime) -> float:
         """How long the booth's certificate is still valid."""
         return (self.signer.certificate.not_valid_after_utc - now).total_seconds() / 86_400
 
+    def require_valid(self, now: datetime) -> None:
+        """Raises CertificateNotValidError when the booth's certificate is expired or not valid yet."""
+        certificate = self.signer.certificate
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if not begin <= now <= end:
+            which = "is not valid before" if now < begin else "expired on"
+            day = begin if now < begin else end
+            raise CertificateNotValidError(
+                f"The booth's certificate {which} {day:%Y-%m-%d %H:%M} UTC; the booth's clock says {now:%Y-%m-%d %H:%M} UTC. "
+                "Renew the certificate or set the clock."
+            )
+
     def seal(
         self, record: VisitRecord, application: Application, language: str, light_acknowledged_by: str | None
     ) -> SealedVisit:
-        """The sealed packet of the record's newest attempt; raises a CryptoError or CaptureError."""
+        """The sealed packet of the record's newest attempt; raises a CryptoError, CaptureError or CertificateNotValidError."""
         attempt = record.attempt
         assert attempt is not None
         assert attempt.best.portrait is not None
         assert attempt.jpeg is not None
+        now = datetime.now(UTC)
+        self.require_valid(now)  # it may have expired during the visit
+        chip = chip_image(attempt.best.portrait)
+        jp2 = encode_jp2(chip, self.chip_bytes)
+        images = images_record(attempt, chip, jp2)
         packet_id = uuid.uuid4().hex
         parts = {
             "portrait.jpg": attempt.jpeg,
-            "chip.jp2": encode_jp2(chip_image(attempt.best.portrait), self.chip_bytes),
+            "chip.jp2": jp2.data,
             "report.json": attempt.report.model_dump_json().encode(),
-            "visit.json": record.visit_json(application, language, light_acknowledged_by),
+            "visit.json": record.visit_json(application, language, light_acknowledged_by, self.rotate_deg, images),
             "attempts.json": record.attempts_json(),
         }
-        now = datetime.now(UTC)
         fields = ManifestFields(
             packet_id=packet_id, booth=self.booth, centre=self.centre, recipient=self.recipient.key_id, created_at=now
         )
         packet = sign_and_seal(build_package(fields, parts), self.signer, self.recipient, now)
         return SealedVisit(packet, packet_id, reference_of(packet_id))
+
+
+def images_record(attempt: Attempt, chip: NDArray[np.uint8], jp2: Jp2) -> Mapping[str, Any]:
+    """How the two pictures of the packet were made from the camera's pixels; `images` in visit.json."""
+    report, crop = attempt.report, attempt.report.crop
+    scaled = chip.shape[1] != report.width
+    return {
+        "portrait.jpg": {
+            "width": report.width,
+            "height": report.height,
+            "resampling": None if crop is None else crop.resampling,
+            **JPEG_FACTS,
+        },
+        "chip.jp2": {
+            "width": chip.shape[1],
+            "height": chip.shape[0],
+            "resampling": CHIP_RESAMPLING if scaled else "none: the portrait's pixels",
+            **jp2.facts,
+        },
+    }
 
 
 def chip_image(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:

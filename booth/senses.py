@@ -1,4 +1,4 @@
-"""What happens by itself: devices come and go, frames are judged, codes are read, the disk fills. Turned into events of the visit.
+"""What happens by itself: devices come and go, frames are judged, codes are read, the disk fills, the certificate expires. Turned into events of the visit.
 
 The shutter: guidance tells since when everything has been right; after the profile's `hold_s` the countdown runs, and HELD is sent at its
 end. Whatever breaks a rule, moves, dims the lamps or stops the camera starts the hold anew.
@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from booth.checker import Live
 from booth.config import VisitSection
-from booth.errors import OutboxError
+from booth.errors import CertificateNotValidError, OutboxError
 from booth.events import Application, Event, Happening
 from booth.faults import fault_of
 from booth.guidance import advise, interrupted
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION_NUMBER = re.compile(r"[A-Z0-9-]{6,20}")
 OUTBOX_PERIOD_S = 5.0
+CERTIFICATE_PERIOD_S = 60.0
 CAMERA_PAUSE_S = 0.2
 DEVICE_PAUSE_S = 2.0
 FPS_FRAMES = 30
@@ -54,12 +56,14 @@ class Senses:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, rooms: Rooms) -> None:
-        """Begins to follow camera and outbox."""
+        """Begins to follow camera, outbox and certificate."""
         self._rooms = rooms
         for text in rooms.outbox.problems:
             self._health.note("warning", text)
         for status in rooms.station.devices:
             self.on_device(status)
+        self._check_certificate(rooms)  # before anybody is invited
+        self._spawn(self._follow_certificate(rooms), "certificate watch")
         self._spawn(self._follow_preview(rooms), "preview")
         self._spawn(self._follow_outbox(rooms), "outbox watch")
         self._performer.send(self._health.told)
@@ -150,6 +154,19 @@ class Senses:
             else:
                 self.on_trouble("outbox", None)
             await asyncio.sleep(OUTBOX_PERIOD_S)
+
+    async def _follow_certificate(self, rooms: Rooms) -> None:
+        while True:
+            await asyncio.sleep(CERTIFICATE_PERIOD_S)
+            self._check_certificate(rooms)
+
+    def _check_certificate(self, rooms: Rooms) -> None:
+        try:
+            rooms.sealer.require_valid(datetime.now(UTC))
+        except CertificateNotValidError as error:
+            self.on_trouble("certificate", error)
+        else:
+            self.on_trouble("certificate", None)
 
     # --- the camera ----------------------------------------------------------------------------------------------------
 

@@ -93,6 +93,7 @@ class CropFacts(_Value):
     corners: tuple[tuple[float, float], ...] = Field(
         description="the crop's corners in the source, clockwise from top left"
     )
+    resampling: str = Field(description="the filter that turned and scaled the source pixels")
 
 
 class Report(_Value):

@@ -67,6 +67,8 @@ def test_a_plan_for_another_picture_is_refused():
 
 def test_the_facts_tell_the_whole_cut():
     facts = crop_facts(plan(0.5))
+    assert facts.resampling == "bicubic at 2 times the size, then the mean of 2x2"
+    assert crop_facts(plan(1.0)).resampling == "bicubic"
     assert (facts.source_width, facts.source_height, facts.scale, facts.angle_deg) == (1000, 1200, 0.5, 0.0)
     corners = [(150, 150), (850, 150), (850, 1050), (150, 1050)]
     assert np.array(facts.corners) == pytest.approx(np.array(corners))
@@ -84,7 +86,10 @@ def test_jpeg_keeps_full_colour_and_carries_no_metadata():
 @pytest.mark.parametrize("target", [17_000, 40_000])
 def test_jpeg_2000_fills_its_target_and_never_exceeds_it(target):
     pixels = smooth_noise(622, 800)
-    data = encode_jp2(pixels, target)
+    made = encode_jp2(pixels, target)
+    data = made.data
+    assert (made.facts["target_bytes"], made.facts["bytes"]) == (target, len(data))
+    assert 0 < made.facts["rate_per_mille"] <= target * 1000 // pixels.size + 1
     assert 0.85 * target <= len(data) <= target
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == pixels.shape
 
