@@ -18,7 +18,7 @@ Rules
     storing it is tried again before anything else; its packet is not uploaded again (unless the booth restarts, which is harmless).
   - The intake's Date header tells the clock skew.
 
-A new packet wakes the uplink at once.
+A new packet wakes the uplink at once; a pause of all packets stays a pause.
 """
 
 from __future__ import annotations
