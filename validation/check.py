@@ -49,12 +49,14 @@ def _advice(value: float, rule: Rule, limits: RuleLimits, verdict: Verdict) -> s
 
 def _finding(rule: Rule, limits: RuleLimits, judged: Judgement) -> Finding:
     measured: Measured | str = NO_FACE
+    unclear = rule.below
     if not rule.needs_face or judged.scene.face is not None:
         measured = rule.measure(judged)
+        unclear = rule.unclear or rule.below
         if isinstance(measured, Measured) and not np.isfinite(measured.value):
             measured = "the measure has no finite value for this face"
     if isinstance(measured, str):
-        verdict, value, evidence, reason, advice = Verdict.NOT_ASSESSED, None, None, measured, rule.below
+        verdict, value, evidence, reason, advice = Verdict.NOT_ASSESSED, None, None, measured, unclear
     else:
         value, evidence, reason = measured.value, measured.evidence, None
         verdict = _verdict(value, limits)

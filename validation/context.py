@@ -16,9 +16,11 @@ from validation import geometry, occlusion, pixels
 from validation.face import Face, FaceBox, Scene
 from validation.framing import CropPlan
 from validation.profile import Profile
+from validation.report import Level
 
-# A second face counts from this share of the first one's area (ISO/IEC 29794-5 single face; calibrated: smaller ones are prints on clothes).
-SECOND_FACE_SHARE = 0.05
+# A second face counts from this share of the first one's area, a fifth of its height (ISO/IEC 29794-5 single face; calibrated: smaller ones
+# are prints on clothes).
+SECOND_FACE_SHARE = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,25 @@ class Judgement:
     def face_luminance(self) -> float | None:
         """Mean luminance of the face below the brows."""
         return pixels.face_luminance(self.canvas)
+
+    @cached_property
+    def unlit(self) -> str | None:
+        """Why colours of this face tell nothing, when its exposure is beyond the band that refuses."""
+        limits = self.profile.rules.get("light.exposure")
+        mean = self.face_luminance
+        if limits is None or mean is None or limits.level is not Level.REJECT or limits.limit.holds(mean * 100):
+            return None
+        return "the face is far too dark or far too bright to judge this"
+
+    @cached_property
+    def sharpness(self) -> float | None:
+        """Fine detail of the face / coarse detail."""
+        return pixels.sharpness(self.canvas)
+
+    @cached_property
+    def eye_contrast(self) -> float | None:
+        """By which share of the face's light it varies between the lids, of the eye where it varies less."""
+        return occlusion.eye_contrast(self.canvas)
 
     @cached_property
     def background_roughness(self) -> float | None:

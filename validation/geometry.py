@@ -25,7 +25,6 @@ EYE_CORNERS_LEFT = (362, 263)
 LIDS_RIGHT = ((160, 144), (159, 145), (158, 153))
 LIDS_LEFT = ((385, 380), (386, 374), (387, 373))
 INNER_LIPS = ((81, 178), (13, 14), (311, 402))
-LOWER_LIP = (14, 17)
 CHIN = 152
 FOREHEAD_TOP = 10
 HEAD_LENGTH_PER_T = 2.0
@@ -129,12 +128,6 @@ def eye_opening(landmarks: Points) -> float:
 def mouth_opening(landmarks: Points) -> float:
     """The largest gap of the inner lips / T."""
     return max(_distance(landmarks[u], landmarks[d]) for u, d in INNER_LIPS) / chin_distance_px(landmarks)
-
-
-def lip_gap_per_lower_lip(landmarks: Points) -> float:
-    """The largest gap of the inner lips / thickness of the lower lip."""
-    thickness = _distance(landmarks[LOWER_LIP[0]], landmarks[LOWER_LIP[1]])
-    return max(_distance(landmarks[u], landmarks[d]) for u, d in INNER_LIPS) / max(thickness, 1e-6)
 
 
 def moved(landmarks: Points, matrix: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ CANVAS_SIDE = 616
 # Right eye, left eye (image left, image right), nose tip, mouth corners: ISO/IEC 29794-5 alignment targets.
 CANVAS_TARGETS = np.array([(251, 272), (364, 272), (308, 336), (262, 402), (355, 402)], dtype=np.float64)
 NOSE_TIP, MOUTH_CORNERS = 1, (61, 291)
+MESH_POINTS = 468  # the rest are the irises
 # Background part of the canvas and the size it is measured at (ISO/IEC 29794-5 background uniformity).
 BACKGROUND_ROWS, BACKGROUND_COLUMNS = slice(0, 406), slice(62, 554)
 BACKGROUND_SIZE = (354, 292)
@@ -45,6 +46,11 @@ FACE_BELOW_BROWS = (
 FOREHEAD_TEXTURE = 0.11
 GREY_BGR = np.array([0.114, 0.587, 0.299])
 ZONE_SIDE_PER_EYE_DISTANCE = 0.3
+# Detail is compared in two bands, by the spread of their Gaussians in canvas pixels (eye distance 113): eyelashes and brows' edges live in the
+# fine one, and a lens that is out of focus takes them away before it touches the coarse one.
+FINE_DETAIL_PX, COARSE_DETAIL_PX = (1.5, 4.0), (4.0, 8.0)
+# The face's own outline is no detail of the face.
+DETAIL_MARGIN_PX = 7
 
 
 def _linear() -> NDArray[np.float32]:
@@ -199,6 +205,28 @@ def face_luminance(face: Canvas) -> float | None:
     """Mean linear luminance of the face below the brows, 0..1."""
     region = face.polygon(FACE_BELOW_BROWS, hull=True) > 0
     return float(face.luminance[region].mean()) / 255 if region.any() else None
+
+
+def sharpness(face: Canvas) -> float | None:
+    """Spread of fine detail / spread of coarse detail over the face: contrast and skin tone cancel out. None without detail or face."""
+    outline = np.rint(face.points[:MESH_POINTS]).astype(np.int32)
+    region = np.zeros(face.inside.shape, dtype=np.uint8)
+    cv2.fillConvexPoly(region, np.asarray(cv2.convexHull(outline)), 255)
+    margin = np.ones((2 * DETAIL_MARGIN_PX + 1, 2 * DETAIL_MARGIN_PX + 1), np.uint8)
+    region = np.asarray(cv2.erode(region & face.inside, margin, borderValue=0), dtype=np.uint8)
+    if not region.any():
+        return None
+    x, y, width, height = cv2.boundingRect(region)
+    window = (slice(y, y + height), slice(x, x + width))
+    grey = cv2.cvtColor(face.pixels[window], cv2.COLOR_BGR2GRAY).astype(np.float32)
+    inside = region[window] > 0
+
+    def spread(band: tuple[float, float]) -> float:
+        low, high = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in band)
+        return float((low - high)[inside].std())
+
+    coarse = spread(COARSE_DETAIL_PX)
+    return spread(FINE_DETAIL_PX) / coarse if coarse > 0 else None
 
 
 def _roughness(light: Image, free: Image) -> float | None:

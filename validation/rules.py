@@ -23,6 +23,8 @@ __all__ = ["ADVICE_KEYS", "RULES", "Measured", "Profile", "Rule", "load_profile"
 NO_FACE = "no face was found"
 NO_ADVICE = "advice.none"
 PERCENT = 100.0
+# Calibrated, see docs/rules.md: open eyes measured from 0.24, bars, discs and dark glasses over them up to 0.10.
+EYE_CONTRAST_LEAST = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Rule:
     measure: Measure
     below: str  # advice when the value is below its band, and when it could not be judged
     above: str
+    unclear: str = ""  # advice when it could not be judged; empty: that of `below`
     needs_face: bool = True
 
 
@@ -99,12 +102,17 @@ def _pitch(judged: Judgement) -> Measured:
     return Measured(judged.pose.pitch_deg, _points(judged.face.landmarks[[1, geometry.FOREHEAD_TOP, geometry.CHIN]]))
 
 
-def _eyes_open(judged: Judgement) -> Measured:
+def _eyes_open(judged: Judgement) -> Measured | str:
     lids = [i for pair in (*geometry.LIDS_RIGHT, *geometry.LIDS_LEFT) for i in pair]
-    return Measured(
-        geometry.eye_opening(judged.face.landmarks) * PERCENT,
-        _points(judged.face.landmarks[lids]),
-    )
+    opening = geometry.eye_opening(judged.face.landmarks) * PERCENT
+    limits = judged.profile.rules.get("eyes.open")
+    if limits is None or limits.limit.holds(opening):  # closed lids need no proof of an eye between them
+        contrast = judged.eye_contrast
+        if contrast is None:
+            return "the face lies outside the picture"
+        if contrast < EYE_CONTRAST_LEAST:
+            return "no eye is seen between the lids: something covers it (dark glasses, hair, cloth)"
+    return Measured(opening, _points(judged.face.landmarks[lids]))
 
 
 def _mouth_closed(judged: Judgement) -> Measured:
@@ -116,6 +124,8 @@ ZONES_CUT_OFF = "forehead, cheeks or chin are cut off by the picture's edge"
 
 
 def _light_even(judged: Judgement) -> Measured | str:
+    if judged.unlit:
+        return judged.unlit
     zones = judged.light_zones
     if zones is None:
         return ZONES_CUT_OFF
@@ -123,6 +133,8 @@ def _light_even(judged: Judgement) -> Measured | str:
 
 
 def _light_sides(judged: Judgement) -> Measured | str:
+    if judged.unlit:
+        return judged.unlit
     zones = judged.light_zones
     if zones is None:
         return ZONES_CUT_OFF
@@ -146,6 +158,8 @@ def _no_background(judged: Judgement) -> str:
 
 
 def _lower_face_visible(judged: Judgement) -> Measured | str:
+    if judged.unlit:
+        return judged.unlit
     lower = judged.lower_face
     if isinstance(lower, str):
         return lower
@@ -155,6 +169,11 @@ def _lower_face_visible(judged: Judgement) -> Measured | str:
 def _exposure(judged: Judgement) -> Measured | str:
     mean = judged.face_luminance
     return "the face lies outside the picture" if mean is None else Measured(mean * PERCENT)
+
+
+def _sharp(judged: Judgement) -> Measured | str:
+    sharpness = judged.sharpness
+    return "the face shows no detail at all" if sharpness is None else Measured(sharpness * PERCENT)
 
 
 def _image_size(judged: Judgement) -> Measured:
@@ -172,8 +191,10 @@ RULES: tuple[Rule, ...] = (
     Rule("pose.roll", "°", _roll, "advice.tilt_head_left", "advice.tilt_head_right"),
     Rule("pose.yaw", "°", _yaw, "advice.turn_head_left", "advice.turn_head_right"),
     Rule("pose.pitch", "°", _pitch, "advice.chin_up", "advice.chin_down"),
-    Rule("eyes.open", "% of T", _eyes_open, "advice.open_eyes", "advice.open_eyes"),
-    Rule("mouth.closed", "% of T", _mouth_closed, "advice.close_mouth", "advice.close_mouth"),
+    Rule(
+        "eyes.open", "% of eye-chin", _eyes_open, "advice.open_eyes", "advice.open_eyes", unclear="advice.uncover_face"
+    ),
+    Rule("mouth.closed", "% of eye-chin", _mouth_closed, "advice.close_mouth", "advice.close_mouth"),
     Rule("light.even", "%", _light_even, "advice.light_problem", "advice.light_problem"),
     Rule("light.sides", "%", _light_sides, "advice.light_problem", "advice.light_problem"),
     Rule("background.uniform", "", _background_uniform, "advice.background_problem", "advice.background_problem"),
@@ -182,10 +203,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("face.lower_visible", "%", _lower_face_visible, "advice.uncover_face", "advice.uncover_face"),
     Rule("light.exposure", "%", _exposure, "advice.light_problem", "advice.light_problem"),
+    Rule("image.sharp", "%", _sharp, "advice.camera_problem", "advice.camera_problem"),
     Rule("image.size", "px", _image_size, "advice.closer", NO_ADVICE, needs_face=False),
 )
 
-ADVICE_KEYS: frozenset[str] = frozenset(key for rule in RULES for key in (rule.below, rule.above)) - {NO_ADVICE}
+ADVICE_KEYS: frozenset[str] = frozenset(key for rule in RULES for key in (rule.below, rule.above, rule.unclear)) - {
+    NO_ADVICE,
+    "",
+}
 
 
 def text_keys() -> frozenset[str]:
