@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from validation import pixels
 from validation.geometry import moved
-from validation.occlusion import lower_face
+from validation.occlusion import eye_contrast, lower_face
 
 
 def flat(value, landmarks, size=(1280, 960)) -> pixels.Canvas:
@@ -113,3 +113,19 @@ def test_a_picture_shrunk_by_area_keeps_its_mean_and_does_not_alias():
     small = pixels.area_warp(image, np.array([[0.25, 0, 0], [0, 0.25, 0]]), (225, 225))
     assert small[5:-5, 5:-5].min() >= 120
     assert small[5:-5, 5:-5].max() <= 135
+
+
+def test_blur_lowers_the_sharpness_step_by_step_and_light_does_not(neutral_landmarks, applicant):
+    image = applicant("people/anna/neutral")
+    values = [
+        pixels.sharpness(pixels.canvas(cv2.GaussianBlur(image, (0, 0), sigma), neutral_landmarks))
+        for sigma in (0.1, 2, 4, 8, 15)
+    ]
+    assert values == sorted(values, reverse=True)
+    half = pixels.canvas((image * 0.5).astype(np.uint8), neutral_landmarks)
+    assert pixels.sharpness(half) == pytest.approx(values[0], rel=0.03)
+
+
+def test_a_face_without_detail_has_no_sharpness_and_shows_no_eye(neutral_landmarks):
+    assert pixels.sharpness(flat(128, neutral_landmarks)) is None
+    assert eye_contrast(flat(128, neutral_landmarks)) == 0
