@@ -10,7 +10,10 @@ IMMEDIATE, so that two processes wait for each other instead of failing half-way
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -235,7 +238,8 @@ async def open_store(database_url: str) -> AsyncIterator[Store]:
         engine = make_engine(database_url)
     try:
         with _translated():
-            await migrate(engine)
+            async with _only_starter(engine):
+                await migrate(engine)
         yield Store(engine)
     finally:
         await engine.dispose()
@@ -270,6 +274,21 @@ def make_engine(database_url: str) -> AsyncEngine:
     sa.event.listen(engine.sync_engine, "connect", set_rules)
     sa.event.listen(engine.sync_engine, "begin", begin)
     return engine
+
+
+@contextlib.asynccontextmanager
+async def _only_starter(engine: AsyncEngine) -> AsyncIterator[None]:
+    """One process at a time makes an SQLite database: its change to WAL fails at once, whatever the busy time-out, beside another's."""
+    database = engine.url.database
+    if engine.url.get_backend_name() != "sqlite" or not database:
+        yield
+        return
+    lock = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
