@@ -1,6 +1,6 @@
 """PURE: what the light does to a face, and which levels the lamps get.
 
-Readings are taken on the standard canvas of `validation.pixels`, the same one that judges the photo, and go into visit.json beside the lamp
+Readings are taken on the standard canvas of `validation.canvas`, the same one that judges the photo, and go into visit.json beside the lamp
 levels and the camera's settings, so that an uneven or wrongly exposed picture can be traced to the lamp or the setting that made it.
 Level policy: standby between visits, one nominal level for portraits, reached in a few steps so that nobody is dazzled.
 """
@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.pixels import canvas, face_luminance, light_zones
+from validation.canvas import canvas
+from validation.light import face_luminance, light_zones
 
 ZONES = (
     "forehead",
     "chin",
     "right_cheek",
     "left_cheek",
-)  # the order of validation.pixels.Zones; a covered forehead is left out
+)  # the order of validation.light.Zones; a covered forehead is left out
 CLIPPED = 254  # 8-bit values from here on carry no detail
 # Steps smaller than this are not worth a serial message.
 LEAST_STEP_PCT = 0.5

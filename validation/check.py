@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from validation.context import Judgement
 from validation.face import FaceModel, Scene
 from validation.framing import plan_crop
+from validation.image import ImageFacts
 from validation.profile import Profile, RuleLimits
-from validation.report import CropFacts, Finding, Judged, Level, Report, Verdict
+from validation.report import CropFacts, Finding, Judged, Level, Report, Series, Verdict
 from validation.rules import NO_ADVICE, NO_FACE, RULES, Measured, Rule
 
 
@@ -90,6 +91,7 @@ def _report(judged: Judgement, kind: Judged, notes: tuple[str, ...], crop: CropF
         software=software(),
         notes=notes,
         crop=crop,
+        series=judged.series,
     )
 
 
@@ -101,9 +103,15 @@ def judge(
     judged: Judged = "as_submitted",
     notes: tuple[str, ...] = (),
     crop: CropFacts | None = None,
+    source: ImageFacts | None = None,
+    series: Series | None = None,
 ) -> Report:
-    """The report on a picture whose scene is known."""
-    return _report(Judgement(image_bgr, scene, profile), judged, notes, crop)
+    """The report on a picture whose scene is known.
+
+    `image_bgr`: (H, W, 3) uint8, un-mirrored. `source`: the file the pixels came from; without it the rules about files are not assessed.
+    `series`: what earlier frames of the same person measured; without it the rules over several frames are not assessed.
+    """
+    return _report(Judgement(image_bgr, scene, profile, source=source, series=series), judged, notes, crop)
 
 
 def check(
@@ -114,9 +122,12 @@ def check(
     judged: Judged = "as_submitted",
     notes: tuple[str, ...] = (),
     crop: CropFacts | None = None,
+    source: ImageFacts | None = None,
+    series: Series | None = None,
 ) -> Report:
-    """The report on a picture."""
-    return judge(image_bgr, model.scene(image_bgr), profile, judged=judged, notes=notes, crop=crop)
+    """The report on a picture: `judge` with the model's scene of it. Raises ModelFailedError."""
+    scene = model.scene(image_bgr)
+    return judge(image_bgr, scene, profile, judged=judged, notes=notes, crop=crop, source=source, series=series)
 
 
 def assess_live(

@@ -1,6 +1,6 @@
 """What the measures of one judgement share, each computed at most once and only when a rule asks for it.
 
-A Judgement is one picture, one scene and one profile. In `live` mode the geometry is that of the crop the booth would cut from the still:
+A Judgement is one picture, one scene and one profile, and what is known beside: the file it came from, earlier frames of the same person. In `live` mode the geometry is that of the crop the booth would cut from the still:
 `crop` then holds the plan and `geometry_points` the landmarks inside that crop. Everything that looks at pixels looks at the picture itself.
 """
 
@@ -12,11 +12,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from validation import geometry, occlusion, pixels
+from validation import background, detail, eyes, geometry, light, occlusion
+from validation.canvas import Canvas, canvas
 from validation.face import Face, FaceBox, Scene
 from validation.framing import CropPlan
+from validation.image import ImageFacts
 from validation.profile import Profile
-from validation.report import Level
+from validation.report import Level, Series
 
 # A second face counts from this share of the first one's area, a fifth of its height (ISO/IEC 29794-5 single face; calibrated: smaller ones
 # are prints on clothes).
@@ -32,6 +34,8 @@ class Judgement:
     profile: Profile
     crop: CropPlan | None = None  # live: what would be cut, planned in pixels of the still
     still_scale: float = 1.0  # live: still pixels per preview pixel
+    source: ImageFacts | None = None  # the file the pixels came from, when there was one
+    series: Series | None = None  # what earlier frames of the same person measured
 
     @property
     def face(self) -> Face:
@@ -68,19 +72,19 @@ class Judgement:
         return geometry.Pose(pose.yaw_deg, pose.pitch_deg - self.profile.pitch_zero_deg, pose.roll_deg)
 
     @cached_property
-    def canvas(self) -> pixels.Canvas:
+    def canvas(self) -> Canvas:
         """The face at the standard size."""
-        return pixels.canvas(self.image, self.face.landmarks)
+        return canvas(self.image, self.face.landmarks)
 
     @cached_property
-    def light_zones(self) -> pixels.Zones | None:
+    def light_zones(self) -> light.Zones | None:
         """Colour of forehead, chin and cheeks."""
-        return pixels.light_zones(self.canvas)
+        return light.light_zones(self.canvas)
 
     @cached_property
     def face_luminance(self) -> float | None:
         """Mean luminance of the face below the brows."""
-        return pixels.face_luminance(self.canvas)
+        return light.face_luminance(self.canvas)
 
     @cached_property
     def unlit(self) -> str | None:
@@ -94,12 +98,12 @@ class Judgement:
     @cached_property
     def sharpness(self) -> float | None:
         """Fine detail of the face / coarse detail."""
-        return pixels.sharpness(self.canvas)
+        return detail.sharpness(self.canvas)
 
     @cached_property
     def eye_contrast(self) -> float | None:
         """By which share of the face's light it varies between the lids, of the eye where it varies less."""
-        return occlusion.eye_contrast(self.canvas)
+        return eyes.eye_contrast(self.canvas)
 
     @cached_property
     def background_roughness(self) -> float | None:
@@ -107,10 +111,10 @@ class Judgement:
         mask = self.scene.person_mask
         if mask is None:
             return None
-        near = pixels.background_roughness(self.canvas, mask)
+        near = background.background_roughness(self.canvas, mask)
         if self.crop is not None:  # what the crop leaves out does not count
             return near
-        wide = pixels.surroundings_roughness(self.image, self.canvas, mask)
+        wide = background.surroundings_roughness(self.image, self.canvas, mask)
         return max((r for r in (near, wide) if r is not None), default=None)
 
     @cached_property
@@ -120,12 +124,12 @@ class Judgement:
         if mask is None:
             return None
         if self.crop is None:
-            return pixels.background_one_colour(self.image, mask)
+            return background.background_one_colour(self.image, mask)
         corners = np.array(self.crop.corners()) / self.still_scale
         low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
         high = np.ceil(corners.max(axis=0)).astype(int)
         window = (slice(low[1], high[1]), slice(low[0], high[0]))
-        return pixels.background_one_colour(self.image[window], mask[window])
+        return background.background_one_colour(self.image[window], mask[window])
 
     @cached_property
     def lower_face(self) -> occlusion.LowerFace | str:

@@ -4,8 +4,6 @@ Lower face visible: the skin's chromaticity (r, g of linear light; free of brigh
 three places that a mask, scarf or hand over the mouth leaves free: under both eyes and above the nose. Counted is the share of the lower face,
 without the open mouth, that has the same chromaticity. The best of the three references counts, because hair may hide one or two;
 a reference that cannot be skin does not count.
-Eyes: the mesh draws lids on whatever covers an eye. Between real lids the light changes along the eye (white, iris, white); a bar, a disc or a
-dark lens stays even. Columns across the inner part of the lid gap are compared, so an edge that runs along the lids does not count.
 Tolerance: cloth of any grey lies at the neutral point, so no more than a part of the skin's own distance from neutral is allowed; towards more
 saturated skin (lips, beard shade, light reflected within the face) it is wider.
 """
@@ -18,19 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.pixels import FACE_BELOW_BROWS, LINEAR, Canvas
+from validation.canvas import LINEAR, Canvas
 
 UNDER_RIGHT_EYE = (111, 117, 118, 119, 120, 121)
 UNDER_LEFT_EYE = (340, 346, 347, 348, 349, 350)
 ABOVE_NOSE = (151, 108, 107, 9, 336, 337)
 LOWER_FACE = (2, 98, 327, 216, 436, 214, 434, 210, 430, 211, 431, 32, 262, 140, 369, 171, 396, 175)
 INNER_LIPS_RING = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-# From the outer to the inner corner; upper and lower lid are read in pairs.
-UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362))
-LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
-# Part of the lid gap that is read (the mesh's lids are off by a few pixels), columns from corner to corner without the ends, rows.
-EYE_INNER_PART = 0.6
-EYE_COLUMNS, EYE_COLUMNS_END, EYE_ROWS = 33, 3, 5
 # The canvas is read at a quarter: chromaticity of single pixels is mostly noise and JPEG colour blocks.
 SHRINK = 4
 NEUTRAL = np.array([1 / 3, 1 / 3])
@@ -96,23 +88,3 @@ def lower_face(face: Canvas) -> LowerFace | str:
     if not shares:
         return "the face has no colour to compare (greyscale or overexposed)"
     return LowerFace(visible=max(shares), outline=face.back(np.asarray(hull, dtype=np.float64)))
-
-
-def eye_contrast(face: Canvas) -> float | None:
-    """(brightest - darkest column between the lids) / median of the face, of the eye where that is smaller; None without a face."""
-    grey = np.asarray(cv2.cvtColor(cv2.GaussianBlur(face.pixels, (3, 3), 0), cv2.COLOR_BGR2GRAY), dtype=np.float32)
-    across = np.linspace(0, len(UPPER_LIDS[0]) - 1, EYE_COLUMNS)[EYE_COLUMNS_END:-EYE_COLUMNS_END]
-    down = np.linspace(0.5 - EYE_INNER_PART / 2, 0.5 + EYE_INNER_PART / 2, EYE_ROWS)[:, None, None]
-    whole = grey[face.polygon(FACE_BELOW_BROWS, hull=True) > 0]
-    if not whole.size:
-        return None
-    contrasts = []
-    for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
-        lids = [
-            np.column_stack([np.interp(across, np.arange(len(line)), face.points[list(line), axis]) for axis in (0, 1)])
-            for line in (upper, lower)
-        ]
-        where = (lids[0] * (1 - down) + lids[1] * down).astype(np.float32)
-        columns = np.median(cv2.remap(grey, where[..., 0], where[..., 1], cv2.INTER_LINEAR), axis=0)
-        contrasts.append(float(np.ptp(columns)))
-    return min(contrasts) / max(float(np.median(whole)), 1.0)

@@ -65,6 +65,9 @@ class Evidence(_Value):
 
     points: tuple[tuple[float, float], ...] = ()
     boxes: tuple[Box, ...] = ()
+    outlines: tuple[tuple[tuple[float, float], ...], ...] = Field(
+        default=(), description="closed polygons: the contours of a mask"
+    )
 
 
 class Finding(_Value):
@@ -96,6 +99,21 @@ class CropFacts(_Value):
     resampling: str = Field(description="the filter that turned and scaled the source pixels")
 
 
+class Expression(_Value):
+    """What expression does to a face, free of scale, position and tilt; each in % of T (eye midpoint to chin)."""
+
+    mouth_width: float = Field(description="distance of the mouth corners")
+    corner_lift: float = Field(description="mean height of the corners above the middle of the lips")
+    brow_height: float = Field(description="mean distance of the brows from the eye centres")
+
+
+class Series(_Value):
+    """Measures over several frames of one person just before the capture: named inputs, so that anybody can judge again with the same."""
+
+    pitch_deg: tuple[float, ...] = Field(description="head pitch of the latest frames, from the calibrated zero")
+    relaxed: tuple[Expression, ...] = Field(description="the face in frames without a broken rule")
+
+
 class Report(_Value):
     """All findings on one photo under one profile."""
 
@@ -109,6 +127,7 @@ class Report(_Value):
     software: str
     notes: tuple[str, ...] = ()
     crop: CropFacts | None = None
+    series: Series | None = Field(default=None, description="the inputs of measures over several frames")
 
     @property
     def compliant(self) -> bool:

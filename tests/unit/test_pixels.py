@@ -8,24 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validation import pixels
+from validation import background, canvas, detail, light
+from validation.eyes import eye_contrast
 from validation.geometry import moved
-from validation.occlusion import eye_contrast, lower_face
+from validation.occlusion import lower_face
 
 
-def flat(value, landmarks, size=(1280, 960)) -> pixels.Canvas:
-    return pixels.canvas(np.full((*size, 3), value, dtype=np.uint8), landmarks)
+def flat(value, landmarks, size=(1280, 960)) -> canvas.Canvas:
+    return canvas.canvas(np.full((*size, 3), value, dtype=np.uint8), landmarks)
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0, 0), (255, 255), (188, 128), (128, 55)])
 def test_luminance_is_linear_light(level, expected):
-    assert abs(int(pixels.luminance(np.full((4, 4, 3), level, np.uint8))[0, 0]) - expected) <= 1
+    assert abs(int(canvas.luminance(np.full((4, 4, 3), level, np.uint8))[0, 0]) - expected) <= 1
 
 
 def test_luminance_weighs_green_most():
     pure = np.zeros((1, 3, 3), np.uint8)
     pure[0, [0, 1, 2], [0, 1, 2]] = 255
-    assert pixels.luminance(pure).tolist() == [[18, 182, 54]]
+    assert canvas.luminance(pure).tolist() == [[18, 182, 54]]
 
 
 def test_the_canvas_puts_eyes_where_the_standard_says(neutral_landmarks):
@@ -36,29 +37,29 @@ def test_the_canvas_puts_eyes_where_the_standard_says(neutral_landmarks):
 
 @given(level=st.integers(10, 250))
 def test_a_flat_picture_is_evenly_lit_at_any_level(neutral_landmarks, level):
-    canvas = flat(level, neutral_landmarks)
-    assert pixels.light_zones(canvas).evenness == pytest.approx(1)
-    assert pixels.face_luminance(canvas) == pytest.approx(
-        pixels.luminance(np.full((1, 1, 3), level, np.uint8))[0, 0] / 255
+    face = flat(level, neutral_landmarks)
+    assert light.light_zones(face).evenness == pytest.approx(1)
+    assert light.face_luminance(face) == pytest.approx(
+        canvas.luminance(np.full((1, 1, 3), level, np.uint8))[0, 0] / 255
     )
 
 
 def test_a_darker_side_lowers_the_evenness_by_its_share(neutral_landmarks):
     image = np.full((1280, 960, 3), 200, np.uint8)
     image[:, :480] = 80
-    zones = pixels.light_zones(pixels.canvas(image, neutral_landmarks))
+    zones = light.light_zones(canvas.canvas(image, neutral_landmarks))
     assert zones.evenness == pytest.approx(80 / 200, abs=0.01)
 
 
 def test_one_dark_channel_is_enough(neutral_landmarks):
     image = np.full((1280, 960, 3), 200, np.uint8)
     image[:, :480, 0] = 60
-    assert pixels.light_zones(pixels.canvas(image, neutral_landmarks)).evenness == pytest.approx(0.3, abs=0.01)
+    assert light.light_zones(canvas.canvas(image, neutral_landmarks)).evenness == pytest.approx(0.3, abs=0.01)
 
 
 def test_a_face_cut_off_by_the_edge_has_no_zones(neutral_landmarks):
     shifted = moved(neutral_landmarks, np.array([[1.0, 0, -380], [0, 1, 0]]))
-    assert pixels.light_zones(flat(100, shifted)) is None
+    assert light.light_zones(flat(100, shifted)) is None
     assert isinstance(lower_face(flat(100, moved(neutral_landmarks, np.array([[1.0, 0, 0], [0, 1, 600]])))), str)
 
 
@@ -70,7 +71,7 @@ def test_rougher_walls_measure_rougher(neutral_landmarks):
         image = np.full((1280, 960, 3), 160, np.uint8)
         image[:, ::40] += np.uint8(contrast)
         image = cv2.blur(image, (9, 9))
-        values.append(pixels.background_roughness(pixels.canvas(image, neutral_landmarks), mask))
+        values.append(background.background_roughness(canvas.canvas(image, neutral_landmarks), mask))
     assert values[0] == 0
     assert values == sorted(values)
     assert values[-1] > values[1] > 0
@@ -79,20 +80,22 @@ def test_rougher_walls_measure_rougher(neutral_landmarks):
 def test_a_second_colour_behind_the_person_is_counted_by_its_area():
     image = np.full((800, 600, 3), 200, np.uint8)
     image[:, :180] = (40, 40, 200)
-    share = pixels.background_one_colour(image, np.zeros((800, 600), np.uint8))
+    share = background.background_one_colour(image, np.zeros((800, 600), np.uint8))
     assert share == pytest.approx(0.7, abs=0.02)
 
 
 def test_no_background_is_said_and_not_guessed(neutral_landmarks):
     everywhere = np.full((1280, 960), 255, np.uint8)
-    assert pixels.background_roughness(flat(100, neutral_landmarks), everywhere) is None
-    assert pixels.background_one_colour(np.zeros((800, 600, 3), np.uint8), np.full((800, 600), 255, np.uint8)) is None
+    assert background.background_roughness(flat(100, neutral_landmarks), everywhere) is None
+    assert (
+        background.background_one_colour(np.zeros((800, 600, 3), np.uint8), np.full((800, 600), 255, np.uint8)) is None
+    )
 
 
 @given(scale=st.sampled_from([0.5, 1.0, 2.0]), x=st.integers(-30, 30), y=st.integers(-30, 30))
 def test_the_canvas_looks_the_same_at_any_size_and_place(neutral_landmarks, applicant, scale, x, y):
     image = applicant("people/anna/neutral")
-    before = pixels.canvas(image, neutral_landmarks)
+    before = canvas.canvas(image, neutral_landmarks)
     matrix = np.array([[scale, 0, x], [0, scale, y]])
     size = (round(960 * scale) + 60, round(1280 * scale) + 60)
     shown = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -100,17 +103,17 @@ def test_the_canvas_looks_the_same_at_any_size_and_place(neutral_landmarks, appl
     top, left = max(y, 0), max(x, 0)
     visible = shown[max(-y, 0) :, max(-x, 0) :]
     page[top : top + visible.shape[0], left : left + visible.shape[1]] = visible
-    after = pixels.canvas(page, moved(neutral_landmarks, matrix))
-    a, b = pixels.light_zones(before), pixels.light_zones(after)
+    after = canvas.canvas(page, moved(neutral_landmarks, matrix))
+    a, b = light.light_zones(before), light.light_zones(after)
     assert b.evenness == pytest.approx(a.evenness, abs=0.01)
-    assert pixels.face_luminance(after) == pytest.approx(pixels.face_luminance(before), abs=0.01)
+    assert light.face_luminance(after) == pytest.approx(light.face_luminance(before), abs=0.01)
     assert lower_face(after).visible == pytest.approx(lower_face(before).visible, abs=0.03)
 
 
 def test_a_picture_shrunk_by_area_keeps_its_mean_and_does_not_alias():
     image = np.zeros((900, 900, 3), np.uint8)
     image[::2] = 255
-    small = pixels.area_warp(image, np.array([[0.25, 0, 0], [0, 0.25, 0]]), (225, 225))
+    small = canvas.area_warp(image, np.array([[0.25, 0, 0], [0, 0.25, 0]]), (225, 225))
     assert small[5:-5, 5:-5].min() >= 120
     assert small[5:-5, 5:-5].max() <= 135
 
@@ -118,14 +121,14 @@ def test_a_picture_shrunk_by_area_keeps_its_mean_and_does_not_alias():
 def test_blur_lowers_the_sharpness_step_by_step_and_light_does_not(neutral_landmarks, applicant):
     image = applicant("people/anna/neutral")
     values = [
-        pixels.sharpness(pixels.canvas(cv2.GaussianBlur(image, (0, 0), sigma), neutral_landmarks))
+        detail.sharpness(canvas.canvas(cv2.GaussianBlur(image, (0, 0), sigma), neutral_landmarks))
         for sigma in (0.1, 2, 4, 8, 15)
     ]
     assert values == sorted(values, reverse=True)
-    half = pixels.canvas((image * 0.5).astype(np.uint8), neutral_landmarks)
-    assert pixels.sharpness(half) == pytest.approx(values[0], rel=0.03)
+    half = canvas.canvas((image * 0.5).astype(np.uint8), neutral_landmarks)
+    assert detail.sharpness(half) == pytest.approx(values[0], rel=0.03)
 
 
 def test_a_face_without_detail_has_no_sharpness_and_shows_no_eye(neutral_landmarks):
-    assert pixels.sharpness(flat(128, neutral_landmarks)) is None
+    assert detail.sharpness(flat(128, neutral_landmarks)) is None
     assert eye_contrast(flat(128, neutral_landmarks)) == 0

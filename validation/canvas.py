@@ -1,0 +1,125 @@
+"""PURE: the face brought to one standard size, and linear luminance.
+
+The standard canvas is that of ISO/IEC 29794-5's reference implementation: 616 x 616, eye distance 113, eyes at y = 272. The picture is
+brought there once, by area sampling, and every measure reads that canvas: so values do not depend on the photo's resolution or tilt.
+Luminance: linear light, 0.2126 R + 0.7152 G + 0.0722 B, rounded to 0..255, as the standard's measures want it; mid skin is then 0.2-0.35.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from validation.geometry import eyes
+
+Image = NDArray[np.uint8]
+
+CANVAS_SIDE = 616
+# Right eye, left eye (image left, image right), nose tip, mouth corners: ISO/IEC 29794-5 alignment targets.
+CANVAS_TARGETS = np.array([(251, 272), (364, 272), (308, 336), (262, 402), (355, 402)], dtype=np.float64)
+CANVAS_EYE_DISTANCE_PX = 113
+NOSE_TIP, MOUTH_CORNERS = 1, (61, 291)
+MESH_POINTS = 468  # the rest are the irises
+# Landmarks whose hull is the face without the forehead (the standard leaves it out: alpha 0).
+FACE_BELOW_BROWS = (
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+    *(356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127),
+)
+
+
+def _linear() -> NDArray[np.float32]:
+    x = np.arange(256, dtype=np.float64) / 255
+    return np.asarray(np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4) * 255, dtype=np.float32)
+
+
+LINEAR = _linear()
+LUMINANCE_BGR = np.array([[0.0722, 0.7152, 0.2126]], dtype=np.float32)
+
+
+def luminance(image: Image) -> Image:
+    """Linear luminance 0..255."""
+    return np.asarray(np.rint(cv2.transform(cv2.LUT(image, LINEAR), LUMINANCE_BGR)), dtype=np.uint8)
+
+
+def area_warp(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) -> Image:
+    """The picture under a 2x3 similarity (corner coordinates) at (width, height), without skipping source pixels when it shrinks."""
+    scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    inverse = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0, 1], [size[0], 0, 1], [size[0], size[1], 1], [0, size[1], 1]]) @ inverse.T
+    fold = max(math.floor(1 / scale), 1)
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 2 * fold, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2 * fold, image.shape[1::-1])
+    if np.any(high - low < fold):
+        return np.zeros((size[1], size[0], *image.shape[2:]), dtype=np.uint8)
+    # Whole source pixels per folded pixel, so that the mean is exact.
+    high = low + (high - low) // fold * fold
+    part = image[low[1] : high[1], low[0] : high[0]]
+    if fold > 1:
+        small = ((high[0] - low[0]) // fold, (high[1] - low[1]) // fold)
+        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    step = matrix.copy()
+    step[:, 2] += step[:, :2] @ low
+    step[:, :2] *= fold
+    step[:, 2] += step[:, :2] @ np.array([0.5, 0.5]) - 0.5  # cv2 counts from pixel centres
+    return np.asarray(cv2.warpAffine(part, step, size, flags=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def canvas_matrix(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The similarity that brings eyes, nose and mouth to the canvas's targets (least squares, Umeyama)."""
+    points = np.asarray(landmarks, dtype=np.float64)[:, :2]
+    seen = np.array([*eyes(landmarks), points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
+    seen_mean, target_mean = seen.mean(axis=0), CANVAS_TARGETS.mean(axis=0)
+    a, b = seen - seen_mean, CANVAS_TARGETS - target_mean
+    spread = float((a**2).sum())
+    cos = float((a * b).sum()) / spread
+    sin = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.hstack([linear, (target_mean - linear @ seen_mean)[:, None]])
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """One face at the standard size."""
+
+    matrix: NDArray[np.float64]
+    pixels: Image
+    points: NDArray[np.float64]  # landmarks on the canvas
+    inside: Image  # 255 where the source has pixels
+
+    @cached_property
+    def luminance(self) -> Image:
+        """Linear luminance of the canvas."""
+        return luminance(self.pixels)
+
+    def polygon(self, indices: tuple[int, ...], *, hull: bool = False) -> Image:
+        """Mask of a polygon of landmarks, where the source has pixels."""
+        outline = np.rint(self.points[list(indices)]).astype(np.int32)
+        mask = np.zeros(self.pixels.shape[:2], dtype=np.uint8)
+        cv2.fillPoly(mask, [np.asarray(cv2.convexHull(outline)) if hull else outline], 255)
+        return mask & self.inside
+
+    def back(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Canvas points in pixels of the source."""
+        return np.asarray(points, dtype=np.float64) @ self._inverse[:, :2].T + self._inverse[:, 2]
+
+    @cached_property
+    def _inverse(self) -> NDArray[np.float64]:
+        return np.asarray(cv2.invertAffineTransform(self.matrix), dtype=np.float64)
+
+
+def canvas(image: Image, landmarks: NDArray[np.floating]) -> Canvas:
+    """The face of a picture on the standard canvas."""
+    matrix = canvas_matrix(landmarks)
+    size = (CANVAS_SIDE, CANVAS_SIDE)
+    points = np.asarray(landmarks, dtype=np.float64)[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    height, width = image.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
+    inside = np.zeros((CANVAS_SIDE, CANVAS_SIDE), dtype=np.uint8)
+    cv2.fillConvexPoly(inside, np.rint(corners).astype(np.int32), 255)
+    inside = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=255), dtype=np.uint8)
+    return Canvas(matrix=matrix, pixels=area_warp(image, matrix, size), points=points, inside=inside)

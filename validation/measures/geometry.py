@@ -1,0 +1,65 @@
+"""Measures of where the head is, how large and how it is turned. Each answers with a Measured or with the reason why it cannot be judged."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from validation import geometry
+from validation.context import Judgement
+from validation.measured import PERCENT, Measured, points
+from validation.report import Box, Evidence
+
+
+def single_face(judged: Judgement) -> Measured:
+    """How many faces are in the picture."""
+    # A face that only a detector sees and the mesh cannot follow is no face to judge.
+    boxes = judged.face_boxes if judged.scene.faces else ()
+    drawn = tuple(Box(x=b.x, y=b.y, width=b.width, height=b.height) for b in boxes)
+    return Measured(float(len(boxes)), Evidence(boxes=drawn))
+
+
+def inter_eye(judged: Judgement) -> Measured:
+    """Distance of the eye centres, straightened by the turn."""
+    # A turned head shows the eyes closer together; the face is not smaller for that (ISO/IEC 29794-5: IED / cos yaw).
+    seen = geometry.inter_eye_px(judged.geometry_points)
+    straight = seen / max(float(np.cos(np.radians(judged.pose.yaw_deg))), 0.5)
+    return Measured(straight, points(geometry.eyes(judged.face.landmarks)))
+
+
+def head_height(judged: Judgement) -> Measured:
+    """Head length / height of the picture."""
+    length = geometry.head_length_px(judged.geometry_points)
+    landmarks = judged.face.landmarks
+    ends = points([geometry.crown(landmarks), landmarks[geometry.CHIN]])
+    return Measured(length / judged.geometry_size[1] * PERCENT, ends)
+
+
+def vertical(judged: Judgement) -> Measured:
+    """Eye midpoint from the top / height."""
+    middle = geometry.eye_midpoint(judged.geometry_points)
+    return Measured(
+        float(middle[1]) / judged.geometry_size[1] * PERCENT, points([geometry.eye_midpoint(judged.face.landmarks)])
+    )
+
+
+def horizontal(judged: Judgement) -> Measured:
+    """Eye midpoint from the left / width."""
+    middle = geometry.eye_midpoint(judged.geometry_points)
+    return Measured(
+        float(middle[0]) / judged.geometry_size[0] * PERCENT, points([geometry.eye_midpoint(judged.face.landmarks)])
+    )
+
+
+def roll(judged: Judgement) -> Measured:
+    """Tilt of the eye line."""
+    return Measured(geometry.roll_deg(judged.face.landmarks), points(geometry.eyes(judged.face.landmarks)))
+
+
+def yaw(judged: Judgement) -> Measured:
+    """Turn to the side."""
+    return Measured(judged.pose.yaw_deg, points(judged.face.landmarks[[1, 234, 454]]))
+
+
+def pitch(judged: Judgement) -> Measured:
+    """Chin up or down, from the calibrated zero."""
+    return Measured(judged.pose.pitch_deg, points(judged.face.landmarks[[1, geometry.FOREHEAD_TOP, geometry.CHIN]]))
