@@ -59,7 +59,8 @@ def _finding(rule: Rule, limits: RuleLimits, judged: Judgement) -> Finding:
     if isinstance(measured, str):
         verdict, value, evidence, reason, advice = Verdict.NOT_ASSESSED, None, None, measured, unclear
     else:
-        value, evidence, reason = measured.value, measured.evidence, None
+        value, reason = measured.value, None
+        evidence = measured.evidence() if measured.evidence is not None and judged.crop is None else None
         verdict = _verdict(value, limits)
         advice = _advice(value, rule, limits, verdict)
     return Finding(

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.context import Judgement
-from validation.report import Evidence
+from validation.report import Box, Evidence
 
 PERCENT = 100.0
+MOST_OUTLINES = 12  # more contours are noise to the eye
 NO_FACE = "no face was found"
 NEEDS_FRAMES = "needs frames"
 NEEDS_FILE = "needs the file"
@@ -20,24 +21,36 @@ NO_MASK = "the person's outline was not computed"
 CUT_OFF = "the face lies outside the picture"
 
 
+Draw = Callable[[], Evidence]  # only called where somebody will look: not for preview frames
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A value in the rule's native unit and what to draw to show it, in pixels of the judged picture."""
+    """A value in the rule's native unit and how to draw what shows it, in pixels of the judged picture."""
 
     value: float
-    evidence: Evidence | None = None
+    evidence: Draw | None = None
 
 
 Measure = Callable[[Judgement], Measured | str]
 
 
-def points(where: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> Evidence:
+def points(where: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> Draw:
     """Points to draw."""
-    return Evidence(points=tuple((float(p[0]), float(p[1])) for p in where))
+    return lambda: Evidence(points=tuple((float(p[0]), float(p[1])) for p in where))
 
 
-def outlines(judged: Judgement, mask: NDArray[np.uint8]) -> Evidence:
+def boxes(where: Sequence[Box]) -> Draw:
+    """Rectangles to draw."""
+    return lambda: Evidence(boxes=tuple(where))
+
+
+def outlines(judged: Judgement, mask: NDArray[np.uint8]) -> Draw:
     """A mask on the standard canvas as closed polygons on the judged picture: its largest contours, simplified to a canvas pixel."""
+    return lambda: _outlines(judged, mask)
+
+
+def _outlines(judged: Judgement, mask: NDArray[np.uint8]) -> Evidence:
     found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest = sorted(found, key=cv2.contourArea, reverse=True)[:MOST_OUTLINES]
     shapes = []
@@ -45,7 +58,3 @@ def outlines(judged: Judgement, mask: NDArray[np.uint8]) -> Evidence:
         on_canvas = np.asarray(cv2.approxPolyDP(contour, 1.0, closed=True), dtype=np.float64).reshape(-1, 2) + 0.5
         shapes.append(tuple((float(x), float(y)) for x, y in judged.canvas.back(on_canvas)))
     return Evidence(outlines=tuple(shapes))
-
-
-# More contours than these are noise to the eye.
-MOST_OUTLINES = 12

@@ -6,16 +6,15 @@ import numpy as np
 
 from validation import geometry
 from validation.context import Judgement
-from validation.measured import PERCENT, Measured, points
-from validation.report import Box, Evidence
+from validation.measured import PERCENT, Measured, boxes, points
+from validation.report import Box
 
 
 def single_face(judged: Judgement) -> Measured:
     """How many faces are in the picture."""
     # A face that only a detector sees and the mesh cannot follow is no face to judge.
-    boxes = judged.face_boxes if judged.scene.faces else ()
-    drawn = tuple(Box(x=b.x, y=b.y, width=b.width, height=b.height) for b in boxes)
-    return Measured(float(len(boxes)), Evidence(boxes=drawn))
+    found = judged.face_boxes if judged.scene.faces else ()
+    return Measured(float(len(found)), boxes([Box(x=b.x, y=b.y, width=b.width, height=b.height) for b in found]))
 
 
 def inter_eye(judged: Judgement) -> Measured:
