@@ -30,6 +30,7 @@ export const ADVICE_ICONS = {
   "advice.light_problem": "light",
   "advice.background_problem": "wall",
   "advice.camera_problem": "camera",
+  "advice.turn_photo": "turn-photo",
 };
 const ARROW_ICONS = { up: "arrow-up", down: "arrow-down", left: "arrow-left", right: "arrow-right", closer: "closer", back: "back" };
 
