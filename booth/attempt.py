@@ -24,7 +24,7 @@ from capture.portrait import crop_facts, cut, encode_jpeg, plan_crop
 from validation.check import check, judge
 from validation.face import FaceModel
 from validation.profile import Profile
-from validation.report import Level, Report, Verdict
+from validation.report import Level, Report, Series, Verdict
 
 LOSSY_NOTE = "the camera delivered a lossy picture ({})"
 
@@ -127,11 +127,14 @@ class Burst:
             frame.wipe()
 
 
-def judge_burst(frames: Sequence[Frame], profile: Profile, model: FaceModel) -> Attempt:
-    """Cuts and judges every still, chooses the best, encodes it; raises a ValidationError or CaptureError."""
+def judge_burst(frames: Sequence[Frame], profile: Profile, model: FaceModel, series: Series | None = None) -> Attempt:
+    """Cuts and judges every still, chooses the best, encodes it; raises a ValidationError or CaptureError.
+
+    `series` is what the preview frames before the burst measured; the report keeps it, so that anybody can judge again with the same.
+    """
     candidates: list[Candidate] = []
     try:
-        candidates.extend(_judge(frame, profile, model) for frame in frames)
+        candidates.extend(_judge(frame, profile, model, series) for frame in frames)
     except BaseException:
         for candidate in candidates:
             candidate.wipe()
@@ -140,7 +143,7 @@ def judge_burst(frames: Sequence[Frame], profile: Profile, model: FaceModel) -> 
     return Attempt(tuple(candidates), best, None if best.portrait is None else encode_jpeg(best.portrait))
 
 
-def _judge(frame: Frame, profile: Profile, model: FaceModel) -> Candidate:
+def _judge(frame: Frame, profile: Profile, model: FaceModel, series: Series | None) -> Candidate:
     notes = (LOSSY_NOTE.format(frame.source_format),) if frame.lossy else ()
     height, width = frame.pixels.shape[:2]
     scene = model.scene(frame.pixels)
@@ -152,7 +155,7 @@ def _judge(frame: Frame, profile: Profile, model: FaceModel) -> Candidate:
         plan = plan_crop(scene.face.landmarks, (width, height), size, profile.crop)
         light = read_light(frame.pixels, scene.face.landmarks)
         portrait = cut(frame.pixels, plan)
-        report = check(portrait, profile, model, judged="crop", notes=notes, crop=crop_facts(plan))
+        report = check(portrait, profile, model, judged="crop", notes=notes, crop=crop_facts(plan), series=series)
         return Candidate(report, frame.at_ns, frame, portrait, light)
     finally:
         frame.wipe()

@@ -29,13 +29,13 @@ from booth.errors import CheckerStoppedError
 from booth.events import Watch
 from booth.kiosk import Oval, Overlay
 from capture.frames import Frame
-from validation.check import assess_live
 from validation.errors import ModelFailedError, ValidationError
 from validation.face import FaceModel
 from validation.framing import CropPlan, plan_crop
 from validation.geometry import eye_midpoint, inter_eye_px
+from validation.live import LiveAssessor
 from validation.profile import Profile
-from validation.report import Report
+from validation.report import Report, Series
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -83,6 +83,7 @@ class Checker:
         self._frame: Frame | None = None
         self._watch = Watch.NOTHING
         self._stopping = False
+        self._live: LiveAssessor | None = None
         self._trail: deque[tuple[int, NDArray[np.float64], float]] = deque()
         self.thread = threading.Thread(target=self._run, name="checker", daemon=True)
 
@@ -127,14 +128,19 @@ class Checker:
             self._frame = None
             self._inbox.notify()
 
+    def series(self) -> Series | None:
+        """What the latest frames of this person measured; for `work` on the checking thread only."""
+        return None if self._live is None else self._live.series
+
     # --- on the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stopping:
             try:
-                with FaceModel(video=True) as live, FaceModel() as single:
+                with FaceModel(video=True) as video, FaceModel() as single:
+                    self._live = LiveAssessor(video, self._profile)
                     self._tell(self._on_trouble, None)
-                    self._work(live, single)
+                    self._work(self._live, video, single)
             except Exception as error:
                 # Whatever happens in a picture's depths: this thread must live, or the booth never takes a portrait again.
                 if not isinstance(error, ModelFailedError):
@@ -148,7 +154,7 @@ class Checker:
             if future.set_running_or_notify_cancel():
                 future.set_exception(CheckerStoppedError("The checking thread has ended; start the booth again."))
 
-    def _work(self, live: FaceModel, single: FaceModel) -> None:
+    def _work(self, live: LiveAssessor, video: FaceModel, single: FaceModel) -> None:
         free_at = 0.0
         while True:
             with self._inbox:
@@ -170,6 +176,7 @@ class Checker:
                 self._do(job, single)
             elif forgetting:
                 live.forget()
+                video.forget()
                 single.forget()
                 self._forgotten()
             elif frame is not None:
@@ -201,15 +208,14 @@ class Checker:
         else:
             future.set_result(result)
 
-    def _look(self, frame: Frame, watch: Watch, model: FaceModel) -> None:
+    def _look(self, frame: Frame, watch: Watch, live: LiveAssessor) -> None:
         if watch is Watch.CODES:
             text = read_code(frame.pixels)
             if text is not None:
                 self._tell(self._on_code, text)
             return
         try:
-            scene = model.scene(frame.pixels)
-            report = assess_live(frame.pixels, scene, self._profile, still_size=self.still_size)
+            scene, report = live.assess(frame.pixels, still_size=self.still_size)
         except ModelFailedError:
             raise
         except ValidationError as error:

@@ -248,8 +248,11 @@ class Performer:
         burst, self._frames = Burst(self._frames), ()
         record, profile = self.record, self.profile
         assert record is not None
+        checker = self.rooms.checker
         try:
-            await self.rooms.checker.run(lambda model: burst.judge(lambda frames: judge_burst(frames, profile, model)))
+            await checker.run(
+                lambda model: burst.judge(lambda frames: judge_burst(frames, profile, model, checker.series()))
+            )
             attempt = burst.take()
         finally:
             burst.give_up()

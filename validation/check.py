@@ -78,9 +78,14 @@ def _finding(rule: Rule, limits: RuleLimits, judged: Judgement) -> Finding:
     )
 
 
-def _report(judged: Judgement, kind: Judged, notes: tuple[str, ...], crop: CropFacts | None) -> Report:
+def _report(
+    judged: Judgement, kind: Judged, notes: tuple[str, ...], crop: CropFacts | None, *, advising: bool = True
+) -> Report:
     profile = judged.profile
-    findings = [_finding(rule, profile.rules[rule.id], judged) for rule in RULES if rule.id in profile.rules]
+    rows = [(rule, profile.rules[rule.id]) for rule in RULES if rule.id in profile.rules]
+    if kind == "live":
+        rows = [(rule, limits) for rule, limits in rows if rule.live and (advising or limits.level is Level.REJECT)]
+    findings = [_finding(rule, limits, judged) for rule, limits in rows]
     height, width = judged.image.shape[:2]
     return Report(
         profile=profile.name,
@@ -137,12 +142,14 @@ def assess_live(
     profile: Profile,
     *,
     still_size: tuple[int, int] | None = None,
+    advising: bool = True,
+    series: Series | None = None,
 ) -> Report:
     """The report on a preview frame: what the portrait would be if the shutter fell now.
 
     Geometry is that of the crop the booth would cut from a still of `still_size` (width, height; same view as the preview): too far away
     shows as a head that is too small even in the smallest crop without upscaling, too near the edge as a face off the middle. The tilt
-    is the head's own, before levelling.
+    is the head's own, before levelling. Without `advising` only the rules that refuse are judged (validation.live).
     """
     height, width = image_bgr.shape[:2]
     still_width, still_height = still_size or (width, height)
@@ -150,7 +157,7 @@ def assess_live(
     face = scene.face
     notes = [f"person outline {scene.mask_age} frames old, other faces {scene.others_age} frames old"]
     if face is None:
-        return _report(Judgement(image_bgr, scene, profile), "live", tuple(notes), None)
+        return _report(Judgement(image_bgr, scene, profile), "live", tuple(notes), None, advising=advising)
     plan = plan_crop(
         face.landmarks * np.float32(scale),
         (still_width, still_height),
@@ -159,5 +166,5 @@ def assess_live(
     )
     if plan.scale > 1:
         notes.append(f"the still of {still_width}x{still_height} is smaller than the portrait")
-    judged = Judgement(image_bgr, scene, profile, crop=plan, still_scale=scale)
-    return _report(judged, "live", tuple(notes), None)
+    judged = Judgement(image_bgr, scene, profile, crop=plan, still_scale=scale, series=series)
+    return _report(judged, "live", tuple(notes), None, advising=advising)

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from validation.check import assess_live, judge
+from validation.check import judge
 from validation.face import FaceModel
+from validation.live import LiveAssessor
 from validation.report import Report
 from validation.rules import load_profile
 
@@ -47,8 +48,9 @@ def test_live_assessment_against_the_bare_mesh(applicants):
             bare._mesh.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
 
         floor = seconds(mesh_only, frames, FRAMES)
+        assessor = LiveAssessor(model, profile)
         reports: list[Report] = []
-        live = seconds(lambda frame: reports.append(assess_live(frame, model.scene(frame), profile)), frames, FRAMES)
+        live = seconds(lambda frame: reports.append(assessor.assess(frame)[1]), frames, FRAMES)
     print(
         f"\nlive {live / FRAMES * 1e3:.1f} ms a frame ({FRAMES / live:.0f} a second), "
         f"bare mesh {floor / FRAMES * 1e3:.1f} ms, ratio {live / floor:.2f}"
