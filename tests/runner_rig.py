@@ -112,6 +112,9 @@ class Checker:
             patch.setattr("booth.performer.judge_burst", lambda *_: result)
             return work(None)
 
+    def series(self):
+        return None
+
     async def forget(self):
         self.forgotten += 1
 
