@@ -1,19 +1,28 @@
-"""PURE: what the light does to a face, measured on the standard canvas (validation.canvas)."""
+"""PURE: what the light does to a face, measured on the standard canvas (validation.canvas).
+
+The tones of a face are the histogram of its linear luminance (0..255) below the brows, where ISO/IEC 29794-5 measures mean, variance, entropy and the
+shares of too dark and too bright pixels. The four zones are those of ICAO TR "Portrait Quality".
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.canvas import FACE_BELOW_BROWS, Canvas
+from validation.canvas import FACE_BELOW_BROWS, Canvas, Image
 from validation.geometry import INNER_LIPS, eyes
 
 # Spread / mean of grey above which the forehead square shows hair (bare foreheads measured up to 0.10, fringes and hats from 0.13).
 FOREHEAD_TEXTURE = 0.11
 GREY_BGR = np.array([0.114, 0.587, 0.299])
 ZONE_SIDE_PER_EYE_DISTANCE = 0.3
+LEVELS = np.arange(256, dtype=np.float64) / 255
+# ISO/IEC 29794-5: luminance 0..25 is under-exposed, 247..255 over-exposed.
+DARK_UP_TO, BRIGHT_FROM = 25, 247
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +80,86 @@ def light_zones(face: Canvas) -> Zones | None:
     return Zones(np.array(means), tuple(boxes))
 
 
+@dataclass(frozen=True, eq=False)
+class Tones:
+    """Histogram of linear luminance in a region: 256 counts, at least one of them above zero."""
+
+    counts: NDArray[np.float64]
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """The histogram with sum 1."""
+        return np.asarray(self.counts / self.counts.sum(), dtype=np.float64)
+
+    @property
+    def mean(self) -> float:
+        """Mean luminance, 0..1 (ISO/IEC 29794-5 luminance mean)."""
+        return float(self.shares @ LEVELS)
+
+    @property
+    def variance(self) -> float:
+        """Variance of luminance on 0..1 (ISO/IEC 29794-5 luminance variance)."""
+        return float(self.shares @ (LEVELS - self.mean) ** 2)
+
+    @property
+    def entropy_bits(self) -> float:
+        """Shannon entropy, 0..8 bit (ISO/IEC 29794-5 dynamic range)."""
+        seen = self.shares[self.shares > 0]
+        return float(-(seen * np.log2(seen)).sum()) + 0.0
+
+    @property
+    def too_dark(self) -> float:
+        """Share of pixels with luminance 25 or less, 0..1 (ISO/IEC 29794-5 under-exposure prevention)."""
+        return float(self.shares[: DARK_UP_TO + 1].sum())
+
+    @property
+    def too_bright(self) -> float:
+        """Share of pixels with luminance 247 or more, 0..1 (ISO/IEC 29794-5 over-exposure prevention)."""
+        return float(self.shares[BRIGHT_FROM:].sum())
+
+
+def tones(luminance: Image, region: Image) -> Tones | None:
+    """Histogram of the luminance (uint8) where the region (uint8) is not zero; None for an empty region."""
+    counts = cv2.calcHist([luminance], [0], region, [256], [0, 256]).reshape(-1).astype(np.float64)
+    return Tones(counts) if counts.sum() > 0 else None
+
+
+def face_tones(face: Canvas) -> Tones | None:
+    """Tones of the hull of the face below the brows, the region of the standard's luminance measures; None where the picture shows none of it."""
+    return tones(face.luminance, face.polygon(FACE_BELOW_BROWS, hull=True))
+
+
+def cheek_squares(face: Canvas) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+    """Rows and columns of the standard's two squares on the canvas: the subject's right (image left) and left cheek.
+
+    Side 0.3 eye distances, top at the eye's height lowered by half the eye-mouth distance, reaching from under each eye centre inwards
+    (ISO/IEC 29794-5 illumination uniformity and natural colour). None where the picture cuts one off.
+    """
+    right, left = (np.rint(eye) for eye in eyes(face.points))
+    mouth = (face.points[INNER_LIPS[1][0]] + face.points[INNER_LIPS[1][1]]) / 2
+    side = int(ZONE_SIDE_PER_EYE_DISTANCE * float(np.linalg.norm(left - right)))
+    down = int(float(np.linalg.norm(mouth - (right + left) / 2)) / 2)
+    squares = []
+    for x, y in ((right[0], right[1] + down), (left[0] - side, left[1] + down)):
+        square = (slice(int(y), int(y) + side), slice(int(x), int(x) + side))
+        seen = face.inside[square]
+        if min(x, y) < 0 or side < 1 or seen.shape != (side, side) or not seen.all():
+            return None
+        squares.append(square)
+    return squares[0], squares[1]
+
+
+def illumination_overlap(face: Canvas) -> float | None:
+    """Shared part of the two cheek squares' luminance histograms, 0..1 (ISO/IEC 29794-5 illumination uniformity); None where one is cut off."""
+    squares = cheek_squares(face)
+    if squares is None:
+        return None
+    histograms = [np.bincount(face.luminance[square].ravel(), minlength=256) for square in squares]
+    shares = [counts / counts.sum() for counts in histograms]
+    return float(np.minimum(*shares).sum())
+
+
 def face_luminance(face: Canvas) -> float | None:
     """Mean linear luminance of the face below the brows, 0..1."""
-    region = face.polygon(FACE_BELOW_BROWS, hull=True) > 0
-    return float(face.luminance[region].mean()) / 255 if region.any() else None
+    seen = face_tones(face)
+    return seen.mean if seen else None
