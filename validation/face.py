@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from validation.errors import ModelFailedError
 
 MODEL_SIDE_PX = 2048
-MASK_EVERY = 5
-OTHERS_EVERY = 10
+# A sitter who holds still has the same outline for half a second at fifteen frames a second; somebody else is seen within one second.
+MASK_EVERY = 8
+OTHERS_EVERY = 15
 MAX_FACES = 4
 # The mesh's own default; the detectors are asked for more so that a pattern on the wall is not taken for a person.
 MESH_CONFIDENCE = 0.5

@@ -21,7 +21,7 @@ from validation.profile import Profile
 from validation.report import Expression, Finding, Level, Report, Series
 from validation.rules import RULES
 
-ADVICE_EVERY = 10
+ADVICE_EVERY = 15
 # At fifteen judged frames a second: the pitch of the last second, the face of the last two.
 PITCH_KEPT, RELAXED_KEPT = 15, 30
 
