@@ -1,6 +1,7 @@
 """A profile: which size the portrait has, and every rule's limits with the clause they come from. Data, not code (profiles/*.toml).
 
 A profile may extend another: tables are merged key by key, the nearer file wins. A rule that no profile names is not judged.
+Whoever changes a rule says why: a rule's table without a source of its own is refused, so that no limit stands under another one's clause.
 """
 
 from __future__ import annotations
@@ -100,6 +101,9 @@ def _read(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
         own = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileInvalidError(f"Profile '{name}' is not valid TOML ({error}); correct the file.") from error
+    for rule, table in own.get("rules", {}).items():
+        if not isinstance(table, dict) or "source" not in table:
+            raise ProfileInvalidError(f"Profile '{name}' changes '{rule}' without naming a source; correct the file.")
     base = own.pop("extends", None)
     return own if base is None else _merged(_read(base, (*below, name)), own)
 
