@@ -2,10 +2,13 @@
 
 Order of operation for each judged frame (`advise`):
   1. what would be said of this frame alone: the advice of the first rule that blocks the photo (the rule table's order is the priority), else
-     "hold still", whether the sitter moves or everything is right;
+     a hint: the advice of the first advisory rule that warns and that the sitter can follow, such as to take off glasses; else "hold still",
+     whether the sitter moves or everything is right. A hint is a request and no condition: each speaks for HINT_S at most, all together for
+     HINTS_S, and then the photo is taken as it is (the review and the officer see the warning);
   2. another instruction replaces the shown one only after it was wanted for SETTLE_S without a break and the shown one stood for at least
      SHOWN_S, so that nothing flickers at a limit; the first instruction, and any after "nobody is there", comes at once;
-  3. the shutter is free when every frame of the last `hold_s` was right and still. One wrong frame starts the wait anew, whatever is shown.
+  3. the shutter is free when every frame of the last `hold_s` was right and still and had no hint left to say. One other frame starts the wait
+     anew, whatever is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from booth.kiosk import Arrow, Instruction
-from validation.report import Report
+from validation.report import Level, Report, Verdict
 
 SETTLE_S = (
     0.25  # about four judged frames: shorter than a blink's worth of noise, long enough against single wrong frames
@@ -23,6 +26,10 @@ SETTLE_S = (
 SHOWN_S = 0.8  # a short instruction is read in about this time
 # Eye distances per second. A sitting person's sway stays below 0.1; burst and shutter stand 0.3.
 MOTION_LIMIT = 0.3
+# Long enough to read the words and to take off glasses; whoever will not or cannot is not kept waiting longer.
+HINT_S, HINTS_S = 4.0, 8.0
+# Frames that come further apart than this were not all of them said.
+LONGEST_STEP_NS = 500_000_000
 
 NO_FACE = "advice.no_face"
 HOLD_STILL = "advice.hold_still"
@@ -44,10 +51,24 @@ ARROWS: Mapping[str, Arrow] = MappingProxyType(
     }
 )
 
+# What a sitter can do about a warning. Light, wall and camera are the booth's own affair.
+HINTS = frozenset(
+    {
+        "advice.take_off_glasses",
+        "advice.take_off_hat",
+        "advice.uncover_face",
+        "advice.hair_from_eyes",
+        "advice.look_here",
+        "advice.relax_face",
+        "advice.close_mouth",
+        "advice.open_eyes",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """The instruction shown, what is wanted instead, and since when everything is right."""
+    """The instruction shown, what is wanted instead, since when everything is right, and how long each hint has spoken."""
 
     key: str = NO_FACE
     since_ns: int | None = None
@@ -55,6 +76,12 @@ class Guidance:
     wanted_since_ns: int = 0
     right_since_ns: int | None = None
     judged_ns: int = 0
+    hinted_ns: tuple[tuple[str, int], ...] = ()
+
+    def may_hint(self, key: str) -> bool:
+        """Whether a hint has time left to speak."""
+        spoken = dict(self.hinted_ns)
+        return spoken.get(key, 0) < HINT_S * 1e9 and sum(spoken.values()) < HINTS_S * 1e9
 
     @property
     def instruction(self) -> Instruction:
@@ -67,11 +94,18 @@ class Guidance:
         return 0.0 if self.right_since_ns is None else (self.judged_ns - self.right_since_ns) / 1e9
 
 
-def wanted_key(report: Report) -> str:
+def hint(report: Report) -> str | None:
+    """What the sitter could do better without being made to."""
+    advisory = (f for f in report.findings if f.level is Level.WARN and f.verdict is Verdict.WARN)
+    return next((found.advice for found in advisory if found.advice in HINTS), None)
+
+
+def wanted_key(before: Guidance, report: Report) -> str:
     """What would be said of this frame alone."""
     if report.blocking:
         return report.blocking[0].advice
-    return HOLD_STILL
+    advice = hint(report)
+    return advice if advice is not None and before.may_hint(advice) else HOLD_STILL
 
 
 def is_right(report: Report, motion: float | None) -> bool:
@@ -81,11 +115,12 @@ def is_right(report: Report, motion: float | None) -> bool:
 
 def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -> Guidance:
     """Guidance after one more judged frame; frames come in the order of their time stamps."""
-    wanted = wanted_key(report)
-    right_since = (
-        (before.right_since_ns if before.right_since_ns is not None else at_ns) if is_right(report, motion) else None
+    wanted = wanted_key(before, report)
+    right = wanted == HOLD_STILL and is_right(report, motion)
+    right_since = (before.right_since_ns if before.right_since_ns is not None else at_ns) if right else None
+    after = replace(
+        before, right_since_ns=right_since, judged_ns=at_ns, hinted_ns=_hinted(before, wanted, report, at_ns)
     )
-    after = replace(before, right_since_ns=right_since, judged_ns=at_ns)
     if wanted != before.wanted:
         after = replace(after, wanted=wanted, wanted_since_ns=at_ns)
     if wanted == before.key:
@@ -96,6 +131,15 @@ def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -
     if first or (settled and read):
         return replace(after, key=wanted, since_ns=at_ns)
     return after
+
+
+def _hinted(before: Guidance, wanted: str, report: Report, at_ns: int) -> tuple[tuple[str, int], ...]:
+    """How long each hint has spoken, after one more frame."""
+    if report.blocking or wanted == HOLD_STILL:
+        return before.hinted_ns
+    step = min(at_ns - before.judged_ns, LONGEST_STEP_NS) if before.judged_ns else 0
+    spoken = dict(before.hinted_ns)
+    return tuple((spoken | {wanted: spoken.get(wanted, 0) + step}).items())
 
 
 def interrupted(before: Guidance) -> Guidance:

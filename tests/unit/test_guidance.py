@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from booth.guidance import HOLD_STILL, MOTION_LIMIT, NO_FACE, SETTLE_S, SHOWN_S, Guidance, advise, interrupted
+from booth.guidance import (
+    HINT_S,
+    HINTS,
+    HINTS_S,
+    HOLD_STILL,
+    MOTION_LIMIT,
+    NO_FACE,
+    SETTLE_S,
+    SHOWN_S,
+    Guidance,
+    advise,
+    interrupted,
+)
 from validation.report import Finding, Level, Limit, Report, Verdict
 
 FRAME_NS = 50_000_000
@@ -33,6 +45,14 @@ LEFT = report(finding("geometry.horizontal", "advice.left"))
 NOBODY = report(finding("face.single", NO_FACE))
 
 
+def warned(*advice: str, level: Level = Level.WARN) -> Report:
+    return report(*(finding("eyes.glasses", key, verdict=Verdict.WARN, level=level) for key in advice))
+
+
+GLASSES = warned("advice.take_off_glasses")
+HAIR = warned("advice.hair_from_eyes")
+
+
 def feed(guidance: Guidance, *reports: Report, motion: float | None = STILL) -> Guidance:
     for item in reports:
         guidance = advise(guidance, item, motion, guidance.judged_ns + FRAME_NS)
@@ -45,12 +65,58 @@ def test_the_first_blocking_rule_of_the_table_speaks():
     assert (shown.key, shown.arrow) == ("advice.closer", "closer")
 
 
-def test_warnings_and_measured_values_never_speak():
-    warned = report(
+def test_borderline_values_measured_values_and_what_the_booth_must_mend_never_speak():
+    quiet = report(
         finding("pose.roll", "advice.level_head", verdict=Verdict.WARN),
-        finding("light.exposure", "advice.light_problem", level=Level.INFO),
+        finding("pose.shoulders", "advice.relax_face", verdict=Verdict.WARN, level=Level.INFO),
+        finding("light.shadows", "advice.light_problem", verdict=Verdict.WARN, level=Level.WARN),
+        finding("background.colour", "advice.background_problem", verdict=Verdict.WARN, level=Level.WARN),
+        finding("image.motion", "advice.camera_problem", verdict=Verdict.WARN, level=Level.WARN),
+        finding("eyes.gaze", "advice.look_here", verdict=Verdict.NOT_ASSESSED, level=Level.WARN),
     )
-    assert feed(Guidance(), warned).key == HOLD_STILL
+    guidance = feed(Guidance(), *[quiet] * 11)
+    assert guidance.key == HOLD_STILL
+    assert guidance.held_s == pytest.approx(10 * FRAME_NS / 1e9)
+
+
+def test_a_warning_that_the_sitter_can_mend_is_said_when_nothing_blocks():
+    assert feed(Guidance(), GLASSES).key == "advice.take_off_glasses"
+    both = report(finding("pose.yaw", "advice.turn_head_left"), *GLASSES.findings)
+    assert feed(Guidance(), both).key == "advice.turn_head_left"
+    assert feed(Guidance(), warned("advice.light_problem", "advice.look_here")).key == "advice.look_here"
+
+
+def test_a_hint_that_is_followed_frees_the_shutter_at_once():
+    guidance = feed(Guidance(), *[GLASSES] * 40)
+    assert guidance.held_s == 0
+    guidance = feed(guidance, *[RIGHT] * 11)
+    assert guidance.held_s == pytest.approx(10 * FRAME_NS / 1e9)
+    assert guidance.key == HOLD_STILL
+
+
+def test_a_hint_that_is_not_followed_delays_the_photo_and_does_not_prevent_it():
+    frames = int(HINT_S * 1e9 / FRAME_NS)
+    guidance = feed(Guidance(), *[GLASSES] * frames)
+    assert (guidance.key, guidance.held_s) == ("advice.take_off_glasses", 0)
+    guidance = feed(guidance, *[GLASSES] * 20)
+    assert guidance.key == HOLD_STILL
+    assert guidance.held_s > 0.8
+    assert not guidance.may_hint("advice.take_off_glasses")
+
+
+def test_a_hint_is_not_used_up_while_something_else_is_said():
+    guidance = feed(Guidance(), *[report(*FAR.findings, *GLASSES.findings)] * 200)
+    assert feed(guidance, *[GLASSES] * 40).key == "advice.take_off_glasses"
+    gap = advise(feed(Guidance(), *[GLASSES] * 3), GLASSES, STILL, int(60e9))
+    assert gap.may_hint("advice.take_off_glasses")
+
+
+@given(st.lists(st.sampled_from([GLASSES, HAIR, *(warned(key) for key in sorted(HINTS))]), min_size=1, max_size=9))
+def test_all_hints_together_never_keep_a_sitter_longer_than_their_time(pattern):
+    frames = itertools.islice(itertools.cycle(pattern), int((HINTS_S + SETTLE_S) * 1e9 / FRAME_NS) + 2)
+    guidance = feed(Guidance(), *frames)
+    assert sum(time for _, time in guidance.hinted_ns) / 1e9 <= HINTS_S + FRAME_NS / 1e9
+    assert guidance.held_s > 0
 
 
 def test_a_rule_that_could_not_be_judged_blocks_as_well():
