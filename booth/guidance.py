@@ -3,8 +3,9 @@
 Order of operation for each judged frame (`advise`):
   1. what would be said of this frame alone: the advice of the first rule that blocks the photo (the rule table's order is the priority), else
      a hint: the advice of the first advisory rule that warns and that the sitter can follow, such as to take off glasses; else "hold still",
-     whether the sitter moves or everything is right. A hint is a request and no condition: each speaks for HINT_S at most, all together for
-     HINTS_S, and then the photo is taken as it is (the review and the officer see the warning);
+     whether the sitter moves or everything is right. A hint is a request and no condition: each is over HINT_S after it was first said, all
+     are over HINTS_S after the first one, not counting frames that were blocked; then the photo is taken as it is (the review and the officer
+     see the warning);
   2. another instruction replaces the shown one only after it was wanted for SETTLE_S without a break and the shown one stood for at least
      SHOWN_S, so that nothing flickers at a limit; the first instruction, and any after "nobody is there", comes at once;
   3. the shutter is free when every frame of the last `hold_s` was right and still and had no hint left to say. One other frame starts the wait
@@ -28,7 +29,7 @@ SHOWN_S = 0.8  # a short instruction is read in about this time
 MOTION_LIMIT = 0.3
 # Long enough to read the words and to take off glasses; whoever will not or cannot is not kept waiting longer.
 HINT_S, HINTS_S = 4.0, 8.0
-# Frames that come further apart than this were not all of them said.
+# What a longer pause between two frames counts as: nobody was told anything meanwhile.
 LONGEST_STEP_NS = 500_000_000
 
 NO_FACE = "advice.no_face"
@@ -68,7 +69,7 @@ HINTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """The instruction shown, what is wanted instead, since when everything is right, and how long each hint has spoken."""
+    """The instruction shown, what is wanted instead, since when everything is right, and how long ago each hint was first said."""
 
     key: str = NO_FACE
     since_ns: int | None = None
@@ -81,7 +82,7 @@ class Guidance:
     def may_hint(self, key: str) -> bool:
         """Whether a hint has time left to speak."""
         spoken = dict(self.hinted_ns)
-        return spoken.get(key, 0) < HINT_S * 1e9 and sum(spoken.values()) < HINTS_S * 1e9
+        return spoken.get(key, 0) < HINT_S * 1e9 and max(spoken.values(), default=0) < HINTS_S * 1e9
 
     @property
     def instruction(self) -> Instruction:
@@ -134,12 +135,12 @@ def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -
 
 
 def _hinted(before: Guidance, wanted: str, report: Report, at_ns: int) -> tuple[tuple[str, int], ...]:
-    """How long each hint has spoken, after one more frame."""
-    if report.blocking or wanted == HOLD_STILL:
+    """How long ago each hint was first said, after one more frame. Blocked frames do not count: the sitter was busy with something else."""
+    if report.blocking:
         return before.hinted_ns
-    step = min(at_ns - before.judged_ns, LONGEST_STEP_NS) if before.judged_ns else 0
-    spoken = dict(before.hinted_ns)
-    return tuple((spoken | {wanted: spoken.get(wanted, 0) + step}).items())
+    step = min(at_ns - before.judged_ns, LONGEST_STEP_NS)
+    aged = {key: age + step for key, age in before.hinted_ns}
+    return tuple((aged if wanted == HOLD_STILL else {wanted: 0} | aged).items())
 
 
 def interrupted(before: Guidance) -> Guidance:
