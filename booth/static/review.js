@@ -1,11 +1,21 @@
-// The portrait with its rules: every rule with its verdict as sign and word; what is wrong in plain words and what to do about it.
+// The portrait with its rules: what is wrong in plain words and what to do about it, what could be better, and the rest counted by subject.
 
 import { el, icon, setText } from "./dom.js";
 import { ADVICE_ICONS, button, heading, hero, nothing } from "./parts.js";
 
 const SIGNS = { pass: "check", warn: "warn", fail: "cross", not_assessed: "question" };
 const EXPLAINED_AT_MOST = 3; // more at once helps nobody; the rest is named (a low screen explains one fewer: kiosk.css)
+const NAMED_AT_MOST = 6;
 const BLOCKING = new Set(["fail", "not_assessed"]);
+// What a rule is about, by the first word of its id; in the order of the list.
+const SUBJECTS = {
+  "review.subject.position": ["geometry", "pose"],
+  "review.subject.eyes": ["eyes"],
+  "review.subject.face": ["face", "mouth", "expression"],
+  "review.subject.light": ["light"],
+  "review.subject.background": ["background"],
+  "review.subject.picture": ["image"],
+};
 
 // What the booth has to do, not the person: said while framing, of no use in a review.
 const BOOTH_ADVICE = new Set(["advice.light_problem", "advice.camera_problem", "advice.hold_still", "advice.none"]);
@@ -57,16 +67,16 @@ function portrait(state, t) {
   return el("figure", { class: "portrait" }, state.portrait && el("img", { src: state.portrait, alt: t("review.photo"), draggable: "false" }));
 }
 
-/** Every rule that concerns the applicant: the broken ones first, explained; the others ticked. */
+/** What concerns the applicant: the broken rules first, explained; then what is left of them and what is borderline; the rest counted. */
 function findingsList(findings, t) {
   const told = findings.filter((finding) => finding.level !== "info");
   const broken = told.filter((finding) => BLOCKING.has(finding.verdict) && finding.level === "reject");
   const explained = broken.slice(0, EXPLAINED_AT_MOST);
-  const named = told
-    .filter((finding) => !explained.includes(finding))
-    .sort((one, other) => (one.verdict === "pass") - (other.verdict === "pass"))
+  const named = [...broken.slice(EXPLAINED_AT_MOST), ...told.filter((finding) => finding.verdict === "warn")]
+    .slice(0, NAMED_AT_MOST)
     .map((finding) => tick(finding, t));
   if (explained.length === EXPLAINED_AT_MOST) named.unshift(tick(explained.at(-1), t, "only-low"));
+  const met = told.filter((finding) => finding.verdict === "pass");
   return el(
     "section",
     { class: "findings", "aria-label": t("review.rules") },
@@ -76,8 +86,22 @@ function findingsList(findings, t) {
         { class: "explained" },
         ...explained.map((finding, at) => explain(finding, t, at === EXPLAINED_AT_MOST - 1 ? "card never-low" : "card")),
       ),
-    el("ul", { class: "ticked" }, ...named),
+    el("ul", { class: "ticked" }, ...named, ...subjects(met, t)),
   );
+}
+
+/** The met rules, one line for each subject that has any. */
+function subjects(met, t) {
+  return Object.entries(SUBJECTS).flatMap(([key, families]) => {
+    const count = met.filter((finding) => families.includes(finding.rule.split(".")[0])).length;
+    if (count === 0) return [];
+    return el(
+      "li",
+      { "data-verdict": "pass", "data-subject": families[0] },
+      sign({ verdict: "pass" }, t),
+      el("span", {}, el("span", { text: t(key) }), el("span", { class: "quiet met-count", text: t("review.rules_met", { count }) })),
+    );
+  });
 }
 
 function explain(finding, t, kind) {

@@ -77,6 +77,12 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
             "light.even": "warn",
         }
     )
+    remarks = findings(
+        dict.fromkeys(
+            ("eyes.glasses", "eyes.gaze", "expression.smile", "background.colour", "light.shadows", "image.motion"),
+            "warn",
+        )
+    )
     camera_lost = FaultNotice(code="camera.lost", message="fault.camera")
     advice = {
         "closer": "closer",
@@ -115,7 +121,8 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
         "06-capturing": {"state": "capturing"},
         "07-checking": {"state": "checking"},
         "08-review-good": {"state": "review"},
-        "08-review-borderline": {"state": "review", "findings": findings({"light.even": "warn"})},
+        "08-review-borderline": {"state": "review", "findings": findings({"light.sides": "warn"})},
+        "08-review-remarks": {"state": "review", "findings": remarks},
         "08-review-poor": {
             "state": "review",
             "compliant": False,

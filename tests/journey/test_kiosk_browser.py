@@ -123,7 +123,7 @@ def test_a_whole_visit_in_the_browser(page, booth_address, simulator):
     shows(page, "review")
     assert page.evaluate("() => document.querySelector('.portrait img').decode().then(() => true)")
     assert page.locator(".review[data-good=true]").count() == 1, page.locator(".findings").inner_text()
-    assert page.locator(".ticked li").count() >= 13
+    assert page.locator(".ticked li[data-subject][data-verdict=pass]").count() == 6
     assert page.locator(".findings [data-verdict=fail]").count() == 0
     settle(page)
     page.click("#actions .button:has-text('Dieses Foto verwenden')")
@@ -329,6 +329,18 @@ def test_a_refusal_says_what_was_wrong_and_what_to_do(page):
         assert "Move a little to your left" in told
         assert "Open your eyes" in told
         assert page.locator("#actions .button").all_inner_texts() == ["Take a new photo"]
+        page.goto("about:blank")
+
+
+def test_a_review_counts_what_is_met_and_names_only_what_matters(page):
+    warned = findings({"light.sides": "warn", "eyes.open": "fail"})
+    with stage_at("review", compliant=False, findings=warned, commands=("retake", "help", "cancel")) as stage:
+        page.goto(stage.address)
+        shows(page, "review")
+        assert page.locator(".ticked li[data-rule]").all_inner_texts() == ["borderline\nSame light on both cheeks"]
+        met = [finding for finding in warned if finding.level != "info" and finding.verdict == "pass"]
+        counted = [int(text.split()[0]) for text in page.locator(".ticked .met-count").all_inner_texts()]
+        assert sum(counted) == len(met)
         page.goto("about:blank")
 
 

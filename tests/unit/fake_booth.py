@@ -23,6 +23,8 @@ from booth.kiosk import (
     PreviewFrame,
     TechnicianStatus,
 )
+from validation.rules import RULES as TABLE
+from validation.rules import load_profile
 
 GUIDE = Overlay(oval=Oval(centre_x=0.5, centre_y=0.47, radius_x=0.24, radius_y=0.27), eye_line_y=0.45)
 COMMANDS: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +43,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "out_of_service": (),
 }
 # rule, value, unit, low, high, advice when broken
-RULES = (
+MEASURED = (
     ("face.single", 1, "faces", 1, 1, "advice.one_person"),
     ("geometry.inter_eye", 148.2, "px", 120, None, "advice.closer"),
     ("geometry.head_height", 74.1, "%", 60, 90, "advice.back"),
@@ -59,6 +61,12 @@ RULES = (
     ("light.exposure", 52.0, "%", None, None, "advice.light_problem"),
     ("image.size", 622, "px", 622, None, "advice.closer"),
 )
+_MEASURED_IDS = {rule for rule, *_ in MEASURED}
+LEVELS = {rule: limits.level.value for rule, limits in load_profile("demo").rules.items()}
+RULES = (
+    *MEASURED,
+    *((rule.id, 1.0, rule.unit, None, None, rule.below) for rule in TABLE if rule.id not in _MEASURED_IDS),
+)
 
 
 def findings(broken: Mapping[str, str] | None = None) -> tuple[KioskFinding, ...]:
@@ -68,7 +76,7 @@ def findings(broken: Mapping[str, str] | None = None) -> tuple[KioskFinding, ...
         KioskFinding(
             rule=rule,
             verdict=broken.get(rule, "pass"),
-            level="info" if rule == "light.exposure" else "reject",
+            level=LEVELS.get(rule, "reject"),
             value=None if broken.get(rule) == "not_assessed" else value,
             unit=unit,
             low=low,
