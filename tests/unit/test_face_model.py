@@ -82,7 +82,7 @@ def test_a_noisy_wall_has_nobody(face_model):
 def test_video_follows_a_sitter_and_tells_how_old_its_side_looks_are(applicant):
     ages = []
     with FaceModel(video=True) as model:
-        for number in range(10, 24):
+        for number in range(8, 24):
             scene = model.scene(applicant(f"session/frame_{number:02d}"))
             assert len(scene.faces) == 1
             ages.append((scene.mask_age, scene.others_age))
