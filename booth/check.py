@@ -1,246 +1,292 @@
-"""`booth check PHOTO…`: judges photo files by the rules of a profile.
+"""`booth check PHOTO…`: judges photo files, and all pictures in folders, by the rules of a profile.
 
-Order per photo: read (refusals in one sentence) -> scene -> with --crop: plan, cut, write the portrait, judge what was cut -> report.
-Exit code: 0 all compliant, 1 at least one not compliant (no face found is a failed rule), 2 at least one could not be judged; 2 wins over 1.
-A photo that cannot be judged never stops the others.
+Order: which photos and which outputs (refusals before anything is judged) -> every photo judged, on all cores when there are many, in the given
+order -> printed as they come (a line each, a table for a single photo) -> outputs written whole at the end.
+Exit code: 0 all compliant, 1 at least one not compliant (no face found is a failed rule), 2 at least one could not be judged or written,
+130 interrupted; 2 wins over 1. A photo that cannot be judged never stops the others.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from booth.check_files import OutputRefusedError, Wanted, portrait_targets, refuse_output, wanted, whole_file
+from booth.check_photo import Checked, Outcome, Wishes, check_photo, process_died
+
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Callable
 
+    from rich.console import Console
+
+    from booth.check_html import HtmlReport
     from booth.messages import Messages
-    from validation.face import FaceModel
-    from validation.report import Finding, Report
-    from validation.rules import Profile
 
-PORTRAIT_SUFFIX = ".portrait.jpg"
 PIPE_WIDTH = 140
-LEVEL_WORDS = {"reject": "", "warn": " [dim](advice)[/dim]", "info": " [dim](info)[/dim]"}
-VERDICT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "not_assessed": "magenta"}
+INTERRUPTED = 130
 
 
-class Outcome(IntEnum):
-    """The exit code of one photo; the largest is the command's."""
-
-    COMPLIANT = 0
-    NOT_COMPLIANT = 1
-    NOT_JUDGED = 2
+def _profiles() -> str:
+    """The installed profiles for --help, without loading the checker (a test holds this to validation.profile.profile_names)."""
+    files = resources.files("validation").joinpath("profiles").iterdir()
+    return ", ".join(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What is known of one photo after the check."""
+class Outputs:
+    """What the command leaves besides its words."""
 
-    photo: str
-    report: Report | None = None
-    portrait: Path | None = None  # what --crop wrote
-    error_code: str | None = None
-    error: str | None = None
-
-    @property
-    def outcome(self) -> Outcome:
-        """The photo's part in the exit code."""
-        if self.report is None:
-            return Outcome.NOT_JUDGED
-        return Outcome.COMPLIANT if self.report.compliant else Outcome.NOT_COMPLIANT
-
-    def as_json(self) -> dict[str, Any]:
-        """For --json; `report` follows the schema of validation.report.Report."""
-        if self.report is None:
-            return {"photo": self.photo, "error": {"code": self.error_code, "message": self.error}}
-        told: dict[str, Any] = {"photo": self.photo, "compliant": self.report.compliant}
-        if self.portrait is not None:
-            told["portrait"] = str(self.portrait)
-        return told | {"report": self.report.model_dump(mode="json")}
+    crop: Path | None = None
+    html: Path | None = None
+    ofiq: Path | None = None
+    as_json: bool = False
+    full: bool = False
 
 
 def check_command(
-    photos: Annotated[list[Path], typer.Argument(help="Photo files: JPEG, PNG, WebP, BMP, GIF or JPEG 2000.")],
-    profile: Annotated[str, typer.Option(help="The rules' limits: icao or demo.")] = "icao",
+    photos: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Photo files (JPEG, PNG, WebP, BMP, GIF or JPEG 2000), or folders: all pictures in them and below."
+        ),
+    ],
+    profile: Annotated[str, typer.Option(help=f"The rules' limits: {_profiles()}.")] = "icao",
     crop: Annotated[
-        bool, typer.Option("--crop", help="Cut the portrait as the booth would, write it, and judge that.")
-    ] = False,
-    out: Annotated[
         Path | None,
         typer.Option(
-            help=f"With --crop: the file to write, or a folder. Default: PHOTO{PORTRAIT_SUFFIX} beside the photo."
+            metavar="FILE|FOLDER",
+            help="Cut the portrait as the booth would, judge that, and write it here: a .jpg file for one photo, a folder for many.",
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a report for people: one file with the photos, the evidence drawn on them, and every rule.",
+        ),
+    ] = None,
+    ofiq: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the ISO/IEC 29794-5 measures as CSV, in the columns of the reference software OFIQ.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print every photo's whole table, not a line each.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that judge many photos.", show_default="all usable cores")
+    ] = None,
 ) -> None:
     """Judge photos as submitted, rule by rule: measured value, limit, verdict and what to do.
 
-    Exit code 0: compliant. 1: not compliant. 2: a file is unreadable or cannot be judged.
+    Exit code 0: compliant. 1: not compliant. 2: something is unreadable, cannot be judged or cannot be written. 130: interrupted.
 
-    [bold]Examples[/bold]: booth check photo.jpg      booth check --profile demo --crop *.png      booth check --json photo.jpg
+    [bold]Examples[/bold]
+
+    booth check photo.jpg
+
+    booth check --html report.html --ofiq out.csv folder
+
+    booth check --profile demo --crop portrait.jpg photo.jpg
     """
-    from validation.errors import ValidationError
-    from validation.rules import load_profile
-
-    if out is not None and not crop:
-        raise typer.BadParameter("--out says where --crop writes; give --crop too.")
-    if out is not None and len(photos) > 1 and not out.is_dir():
-        raise typer.BadParameter("several photos need a folder as --out.")
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        checked = check_photos(photos, load_profile(profile), crop=crop, out=out)
-    except ValidationError as error:  # an unknown profile, a model that does not start
+        code = _check(photos, profile, Outputs(crop, html, ofiq, as_json, full), jobs)
+    except KeyboardInterrupt:
+        typer.echo("booth check: interrupted; no report was written.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except OutputRefusedError as error:
         typer.echo(f"booth check: {error}", err=True)
         raise typer.Exit(Outcome.NOT_JUDGED) from error
-    if as_json:
-        typer.echo(json.dumps({"photos": [c.as_json() for c in checked]}, ensure_ascii=False, indent=2))
-    else:
-        _print(checked)
-    raise typer.Exit(max(c.outcome for c in checked))
+    raise typer.Exit(code)
 
 
-def check_photos(
-    photos: Sequence[Path], profile: Profile, *, crop: bool = False, out: Path | None = None
-) -> list[Checked]:
-    """Every photo judged, in the given order."""
-    from validation.face import FaceModel
-
-    with FaceModel() as model:
-        return [_check_photo(photo, profile, model, crop=crop, out=out) for photo in photos]
-
-
-def _check_photo(photo: Path, profile: Profile, model: FaceModel, *, crop: bool, out: Path | None) -> Checked:
-    from capture.errors import CaptureError
-    from validation.check import judge
+def _check(arguments: list[Path], profile_name: str, outputs: Outputs, jobs: int | None) -> int:
+    from booth.messages import Messages
     from validation.errors import ValidationError
-    from validation.image import read_image
+    from validation.profile import load_profile
 
+    photos = wanted(arguments)
+    targets = _targets(outputs, arguments, photos)
+    messages = Messages.load("en")
+    wishes = Wishes(profile_name, outputs.crop is not None, outputs.ofiq is not None, outputs.html is not None)
+    told: list[Checked] = []
+    with ExitStack() as stack:
+        try:
+            profile = load_profile(profile_name)
+            page: HtmlReport | None = None
+            if outputs.html is not None:
+                from booth.check_html import HtmlReport
+
+                page = stack.enter_context(HtmlReport(profile, messages))
+            told_to = stack.enter_context(_Printer(outputs, messages, len(photos)))
+            for one, checked in zip(photos, _judged(photos, wishes, jobs), strict=True):
+                judged = _with_portrait(checked, targets.get(one.path))
+                told_to.take(judged)
+                if page is not None:
+                    page.add(judged)
+                told.append(replace(judged, picture=None))  # the report has it
+        except ValidationError as error:  # an unknown profile, a model that does not start
+            typer.echo(f"booth check: {error}", err=True)
+            return Outcome.NOT_JUDGED
+        told_to.finish(told)
+        code = max((one.outcome for one in told), default=Outcome.NOT_JUDGED)
+        if (
+            page is not None
+            and outputs.html is not None
+            and not _written(outputs.html, partial(page.write, outputs.html))
+        ):
+            code = Outcome.NOT_JUDGED
+        if outputs.ofiq is not None and not _written(outputs.ofiq, partial(_write_ofiq, outputs.ofiq, told)):
+            code = Outcome.NOT_JUDGED
+    return code
+
+
+def _targets(outputs: Outputs, arguments: list[Path], photos: list[Wanted]) -> dict[Path, Path]:
+    """Where portraits go, by photo. Raises OutputRefusedError for any output that must not be written."""
+    files = [path for path in (outputs.html, outputs.ofiq) if path is not None]
+    for path in files:
+        refuse_output(path, photos)
+    targets: dict[Path, Path] = {}
+    if outputs.crop is not None:
+        one = len(photos) == 1 and not arguments[0].is_dir()
+        places = portrait_targets(outputs.crop, photos, folder=not one or outputs.crop.is_dir())
+        targets = dict(zip((photo.path for photo in photos), places, strict=True))
+    every = [path.resolve() for path in (*files, *targets.values())]
+    if len(set(every)) < len(every):
+        raise OutputRefusedError("Two outputs have the same file; name one for each.")
+    return targets
+
+
+def _judged(photos: list[Wanted], wishes: Wishes, jobs: int | None) -> Iterator[Checked]:
+    """One answer for each photo, in order; an argument that names no photo answers with its problem."""
+    from booth.photo_pool import default_jobs, judged
+
+    paths = [one.path for one in photos if one.problem is None]
+    answers = judged(paths, partial(check_photo, wishes), jobs or default_jobs(), process_died) if paths else iter(())
+    for one in photos:
+        if one.problem is not None:
+            yield Checked(str(one.path), error_code="check.no_picture", error=one.problem)
+        else:
+            yield next(answers)
+
+
+def _with_portrait(checked: Checked, target: Path | None) -> Checked:
+    """Writes what was cut; the answer tells where, or that it could not be written."""
+    if target is None or checked.portrait_jpeg is None:
+        return checked
     try:
-        pixels, facts = read_image(photo)
-        scene = model.scene(pixels)
-        if not crop:
-            return Checked(str(photo), judge(pixels, scene, profile, notes=facts.notes))
-        face = scene.face
-        if face is None:
-            notes = (*facts.notes, "no face was found, so nothing was cut: the photo is judged as submitted")
-            return Checked(str(photo), judge(pixels, scene, profile, notes=notes))
-        from capture.portrait import crop_facts, cut, encode_jpeg, plan_crop
-        from validation.check import check
-
-        plan = plan_crop(face.landmarks, (face.width, face.height), (profile.width_px, profile.height_px), profile.crop)
-        portrait = cut(pixels, plan)
-        report = check(portrait, profile, model, judged="crop", notes=facts.notes, crop=crop_facts(plan))
-        target = _target(photo, out)
-        target.write_bytes(encode_jpeg(portrait))
-        return Checked(str(photo), report, target)
-    except (ValidationError, CaptureError) as error:
-        return Checked(str(photo), error_code=error.code, error=str(error))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target) as file:
+            file.write(checked.portrait_jpeg)
     except OSError as error:
         return Checked(
-            str(photo), error_code="check.not_written", error=f"The portrait cannot be written ({error.strerror})."
+            checked.photo,
+            error_code="check.not_written",
+            error=f"The portrait cannot be written ({error.strerror or error}).",
         )
+    return replace(checked, portrait_jpeg=None, portrait=target)
 
 
-def _target(photo: Path, out: Path | None) -> Path:
-    if out is None:
-        return photo.with_name(photo.name + PORTRAIT_SUFFIX)
-    if out.is_dir():
-        return out / (photo.name + PORTRAIT_SUFFIX)
-    if out.exists() and out.samefile(photo):
-        raise OSError(0, "it would overwrite the photo")
-    return out
+def _written(target: Path, write: Callable[[], None]) -> bool:
+    try:
+        write()
+    except OSError as error:
+        typer.echo(f"booth check: {target} cannot be written ({error.strerror or error}).", err=True)
+        return False
+    typer.echo(f"written: {target}", err=True)
+    return True
 
 
-def _print(checked: Sequence[Checked]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _write_ofiq(target: Path, told: list[Checked]) -> None:
+    from validation import ofiq
 
-    from booth.messages import Messages
+    text = io.StringIO()
+    # The reference implementation ends each line with an empty field.
+    lines = csv.writer(text, delimiter=";", lineterminator=";\n")
+    lines.writerow(ofiq.header())
+    failed = dict.fromkeys(ofiq.COMPUTED, ofiq.FAILED)
+    lines.writerows(ofiq.row(one.photo, failed if one.ofiq is None else one.ofiq) for one in told)
+    with whole_file(target) as file:
+        file.write(text.getvalue().encode("utf-8", "replace"))
 
-    console, errors = Console(), Console(stderr=True)
-    if not console.is_terminal:  # a log or a pipe has no width of its own
-        console = Console(width=PIPE_WIDTH)
-    messages = Messages.load("en")
-    for one in checked:
-        if one.report is None:
-            errors.print(
-                f"[bold]{escape(shown(one.photo))}[/bold]: {escape(one.error or '')}", highlight=False, soft_wrap=True
+
+class _Printer:
+    """Prints answers as they come; shows on a terminal how far the work is."""
+
+    def __init__(self, outputs: Outputs, messages: Messages, number: int) -> None:
+        from rich.console import Console
+
+        self._quiet = outputs.as_json
+        self._whole = outputs.full or number == 1
+        self._messages = messages
+        self._number = number
+        self._out, self._errors = Console(), Console(stderr=True)
+        if not self._out.is_terminal:  # a log or a pipe has no width of its own
+            self._out = Console(width=PIPE_WIDTH)
+        self._open = ExitStack()
+        self._advance: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        if self._number > 1 and self._errors.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            bar = Progress(
+                TextColumn("judging"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=self._errors,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
-            continue
-        console.print(_table(one, one.report, messages))
-        for note in one.report.notes:
-            console.print(f"  note: {escape(note)}", highlight=False)
-        if one.report.crop is not None:
-            facts = one.report.crop
-            console.print(
-                f"  cut from {facts.source_width} x {facts.source_height}, turned by {facts.angle_deg:.1f}°, "
-                f"scale {facts.scale:.2f}",
-                highlight=False,
-            )
-        if one.portrait is not None:
-            console.print(f"  portrait written: {escape(str(one.portrait))}", highlight=False, soft_wrap=True)
-        style, text = ("bold green", "compliant") if one.report.compliant else ("bold red", "not compliant")
-        console.print(f"  [{style}]{text}[/{style}] under profile {one.report.profile}\n", highlight=False)
+            self._open.enter_context(bar)
+            task = bar.add_task("", total=self._number)
+            self._advance = partial(bar.advance, task)
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
-def _table(one: Checked, report: Report, messages: Messages) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
+    def take(self, one: Checked) -> None:
+        """Prints one answer, unless all are wanted as JSON."""
+        self._advance()
+        if self._quiet:
+            return
+        from booth.check_table import print_line, print_report
 
-    judged = {"as_submitted": "as submitted", "crop": "as the booth would cut it", "live": "live"}[report.judged]
-    table = Table(
-        title=f"{escape(shown(one.photo))} - judged {judged}, {report.width} x {report.height}",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("rule")
-    table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("limit", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("what to do")
-    for found in report.findings:
-        style = VERDICT_STYLES[found.verdict.value]
-        told = found.reason or ("" if found.advice == "advice.none" else messages.text(found.advice))
-        table.add_row(
-            messages.text(f"rule.{found.rule}.name"),
-            measured(found),
-            limit(found),
-            f"[{style}]{messages.text(f'verdict.{found.verdict.value}')}[/{style}]" + LEVEL_WORDS[found.level.value],
-            escape(told),
-        )
-    return table
+        if one.report is None and self._whole:
+            self._say(self._errors, lambda console: print_line(console, one, self._messages))
+        elif self._whole:
+            self._say(self._out, lambda console: print_report(console, one, self._messages))
+        else:
+            self._say(self._out, lambda console: print_line(console, one, self._messages))
 
+    def _say(self, console: Console, tell: Callable[[Console], None]) -> None:
+        # While the bar stands, what goes to the same terminal has to pass above it.
+        tell(self._errors if console.is_terminal and self._errors.is_terminal else console)
 
-def shown(name: str) -> str:
-    """A file name without the characters that steer a terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    def finish(self, told: list[Checked]) -> None:
+        """Prints the end: the JSON document, or how many had which outcome."""
+        from booth.check_table import print_sum
 
-
-def measured(found: Finding) -> str:
-    """The value for people; judged was the unrounded one."""
-    if found.value is None:
-        return "-"
-    digits = 0 if found.unit in {"px", "faces"} else 1
-    return f"{found.value:.{digits}f} {found.unit}".strip()
-
-
-def limit(found: Finding) -> str:
-    """The band for people, with the warning band behind it."""
-    told = _band(found.limit.low, found.limit.high)
-    if found.warn_limit is not None and found.warn_limit != found.limit:
-        told += f", better {_band(found.warn_limit.low, found.warn_limit.high)}"
-    return told
-
-
-def _band(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-    return f"≥ {low:g}" if low is not None else f"≤ {high:g}"
+        self._open.close()
+        if self._quiet:
+            typer.echo(json.dumps({"photos": [one.as_json() for one in told]}, ensure_ascii=False, indent=2))
+        elif self._number > 1:
+            print_sum(self._out, told)

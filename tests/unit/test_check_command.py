@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import struct
 import subprocess
 import sys
 import zlib
+from contextlib import suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
@@ -19,14 +22,16 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from booth.check import PORTRAIT_SUFFIX, check_command
+from booth.check import _profiles, check_command
+from booth.check_files import PORTRAIT_SUFFIX, wanted, whole_file
+from validation.profile import profile_names
 from validation.report import Report
 
 # The command in its own process, which tells its peak memory in kB.
 # VmHWM is this program's own peak; ru_maxrss would start at the size of the test process that forked it.
 MEASURED_RUN = """
 import pathlib, sys, typer
-from booth.check import check_command
+from booth.check import _profiles, check_command
 app = typer.Typer()
 app.command()(check_command)
 try:
@@ -42,6 +47,11 @@ app.command()(check_command)
 
 def run(*arguments: object):
     return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tracker():
+    resource_tracker.ensure_running()  # multiprocessing's own child, which stays for the whole session
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +98,12 @@ def hostile(folder: Path, photo: Path) -> dict[str, tuple[Path, str]]:
 
 
 def test_a_portrait_cut_by_the_booth_is_compliant_and_written(people, tmp_path):
-    result = run("--profile", "demo", "--crop", "--out", tmp_path, people / "anna" / "neutral.jpg")
+    written = tmp_path / "portrait.jpg"
+    result = run("--profile", "demo", "--crop", written, people / "anna" / "neutral.jpg")
     assert result.exit_code == 0, result.output
     assert "compliant under profile demo" in result.output
     assert "as the booth would cut it" in result.output
-    written = tmp_path / f"neutral.jpg{PORTRAIT_SUFFIX}"
+    assert [path.name for path in tmp_path.iterdir()] == ["portrait.jpg"]
     assert cv2.imread(str(written)).shape == (800, 622, 3)
     assert run("--profile", "demo", written).exit_code == 0
 
@@ -159,7 +170,7 @@ def test_memory_stays_below_a_gigabyte(people, tmp_path):
     photo = cv2.imread(str(people / "anna" / "neutral.jpg"))
     cv2.imwrite(str(largest), cv2.resize(photo, (6900, 9200)))
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED_RUN, "--json", str(bomb), str(largest)],
+        [sys.executable, "-c", MEASURED_RUN, "--json", "--jobs", "1", str(bomb), str(largest)],
         capture_output=True,
         text=True,
         check=False,
@@ -179,18 +190,157 @@ def test_a_profile_that_does_not_exist_is_told(people):
 def test_too_few_pixels_for_the_crop_are_told_with_the_arithmetic(people, tmp_path):
     small = tmp_path / "small.png"
     cv2.imwrite(str(small), cv2.resize(cv2.imread(str(people / "anna" / "neutral.jpg")), (480, 640)))
-    result = run("--crop", "--profile", "demo", small)
+    result = run("--crop", tmp_path / "portrait.jpg", "--profile", "demo", small)
     assert result.exit_code == 2
     assert "needs 800 pixels of height" in result.output
-    assert not list(tmp_path.glob(f"*{PORTRAIT_SUFFIX}"))
+    assert [path.name for path in tmp_path.iterdir()] == ["small.png"]
 
 
-def test_the_photo_itself_is_never_overwritten(people, tmp_path):
-    photo = tmp_path / "photo.jpg"
+@pytest.mark.parametrize("option", ["--crop", "--html", "--ofiq"])
+def test_the_photo_itself_is_never_overwritten(people, tmp_path, option):
+    photo, linked = tmp_path / "photo.jpg", tmp_path / "linked.jpg"
     photo.write_bytes((people / "anna" / "neutral.jpg").read_bytes())
-    result = run("--crop", "--profile", "demo", "--out", photo, photo)
-    assert result.exit_code == 2
+    linked.symlink_to(photo)
+    for target in (photo, linked):
+        result = run(option, target, "--profile", "demo", photo)
+        assert result.exit_code == 2
+        assert "would be overwritten" in result.output
     assert photo.read_bytes() == (people / "anna" / "neutral.jpg").read_bytes()
+
+
+def test_outputs_that_cannot_be_written_are_told_before_anything_is_judged(people, tmp_path):
+    photo = people / "anna" / "neutral.jpg"
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for arguments, word in (
+        (("--html", tmp_path), "is a folder"),
+        (("--html", tmp_path / "pipe"), "not an ordinary file"),
+        (("--ofiq", tmp_path / "missing" / "out.csv"), "no folder"),
+        (("--crop", tmp_path / "portrait.png"), "should end in .jpg"),
+        (("--crop", tmp_path / "file", people / "mei" / "neutral.jpg"), "is a file"),
+        (("--html", tmp_path / "out", "--ofiq", tmp_path / "out"), "same file"),
+    ):
+        result = run(*arguments, photo)
+        assert result.exit_code == 2
+        assert word in result.output.replace("\n", " ")
+        assert "Traceback" not in result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "pipe"}
+
+
+def test_an_output_keeps_its_old_content_when_writing_it_fails(tmp_path):
+    target = tmp_path / "report.html"
+    target.write_text("old")
+    with suppress(RuntimeError), whole_file(target) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    with whole_file(target) as file:
+        file.write(b"new")
+    assert target.read_text() == "new"
+
+
+def test_a_folder_stands_for_its_pictures_and_those_below(people, tmp_path):
+    for name in ("10.jpg", "9.JPG", "sub/b.jpeg", "sub/.hidden.jpg", ".away/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((people / "anna" / "neutral.jpg").read_bytes())
+    (tmp_path / "notes.txt").write_text("no picture")
+    found = [str(one.path.relative_to(tmp_path)) for one in wanted([tmp_path, tmp_path / "10.jpg"])]
+    assert found == ["9.JPG", "10.jpg", "sub/b.jpeg"]
+    result = run("--profile", "demo", "--crop", tmp_path / "cut", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "3 photos: 3 compliant" in result.output
+    written = sorted(str(path.relative_to(tmp_path / "cut")) for path in (tmp_path / "cut").rglob("*.jpg"))
+    assert written == [f"10.jpg{PORTRAIT_SUFFIX}", f"9.JPG{PORTRAIT_SUFFIX}", f"sub/b.jpeg{PORTRAIT_SUFFIX}"]
+
+
+def test_a_folder_without_pictures_is_an_error_in_plain_words(tmp_path):
+    result = run("--json", tmp_path)
+    assert result.exit_code == 2
+    (told,) = json.loads(result.stdout)["photos"]
+    assert told["error"]["code"] == "check.no_picture"
+    assert "no picture in this folder" in told["error"]["message"]
+
+
+def test_two_portraits_of_one_name_are_refused(people, tmp_path):
+    result = run("--crop", tmp_path / "cut", people / "anna" / "neutral.jpg", people / "mei" / "neutral.jpg")
+    assert result.exit_code == 2
+    assert "Two photos would be written to" in result.output.replace("\n", " ")
+
+
+def test_many_photos_get_a_line_each_and_whole_tables_when_asked(people, tmp_path):
+    photos = [people / name / "neutral.jpg" for name in ("mei", "anna")] + [tmp_path / "missing.jpg"]
+    lines = run("--profile", "demo", *photos).stdout.splitlines()
+    assert len(lines) == 4
+    assert "mei" in lines[0]
+    assert "Head size" in lines[0]
+    assert "anna" in lines[1]
+    assert "could not be judged" in lines[2]
+    assert lines[3] == "3 photos: 2 not compliant, 1 could not be judged"
+    full = run("--profile", "demo", "--full", *photos).stdout
+    assert full.count("Head pose") == 2
+
+
+def test_ofiq_columns_hold_what_was_measured_and_failures_for_what_could_not(people, tmp_path):
+    out = tmp_path / "out.csv"
+    photo = people / "anna" / "neutral.jpg"
+    assert run("--ofiq", out, photo, tmp_path / "missing.jpg").exit_code == 2
+    header, judged, missing = out.read_text("utf-8").splitlines()
+    assert header.startswith("Filename;UnifiedQualityScore;BackgroundUniformity;")
+    assert header.endswith(";NoHeadCoverings.scalar;")
+    assert header.count(";") == judged.count(";") == missing.count(";") == 57
+    (first, second) = csv.DictReader(out.read_text("utf-8").splitlines(), delimiter=";")
+    assert first["Filename"] == str(photo)
+    assert float(first["InterEyeDistance"]) > 150
+    assert first["Sharpness.scalar"] == ""
+    assert (second["EyesOpen"], second["EyesOpen.scalar"]) == ("0", "-1")
+
+
+def test_the_file_s_own_rules_are_judged_on_a_submitted_file(people):
+    report = json.loads(run("--json", people / "anna" / "neutral.jpg").stdout)["photos"][0]["report"]
+    assert {f["reason"] for f in report["findings"]} & {"needs the file"} == set()
+
+
+def test_help_lists_the_profiles_that_are_installed():
+    assert _profiles() == ", ".join(profile_names())
+
+
+# Interrupts itself, as Ctrl-C would, once the first line is printed.
+INTERRUPTED = """
+import os, signal, sys, typer
+from booth import check
+take = check._Printer.take
+def interrupt(self, one):
+    take(self, one)
+    os.kill(os.getpid(), signal.SIGINT)
+check._Printer.take = interrupt
+app = typer.Typer()
+app.command()(check.check_command)
+if __name__ == "__main__":
+    app()
+"""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_everything_quietly(people, tmp_path, jobs):
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    html = tmp_path / "report.html"
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(20):
+        (photos / f"{number}.jpg").symlink_to(people / "anna" / "neutral.jpg")
+    done = subprocess.run(
+        [sys.executable, str(script), "--jobs", jobs, "--html", str(html), str(photos)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not html.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["interrupted.py", "photos"]
 
 
 def verdicts(path: Path) -> dict[str, str]:

@@ -1,0 +1,214 @@
+"""What `booth check` prints: one table for one photo, one line per photo for many.
+
+The table has the rules by subject, in the order of guidance. A line names the broken rules with value and limit; what only advises is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from booth.check_photo import Checked, Outcome
+from validation.report import Finding, Level, Limit, Report, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from booth.messages import Messages
+
+SUBJECTS: Mapping[str, str] = {
+    "face": "Face",
+    "geometry": "Size and place",
+    "pose": "Head pose",
+    "eyes": "Eyes and glasses",
+    "mouth": "Mouth",
+    "expression": "Expression",
+    "light": "Light and colour",
+    "background": "Background",
+    "image": "Picture",
+}
+LEVEL_WORDS = {Level.REJECT: "", Level.WARN: "advice", Level.INFO: "info"}
+VERDICT_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.WARN: "yellow",
+    Verdict.FAIL: "bold red",
+    Verdict.NOT_ASSESSED: "magenta",
+}
+JUDGED_WORDS = {"as_submitted": "as submitted", "crop": "as the booth would cut it", "live": "live"}
+OUTCOMES = {
+    Outcome.COMPLIANT: ("green", "compliant"),
+    Outcome.NOT_COMPLIANT: ("bold red", "not compliant"),
+    Outcome.NOT_JUDGED: ("bold magenta", "could not be judged"),
+}
+
+
+def shown(name: str) -> str:
+    """A file name without the characters that steer a terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+
+
+def subject(finding: Finding) -> str:
+    """The heading that a rule stands under."""
+    key = finding.rule.partition(".")[0]
+    return SUBJECTS.get(key, key)
+
+
+def by_subject(report: Report) -> list[tuple[str, list[Finding]]]:
+    """The findings under their headings; headings in the order of their first rule."""
+    first: dict[str, int] = {}
+    for at, found in enumerate(report.findings):
+        first.setdefault(subject(found), at)
+    ordered = sorted(report.findings, key=lambda found: first[subject(found)])
+    return [(name, list(members)) for name, members in groupby(ordered, subject)]
+
+
+def measured(found: Finding) -> str:
+    """The value for people; judged was the unrounded one."""
+    if found.value is None:
+        return "-"
+    digits = 0 if found.unit in {"px", "faces"} else 1
+    number = f"{round(found.value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before nothing
+    if found.unit == "°":
+        return f"{number}°"
+    unit = "face" if (number, found.unit) == ("1", "faces") else found.unit
+    return f"{number} {unit}".strip()
+
+
+def limit(found: Finding) -> str:
+    """The band for people, with the warning band behind it."""
+    told, better = band(found.limit), band(found.warn_limit)
+    if not better or better == told:
+        return told
+    return f"{told}, better {better}" if told else f"better {better}"
+
+
+def band(limits: Limit | None) -> str:
+    """A band for people; empty when it has no end."""
+    if limits is None or (limits.low is None and limits.high is None):
+        return ""
+    if limits.low is not None and limits.high is not None:
+        return f"{limits.low:g}" if limits.low == limits.high else f"{limits.low:g} to {limits.high:g}"
+    return f"≥ {limits.low:g}" if limits.low is not None else f"≤ {limits.high:g}"
+
+
+def rule_name(messages: Messages, rule: str) -> str:
+    """The rule in words; its id where the catalogue has none."""
+    found = messages.texts.get(f"rule.{rule}.name")
+    return found if isinstance(found, str) else rule
+
+
+def remedy(messages: Messages, found: Finding) -> str:
+    """Why a rule was not assessed, or what to do; empty when there is nothing to say."""
+    if found.reason is not None:
+        return found.reason
+    text = messages.texts.get(found.advice)
+    return text if isinstance(text, str) and found.advice != "advice.none" else ""
+
+
+def print_report(console: Console, one: Checked, messages: Messages) -> None:
+    """The whole table of one photo."""
+    from rich.markup import escape
+
+    report = one.report
+    if report is None:
+        print_line(console, one, messages)
+        return
+    console.print(_table(one, report, messages))
+    for note in report.notes:
+        console.print(f"  note: {escape(note)}", highlight=False)
+    if report.crop is not None:
+        facts = report.crop
+        console.print(
+            f"  cut from {facts.source_width} x {facts.source_height}, turned by {facts.angle_deg:.1f}°, "
+            f"scale {facts.scale:.2f}",
+            highlight=False,
+        )
+    if one.portrait is not None:
+        console.print(f"  portrait written: {escape(shown(str(one.portrait)))}", highlight=False, soft_wrap=True)
+    style, text = OUTCOMES[one.outcome]
+    console.print(
+        f"  [{style}]{text}[/{style}] under profile {escape(report.profile)}: {counts(report)}\n", highlight=False
+    )
+
+
+def counts(report: Report) -> str:
+    """How many rules got which verdict, in words."""
+    of = {verdict: sum(f.verdict is verdict for f in report.findings) for verdict in Verdict}
+    words = {
+        Verdict.FAIL: "failed",
+        Verdict.WARN: "borderline",
+        Verdict.NOT_ASSESSED: "not assessed",
+        Verdict.PASS: "met",
+    }
+    return ", ".join(f"{of[verdict]} {word}" for verdict, word in words.items() if of[verdict])
+
+
+def print_line(console: Console, one: Checked, messages: Messages) -> None:
+    """One photo in one line (a terminal may wrap it)."""
+    from rich.text import Text
+
+    style, word = OUTCOMES[one.outcome]
+    line = Text.assemble((f"{word:<19}", style), " ", (shown(one.photo), "bold"))
+    told = reasons(one, messages)
+    if told:
+        line.append(f": {told}")
+    console.print(line, soft_wrap=True, highlight=False)
+
+
+def reasons(one: Checked, messages: Messages) -> str:
+    """What stands in the way, most urgent first, and how much else is advised."""
+    if one.report is None:
+        return one.error or ""
+    parts = []
+    for found in one.report.blocking:
+        told = found.reason if found.value is None else f"{measured(found)}, limit {band(found.limit)}"
+        parts.append(f"{rule_name(messages, found.rule)} ({told})")
+    warned = sum(found.verdict is Verdict.WARN for found in one.report.findings)
+    if warned:
+        parts.append(f"{warned} borderline")
+    return "; ".join(parts)
+
+
+def print_sum(console: Console, checked: Sequence[Checked]) -> None:
+    """How many photos had which outcome."""
+    parts = []
+    for outcome, (style, word) in OUTCOMES.items():
+        number = sum(one.outcome is outcome for one in checked)
+        if number:
+            parts.append(f"[{style}]{number} {word}[/{style}]")
+    console.print(f"{len(checked)} photos: {', '.join(parts)}", highlight=False)
+
+
+def _table(one: Checked, report: Report, messages: Messages) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=f"{escape(shown(one.photo))} - judged {JUDGED_WORDS[report.judged]}, {report.width} x {report.height}",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("rule")
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("limit", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("what to do")
+    for heading, findings in by_subject(report):
+        table.add_row(f"[bold]{escape(heading)}[/bold]")
+        for found in findings:
+            style = VERDICT_STYLES[found.verdict]
+            level = LEVEL_WORDS[found.level]
+            table.add_row(
+                f"  {escape(rule_name(messages, found.rule))}",
+                escape(measured(found)),
+                escape(limit(found)),
+                f"[{style}]{escape(messages.text(f'verdict.{found.verdict.value}'))}[/{style}]"
+                + (f" [dim]({level})[/dim]" if level else ""),
+                escape(remedy(messages, found)),
+            )
+    return table
