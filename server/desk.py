@@ -176,6 +176,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             )
         report, visit, summary = content.report, content.visit, summarise(content)
         named, other = views.visit_facts(visit, language) if visit else ([], [])
+        findings = views.finding_lines(report, language) if report else []
         return pages.page(
             request,
             "packet.html",
@@ -188,7 +189,8 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             age=language.age(rooms.now() - stored.received_at),
             portrait=_portrait(content.opened.parts) is not None,
             report=report,
-            findings=views.finding_lines(report, language) if report else [],
+            findings=findings,
+            groups=views.finding_groups(findings, language),
             evidence=views.evidence_size(report) if report else None,
             signature=views.signature_facts(content, language),
             visit=visit,

@@ -23,6 +23,7 @@ MAX_TEXT = 300
 MAX_UNIT = 16
 MAX_FINDINGS = 200
 MAX_POINTS = 600
+MAX_OUTLINES = 24
 MAX_FACTS = 200
 MAX_DEPTH = 4
 
@@ -107,6 +108,11 @@ def _boxes(value: Any) -> list[tuple[float, float, float, float]]:
     return found
 
 
+def _outlines(value: Any) -> list[list[tuple[float, float]]]:
+    shapes = (_points(item) for item in value[:MAX_OUTLINES]) if isinstance(value, list) else ()
+    return [shape for shape in shapes if len(shape) > 2]
+
+
 Text = Annotated[str, BeforeValidator(clean_text)]
 Unit = Annotated[str, BeforeValidator(lambda value: clean_text(value)[:MAX_UNIT])]
 Number = Annotated[float | None, BeforeValidator(clean_number)]
@@ -128,6 +134,7 @@ class EvidenceRecord(_Record):
 
     points: Annotated[tuple[tuple[float, float], ...], BeforeValidator(_points)] = ()
     boxes: Annotated[tuple[tuple[float, float, float, float], ...], BeforeValidator(_boxes)] = ()
+    outlines: Annotated[tuple[tuple[tuple[float, float], ...], ...], BeforeValidator(_outlines)] = ()
 
 
 class FindingRecord(_Record):

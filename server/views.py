@@ -27,6 +27,15 @@ INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|\+00:00)")
 GAUGE_WIDTH = 100.0
 # A picture larger than this is not what a booth sends; evidence is then not drawn.
 MAX_SIDE_PX = 20_000
+# What a rule is about, by the first word of its id; any other id is shown under "other".
+SUBJECTS = {
+    **dict.fromkeys(("geometry", "pose"), "position"),
+    "eyes": "eyes",
+    **dict.fromkeys(("face", "mouth", "expression"), "face"),
+    "light": "light",
+    "background": "background",
+    "image": "picture",
+}
 # What the unit of a finding is written as; others are shown as they came.
 UNITS = {"deg": "°", "pct": "%", "ratio": "", "faces": ""}
 
@@ -71,6 +80,21 @@ class FindingLine:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingGroup:
+    """The findings on one subject. Where something is wrong or remarked, the page shows them unfolded."""
+
+    name: str
+    met: str
+    tone: str
+    lines: tuple[FindingLine, ...]
+
+    @property
+    def unfolded(self) -> bool:
+        """Whether an officer has to look."""
+        return self.tone in {"bad", "care"}
+
+
+@dataclass(frozen=True, slots=True)
 class MomentLine:
     """One point in the course of the visit."""
 
@@ -108,6 +132,22 @@ def finding_lines(report: ReportRecord, language: Language) -> list[FindingLine]
             evidence=finding.evidence if drawable else EvidenceRecord(),
         )
         for number, finding in enumerate(report.findings, 1)
+    ]
+
+
+def finding_groups(lines: list[FindingLine], language: Language) -> list[FindingGroup]:
+    """The findings by subject, in the order in which the subjects first appear in the report."""
+    grouped: dict[str, list[FindingLine]] = {}
+    for line in lines:
+        grouped.setdefault(SUBJECTS.get(line.rule.partition(".")[0], "other"), []).append(line)
+    return [
+        FindingGroup(
+            name=language(f"subject.{subject}"),
+            met=language("subject.met", met=sum(line.tone == "good" for line in found), count=len(found)),
+            tone=next((tone for tone in ("bad", "care") if any(line.tone == tone for line in found)), "good"),
+            lines=tuple(found),
+        )
+        for subject, found in grouped.items()
     ]
 
 

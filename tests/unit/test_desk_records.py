@@ -17,7 +17,7 @@ from server.auth import Doorkeeper, make_access_code, read_access_code
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
 from server.messages import LANGUAGES, LOCALE_FOLDER, accepted, load_messages
 from server.records import MAX_TEXT, LimitRecord, Verdict, clean_text, read_report, read_visit
-from server.views import GAUGE_WIDTH, course, finding_lines, gauge, visit_facts
+from server.views import GAUGE_WIDTH, SUBJECTS, course, finding_groups, finding_lines, gauge, visit_facts
 from validation.report import Finding, Level, Limit, Report
 from validation.report import Verdict as BoothVerdict
 from validation.rules import RULES
@@ -57,6 +57,51 @@ def test_no_report_breaks_the_page_whatever_it_says(document):
         for line in finding_lines(report, MESSAGES.languages[code]):
             assert len(line.measured) < 100
             assert line.tone in {"good", "care", "bad", "none"}
+        groups = finding_groups(finding_lines(report, MESSAGES.languages[code]), MESSAGES.languages[code])
+        assert sum(len(group.lines) for group in groups) == len(report.findings)
+
+
+def test_findings_are_grouped_by_subject_and_unfolded_where_an_officer_has_to_look():
+    document = {
+        "findings": [
+            {"rule": "eyes.open", "verdict": "pass", "level": "reject"},
+            {"rule": "pose.yaw", "verdict": "fail", "level": "reject"},
+            {"rule": "geometry.vertical", "verdict": "pass", "level": "reject"},
+            {"rule": "eyes.gaze", "verdict": "warn", "level": "warn"},
+            {"rule": "light.even", "verdict": "pass", "level": "reject"},
+            {"rule": "image.compression", "verdict": "not_assessed", "level": "warn"},
+            {"rule": "future.rule", "verdict": "pass", "level": "reject"},
+        ]
+    }
+    report = read_report(json.dumps(document).encode())
+    assert report is not None
+    english = MESSAGES.languages["en"]
+    groups = finding_groups(finding_lines(report, english), english)
+    assert [(group.name, group.met, group.unfolded) for group in groups] == [
+        ("Eyes", "1 of 2 met", True),
+        ("Position of the head", "1 of 2 met", True),
+        ("Light", "1 of 1 met", False),
+        ("Picture", "0 of 1 met", True),
+        ("Other rules", "1 of 1 met", False),
+    ]
+
+
+def test_every_rule_of_the_table_has_a_subject():
+    assert {rule.id.partition(".")[0] for rule in RULES} <= SUBJECTS.keys()
+    for subject in {*SUBJECTS.values(), "other"}:
+        assert MESSAGES.languages["en"].has(f"subject.{subject}")
+
+
+def test_outlines_are_read_as_far_as_they_are_shapes():
+    triangle = [[0, 0], [10, 0], [5, 8]]
+    shapes = [triangle, [[1, 1], [2, 2]], "x", [[0, "a"], [1, 2], [3, 4]], None, {"a": 1}, *[triangle] * 100]
+    document = {"findings": [{"rule": "eyes.hair", "evidence": {"outlines": shapes}}]}
+    report = read_report(json.dumps(document).encode())
+    assert report is not None
+    outlines = report.findings[0].evidence.outlines
+    assert outlines[0] == ((0, 0), (10, 0), (5, 8))
+    assert all(len(outline) == 3 for outline in outlines)
+    assert len(outlines) < 30
 
 
 @given(values)
