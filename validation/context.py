@@ -96,9 +96,9 @@ class Judgement:
         return "the face is far too dark or far too bright to judge this"
 
     @cached_property
-    def sharpness(self) -> float | None:
-        """Fine detail of the face / coarse detail."""
-        return detail.sharpness(self.canvas)
+    def face_detail(self) -> detail.Detail | None:
+        """How much of the face's fine detail is left, and the noise."""
+        return detail.detail(self.canvas)
 
     @cached_property
     def eye_contrast(self) -> float | None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.errors import ImageTooLargeError, ImageUnreadableError, NotJudgeableError
+from validation.icc import is_srgb
 from validation.image_header import Header, read_header
 
 MAX_FILE_BYTES = 100 * 1000 * 1000
@@ -46,6 +47,26 @@ class ImageFacts:
     exif_orientation: int  # 1 = stored upright
     bits: int  # per channel, in the file
     colour: str  # "rgb", "grey", "palette"
+    file_bytes: int = 0
+    raw_bytes: int = 0  # of the decoded pixels, three channels of 8 bits
+    icc: str | None = None  # what the embedded colour profile calls itself; None when there is none
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """Raw / file size; None when nothing was lost, or nothing is known of the file."""
+        return self.raw_bytes / self.file_bytes if self.lossy and self.file_bytes else None
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """In what the file is not a 24-bit sRGB picture."""
+        told = []
+        if self.bits != 8:
+            told.append(f"{self.bits} bits per channel, judged at 8")
+        if self.colour != "rgb":
+            told.append({"grey": "greyscale picture", "palette": "picture with a colour palette"}[self.colour])
+        if not is_srgb(self.icc):
+            told.append(f"colour profile {self.icc}, judged as sRGB")
+        return tuple(told)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -53,11 +74,7 @@ class ImageFacts:
         told = [f"source {self.format}" + (", lossy" if self.lossy else ", lossless")]
         if self.exif_orientation != 1:
             told.append(f"turned as the file's EXIF orientation {self.exif_orientation} says")
-        if self.bits != 8:
-            told.append(f"{self.bits} bits per channel, judged at 8")
-        if self.colour != "rgb":
-            told.append({"grey": "greyscale picture", "palette": "picture with a colour palette"}[self.colour])
-        return tuple(told)
+        return (*told, *self.departures)
 
 
 def read_image(source: Path | str | bytes) -> tuple[NDArray[np.uint8], ImageFacts]:
@@ -81,6 +98,9 @@ def read_image(source: Path | str | bytes) -> tuple[NDArray[np.uint8], ImageFact
         exif_orientation=header.orientation,
         bits=header.bits,
         colour=header.colour,
+        file_bytes=len(data),
+        raw_bytes=pixels.size,
+        icc=header.icc,
     )
     return _upright(np.asarray(pixels, dtype=np.uint8), header.orientation), facts
 

@@ -11,6 +11,10 @@ import zlib
 from dataclasses import dataclass, replace
 
 from validation.errors import ImageUnreadableError, NotJudgeableError
+from validation.icc import profile_name
+
+# Colour profiles have some kilobytes; a larger one is not unpacked further.
+MAX_PROFILE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Header:
     lossy: bool = False
     frames: int = 1  # 2 stands for "more than one"
     orientation: int = 1  # EXIF
+    icc: str | None = None  # what the embedded colour profile calls itself; None when there is none
 
 
 def read_header(data: bytes) -> Header:
@@ -35,7 +40,7 @@ def read_header(data: bytes) -> Header:
         if data[at : at + len(magic)] == magic:
             try:
                 header = walk(data)
-            except (struct.error, IndexError, zlib.error) as error:
+            except (struct.error, IndexError, ValueError, zlib.error) as error:
                 raise _damaged(walk.__name__[1:].upper()) from error
             if header.width < 1 or header.height < 1:
                 raise _damaged(header.format)
@@ -53,6 +58,7 @@ def _damaged(kind: str) -> ImageUnreadableError:
 def _jpeg(data: bytes) -> Header:
     header: Header | None = None
     orientation = 1
+    profile = b""
     at = 2
     while True:
         while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes
@@ -70,13 +76,15 @@ def _jpeg(data: bytes) -> Header:
             header = Header("JPEG", width, height, bits, colour, lossy=marker & 3 != 3)
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":
             orientation = _orientation(body[6:])
+        elif marker == 0xE2 and body[:12] == b"ICC_PROFILE\0" and len(profile) < MAX_PROFILE_BYTES:
+            profile += body[14:]  # parts come in order
         elif marker == 0xDA:
             break
         at += 2 + length
     # Within coded data FF is followed by 00 or RSTn only, so the first FF D9 after the scan's start is the end mark.
     if header is None or data.find(b"\xff\xd9", at) < 0:
         raise _damaged("JPEG")
-    return replace(header, orientation=orientation)
+    return replace(header, orientation=orientation, icc=profile_name(profile) if profile else None)
 
 
 def _orientation(tiff: bytes) -> int:
@@ -113,6 +121,11 @@ def _png(data: bytes) -> Header:
             header = replace(header, frames=2)
         elif name == b"eXIf":
             header = replace(header, orientation=_orientation(body))
+        elif name == b"iCCP":
+            packed = body[body.index(b"\0") + 2 :]
+            header = replace(header, icc=profile_name(zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES)))
+        elif name == b"sRGB":
+            header = replace(header, icc="sRGB")
         elif name == b"IEND":
             return header
         at += 12 + length
@@ -150,7 +163,16 @@ def _webp(data: bytes) -> Header:
         width = 1 + int.from_bytes(data[start + 4 : start + 7], "little")
         height = 1 + int.from_bytes(data[start + 7 : start + 10], "little")
         lossy = b"VP8L" not in data[:4096]
-        return Header("WebP", width, height, lossy=lossy, frames=2 if flags & 0x02 else 1, orientation=_webp_exif(data))
+        icc = _webp_chunk(data, b"ICCP")
+        return Header(
+            "WebP",
+            width,
+            height,
+            lossy=lossy,
+            frames=2 if flags & 0x02 else 1,
+            orientation=_orientation((_webp_chunk(data, b"EXIF") or b"").removeprefix(b"Exif\0\0")),
+            icc=None if icc is None else profile_name(icc),
+        )
     if kind == b"VP8L":
         (packed,) = struct.unpack_from("<I", data, start + 1)
         return Header("WebP", 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF))
@@ -158,14 +180,14 @@ def _webp(data: bytes) -> Header:
     return Header("WebP", width & 0x3FFF, height & 0x3FFF, lossy=True)
 
 
-def _webp_exif(data: bytes) -> int:
+def _webp_chunk(data: bytes, wanted: bytes) -> bytes | None:
     at = 12
     while at + 8 <= len(data):
         name, (length,) = data[at : at + 4], struct.unpack_from("<I", data, at + 4)
-        if name == b"EXIF":
-            return _orientation(data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
+        if name == wanted:
+            return data[at + 8 : at + 8 + length]
         at += 8 + length + (length & 1)
-    return 1
+    return None
 
 
 def _bmp(data: bytes) -> Header:

@@ -80,8 +80,25 @@ RULES: tuple[Rule, ...] = (
     Rule("background.uniform", "", background.uniform, "advice.background_problem", "advice.background_problem"),
     Rule("background.one_colour", "%", background.one_colour, "advice.background_problem", "advice.background_problem"),
     Rule("light.exposure", "%", light.exposure, "advice.light_problem", "advice.light_problem"),
-    Rule("image.sharp", "%", image.sharp, "advice.camera_problem", "advice.camera_problem"),
+    Rule("image.sharp", "%", image.sharp, "advice.camera_problem", NO_ADVICE),
+    Rule("image.motion", "%", image.motion, "advice.hold_still", NO_ADVICE),
+    Rule("image.pixelated", "px", image.pixelated, NO_ADVICE, "advice.camera_problem", live=False),
+    Rule("image.blocks", "%", image.blocks, NO_ADVICE, "advice.camera_problem", live=False),
+    Rule("image.compression", "", image.compression, NO_ADVICE, "advice.camera_problem", needs_face=False, live=False),
+    Rule("image.noise", "grey levels", image.noise, NO_ADVICE, "advice.camera_problem"),
     Rule("image.size", "px", image.size, "advice.closer", NO_ADVICE, needs_face=False, live=False),
+    Rule(
+        "image.aspect",
+        "%",
+        image.aspect,
+        "advice.camera_problem",
+        "advice.camera_problem",
+        needs_face=False,
+        live=False,
+    ),
+    Rule(
+        "image.colour_space", "", image.colour_space, NO_ADVICE, "advice.camera_problem", needs_face=False, live=False
+    ),
 )
 
 ADVICE_KEYS: frozenset[str] = frozenset(key for rule in RULES for key in (rule.below, rule.above, rule.unclear)) - {

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from validation.errors import ImageTooLargeError, ImageUnreadableError, NotJudgeableError, ValidationError
+from validation.icc import profile_name
 from validation.image import read_image
 from validation.image_header import read_header
 
@@ -216,3 +217,48 @@ def test_random_bytes_never_crash_the_header_reader(tail, magic):
         return
     assert header.width > 0
     assert header.height > 0
+
+
+def icc_profile(name: str, *, version: int) -> bytes:
+    """The least an ICC profile needs to have a name."""
+    if version == 2:
+        tag = b"desc\0\0\0\0" + struct.pack(">I", len(name) + 1) + name.encode() + b"\0"
+    else:
+        text = name.encode("utf-16-be")
+        tag = b"mluc\0\0\0\0" + struct.pack(">II", 1, 12) + b"enUS" + struct.pack(">II", len(text), 28) + text
+    return b"\0" * 128 + struct.pack(">I", 1) + struct.pack(">4sII", b"desc", 144, len(tag)) + tag
+
+
+@pytest.mark.parametrize("version", [2, 4])
+@pytest.mark.parametrize(("name", "srgb"), [("sRGB IEC61966-2.1", True), ("Display P3", False), ("Adobe RGB", False)])
+def test_the_colour_profile_of_a_jpeg_is_named_and_held_against_srgb(name, srgb, version):
+    jpeg = cv2.imencode(".jpg", np.full((80, 80, 3), 128, np.uint8))[1].tobytes()
+    body = b"ICC_PROFILE\0\x01\x01" + icc_profile(name, version=version)
+    facts = read_image(jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body + jpeg[2:])[1]
+    assert facts.icc == name
+    assert (facts.departures == ()) is srgb
+
+
+def test_the_colour_profile_of_a_png_is_named():
+    png = cv2.imencode(".png", np.full((80, 80, 3), 128, np.uint8))[1].tobytes()
+    chunk = png_chunk(b"iCCP", b"any name\0\0" + zlib.compress(icc_profile("Display P3", version=4)))
+    facts = read_image(png[:33] + chunk + png[33:])[1]
+    assert facts.icc == "Display P3"
+    assert facts.notes == ("source PNG, lossless", "colour profile Display P3, judged as sRGB")
+
+
+@pytest.mark.parametrize("profile", [b"", b"\0" * 131, b"\xff" * 400, icc_profile("", version=4)[:150]])
+def test_a_profile_that_cannot_be_read_has_no_name(profile):
+    assert profile_name(profile) == "unnamed"
+
+
+def test_compression_is_raw_size_over_file_size_and_only_of_files_that_lost_something():
+    pixels = np.random.default_rng(1).integers(0, 255, (80, 80, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+    assert read_image(jpeg)[1].compression_ratio == 80 * 80 * 3 / len(jpeg)
+    assert read_image(cv2.imencode(".png", pixels)[1].tobytes())[1].compression_ratio is None
+
+
+def test_a_grey_file_is_no_srgb_picture():
+    grey = cv2.imencode(".jpg", np.full((80, 80), 128, np.uint8))[1].tobytes()
+    assert read_image(grey)[1].departures == ("greyscale picture",)
