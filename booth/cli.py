@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from booth.check import check_command
+from booth.evaluate import evaluate_command
 from booth.outbox_command import app as outbox_app
 from booth.packet import app as packet_app
 
@@ -53,10 +54,13 @@ app = typer.Typer(
 
     booth check photo.jpg           is this portrait acceptable, rule by rule
 
+    booth evaluate photos           how often the rules are right on labelled photos
+
     booth run --config booth.toml   the controller of a real booth
     """,
 )
 app.command("check")(check_command)
+app.command("evaluate")(evaluate_command)
 app.add_typer(packet_app, name="packet")
 app.add_typer(outbox_app, name="outbox")
 

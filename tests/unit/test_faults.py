@@ -12,7 +12,16 @@ from booth.faults import TABLE, UNKNOWN_CODE, Severity, fault_of
 
 ROOMS = ("hardware", "capture", "validation", "crypto", "booth")
 # Tools that run beside a booth, and never inside one: their errors end on a terminal.
-TOOLS = ("booth.demo", "booth.demo_visit", "booth.check", "booth.packet", "booth.__main__", "booth.cli")
+TOOLS = (
+    "booth.demo",
+    "booth.demo_visit",
+    "booth.check",
+    "booth.dataset",
+    "booth.evaluate",
+    "booth.packet",
+    "booth.__main__",
+    "booth.cli",
+)
 
 
 def error_classes():
