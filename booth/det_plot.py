@@ -22,7 +22,7 @@ DASHES = ("", "5 3")
 
 STYLE = (
     "body{font:16px/1.4 system-ui,sans-serif;margin:2rem;color:#1a1a1a;background:#fff}"
-    "table{border-collapse:collapse}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;text-align:right}"
+    "table{border-collapse:collapse}td,th{padding:.2rem .7rem;border-bottom:1px solid #ccc;text-align:right;white-space:nowrap}"
     "td:first-child,th:first-child{text-align:left}h1{font-size:1.4rem}"
 )
 

@@ -133,7 +133,7 @@ def _print(summary: Summary, out: Path | None) -> None:
 
     def table(title: str, *columns: str) -> Table:
         made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        made.add_column(columns[0])
+        made.add_column(columns[0], no_wrap=True)
         for column in columns[1:]:
             made.add_column(column, justify="right")
         return made
@@ -204,7 +204,7 @@ def _print(summary: Summary, out: Path | None) -> None:
             f"Not in profile {summary.profile.name}, so not judged: {', '.join(summary.ignored)}", highlight=False
         )
     if summary.unjudged:
-        console.print(f"{len(summary.unjudged)} photos could not be judged and count as not assessed:", highlight=False)
+        console.print(f"Could not be judged, counted as not assessed: {len(summary.unjudged)}", highlight=False)
         for file, why in summary.unjudged:
             console.print(f"  {escape(shown(file))}: {escape(why)}", highlight=False, soft_wrap=True)
     if out is not None:

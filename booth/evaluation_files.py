@@ -232,7 +232,7 @@ def _index(summary: Summary) -> str:
             per_cent(one.eer),
             f"{per_cent(one.interval.low)} to {per_cent(one.interval.high)}" if one.interval else "-",
             per_cent(one.eer_judged),
-            f"{threshold_text(*threshold(one, summary))} {UNITS[one.rule]}".strip(),
+            f"{threshold_text(*threshold(one, summary))} {UNITS[one.rule]}".strip() if one.counted else "-",
             band_text(summary.profile.rules[one.rule]),
         )
         rows.append((f"det-{one.rule}.svg" if one.counted is not None else None, cells))

@@ -96,7 +96,7 @@ def test_the_table_tells_counts_and_rates(evaluated):
     assert "1 + 0" in line
     assert "EER over 2 rules with both classes" in result.output
     assert "n < 20" in result.output
-    assert "1 photos could not be judged" in result.output
+    assert "Could not be judged, counted as not assessed: 1" in result.output
     assert "odd, <name>.jpg: The file is not a picture" in result.output
 
 
@@ -244,6 +244,17 @@ def test_results_that_cannot_be_written_are_told(dataset, tmp_path):
     result = run(dataset, "--labels", labels, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
+
+
+def test_an_interruption_writes_nothing_and_says_so(dataset, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("booth.evaluate.judged_photos", interrupted)
+    result = run(dataset, "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "interrupted; nothing was written" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_rule_that_the_profile_does_not_judge_is_told(tmp_path):
