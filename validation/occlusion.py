@@ -1,10 +1,14 @@
-"""PURE: what covers the face, judged against the face's own skin and never against a fixed skin colour.
+"""PURE: what covers the lower face, judged against the face's own skin and never against a fixed skin colour.
 
-Lower face visible: the skin's chromaticity (r, g of linear light; free of brightness, so of shade and of the amount of pigment) is taken from
-three places that a mask, scarf or hand over the mouth leaves free: under both eyes and above the nose. Counted is the share of the lower face,
-without the open mouth, that has the same chromaticity. The best of the three references counts, because hair may hide one or two;
-a reference that cannot be skin does not count.
-Tolerance: cloth of any grey lies at the neutral point, so no more than a part of the skin's own distance from neutral is allowed; towards more
+Three things are counted, and the worst of them counts:
+
+* The skin of the lower face, without the open mouth, and that of the chin: the share with the chromaticity (r, g of linear light; free of brightness, so
+  of shade and of the amount of pigment) of places that a mask, scarf or hand over the mouth leaves free: under both eyes and above the nose.
+  The best of the three references counts, because hair may hide one or two; a reference that cannot be skin does not count.
+* The mouth: the share of its width at which the dark line between the lips is seen, or the inside of an open mouth. The mesh draws lips on
+  cloth and on the back of a hand too; there is no line. So covers in the colour of skin are found, and covers of overlit faces.
+
+Tolerance of colour: cloth of any grey lies at the neutral point, so no more than a part of the skin's own distance from neutral is allowed; towards more
 saturated skin (lips, beard shade, light reflected within the face) it is wider.
 """
 
@@ -21,8 +25,12 @@ from validation.canvas import LINEAR, Canvas
 UNDER_RIGHT_EYE = (111, 117, 118, 119, 120, 121)
 UNDER_LEFT_EYE = (340, 346, 347, 348, 349, 350)
 ABOVE_NOSE = (151, 108, 107, 9, 336, 337)
+REFERENCES = (UNDER_RIGHT_EYE, UNDER_LEFT_EYE, ABOVE_NOSE)
 LOWER_FACE = (2, 98, 327, 216, 436, 214, 434, 210, 430, 211, 431, 32, 262, 140, 369, 171, 396, 175)
+BELOW_LIPS = (83, 18, 313, 406, 182, 194, 418, 208, 428, 171, 396, 148, 377, 152, 175, 199)
 INNER_LIPS_RING = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+UPPER_LIP_EDGE = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+LOWER_LIP_EDGE = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 # The canvas is read at a quarter: chromaticity of single pixels is mostly noise and JPEG colour blocks.
 SHRINK = 4
 NEUTRAL = np.array([1 / 3, 1 / 3])
@@ -34,57 +42,136 @@ SATURATION_WEIGHT = 0.6
 SKIN_RED_OVER_GREEN = 0.04
 # Sensor offset: keeps the ratio of nearly black pixels from exploding (255 levels of linear light).
 DARK_OFFSET = 1.5
+# The mouth is read in columns without its ends, in canvas pixels: how far from the mesh's line the dark line may lie, where on both sides the
+# lips are read, how far a column reaches, the half gap from which a mouth is open, and how far around the inner lips that is read.
+COLUMNS, COLUMNS_FROM, COLUMNS_TO = 21, 1.0, 9.0
+LINE_OFF, LIP_AT, LIP_HEIGHT, COLUMN_REACH, OPEN_HALF_GAP, OPEN_REACH = 4, 10, 9, 32, 2, 12
+# Calibrated, see docs/rules.md: by which share of the lips' grey the line is darker.
+LINE_CONTRAST = 0.10
+GREY_OFFSET = 2.0
+_POSITIONS = np.linspace(COLUMNS_FROM, COLUMNS_TO, COLUMNS)
+# Linear interpolation along an edge of eleven landmarks.
+_ALONG = np.maximum(1 - np.abs(_POSITIONS[:, None] - np.arange(len(UPPER_LIP_EDGE))), 0)
+_DOWN = np.arange(-COLUMN_REACH, COLUMN_REACH + 1, dtype=np.float32)[:, None]
+_LIP = np.ones((LIP_HEIGHT, 1), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LowerFace:
-    """Share of the lower face that looks like the person's own skin, and its outline in the source."""
+    """Share of the lower face that is seen, 0..1, and its outline in the source."""
 
     visible: float
     outline: NDArray[np.float64]
 
 
-def _small(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    side = mask.shape[0] // SHRINK
-    return np.asarray(cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) > 127)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """Part of the canvas at a quarter of its size."""
+
+    left: int
+    top: int
+    light: NDArray[np.float32]
+    inside: NDArray[np.uint8]
+
+    def hull(self, points: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Mask of the hull of canvas points."""
+        mask = np.zeros(self.inside.shape, dtype=np.uint8)
+        # Pixel centres: canvas pixel 4 n + 1.5 is small pixel n.
+        small = (points - [self.left, self.top]) / SHRINK - (SHRINK - 1) / (2 * SHRINK)
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(small).astype(np.int32)), 255)
+        return mask & self.inside
 
 
-def _likeness(colours: NDArray[np.float64], skin: NDArray[np.float64]) -> float | None:
-    """Share of colours like one skin colour; None when that cannot be skin."""
+def _window(face: Canvas) -> _Window:
+    points = face.points[[i for patch in (*REFERENCES, LOWER_FACE, BELOW_LIPS) for i in patch]]
+    side = face.pixels.shape[0] // SHRINK
+    low = np.clip(np.floor(points.min(axis=0) / SHRINK).astype(int), 0, side - 1)
+    high = np.clip(np.ceil(points.max(axis=0) / SHRINK).astype(int) + 1, low + 1, side)
+    rows, columns = slice(low[1] * SHRINK, high[1] * SHRINK), slice(low[0] * SHRINK, high[0] * SHRINK)
+    size = (int(high[0] - low[0]), int(high[1] - low[1]))
+    light = cv2.LUT(cv2.resize(face.pixels[rows, columns], size, interpolation=cv2.INTER_AREA), LINEAR)
+    inside = cv2.resize(face.inside[rows, columns], size, interpolation=cv2.INTER_NEAREST)
+    return _Window(
+        int(columns.start), int(rows.start), np.asarray(light, dtype=np.float32), np.asarray(inside, dtype=np.uint8)
+    )
+
+
+def _like(colours: NDArray[np.float32], skin: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Which chromaticities (red, green) are like one skin colour; None when that cannot be skin."""
     off = skin - NEUTRAL
     distance = float(np.hypot(*off))
     if skin[0] - skin[1] < SKIN_RED_OVER_GREEN:
         return None
     tolerance = min(max(TOLERANCE_PER_DISTANCE * distance, TOLERANCE_LEAST), TOLERANCE_MOST)
-    axis = off / distance
-    shift = colours - skin
-    along = shift @ axis
-    across = shift @ np.array([-axis[1], axis[0]])
-    along = np.where(along > 0, along * SATURATION_WEIGHT, along)
-    return float((np.hypot(along, across) < tolerance).mean())
+    x, y = (np.float32(v) for v in off / distance)
+    red, green = colours[0] - skin[0], colours[1] - skin[1]
+    along, across = red * x + green * y, green * x - red * y
+    along = np.where(along > 0, along * np.float32(SATURATION_WEIGHT), along)
+    return np.asarray(along * along + across * across < tolerance**2)
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    """The upper median; numpy's own takes ten times as long on few values."""
+    return float(np.sort(values)[len(values) // 2])
+
+
+def _share(like: NDArray[np.bool_], zone: NDArray[np.bool_]) -> float:
+    whole = int(np.count_nonzero(zone))
+    return int(np.count_nonzero(like & zone)) / whole if whole else 0.0
+
+
+def mouth_seen(face: Canvas) -> float:
+    """Share of the mouth's width, 0..1, at which the line between the lips or the inside of an open mouth is seen; 0 outside the picture."""
+    upper, lower = (_ALONG @ face.points[list(edge)] for edge in (UPPER_LIP_EDGE, LOWER_LIP_EDGE))
+    middle = (upper + lower) / 2
+    half = np.abs(lower[:, 1] - upper[:, 1]) / 2
+    side = face.pixels.shape[0]
+    low = np.floor(middle.min(axis=0)).astype(int) - np.array([2, COLUMN_REACH + 2])
+    high = np.ceil(middle.max(axis=0)).astype(int) + np.array([3, COLUMN_REACH + 3])
+    if np.any(low < 0) or np.any(high > side) or not face.inside[low[1] : high[1], low[0] : high[0]].all():
+        return 0.0
+    grey = cv2.cvtColor(face.pixels[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2GRAY)
+    across = np.repeat((middle[:, 0] - low[0])[None].astype(np.float32), len(_DOWN), axis=0)
+    along = (middle[:, 1] - low[1]).astype(np.float32) + _DOWN
+    columns = cv2.remap(cv2.GaussianBlur(grey, (3, 3), 0), across, along, cv2.INTER_LINEAR).astype(np.float32)
+    columns += np.float32(GREY_OFFSET)
+    away = np.abs(_DOWN)
+    at = np.where(away <= np.minimum(LINE_OFF + half, COLUMN_REACH - LIP_AT - LIP_HEIGHT / 2), columns, np.inf).argmin(
+        0
+    )
+    lips = cv2.dilate(columns, _LIP)
+    each = np.arange(COLUMNS)
+    contrast = 1 - columns[at, each] / np.minimum(lips[at - LIP_AT, each], lips[at + LIP_AT, each])
+    around = away <= half + OPEN_REACH
+    opened = 1 - np.where(around, columns, np.inf).min(0) / np.where(around, columns, 0).max(0)
+    return float((np.where(half > OPEN_HALF_GAP, np.maximum(contrast, opened), contrast) > LINE_CONTRAST).mean())
 
 
 def lower_face(face: Canvas) -> LowerFace | str:
     """The lower face's visibility, or why it cannot be told."""
-    side = face.pixels.shape[0] // SHRINK
-    light = np.asarray(
-        cv2.LUT(cv2.resize(face.pixels, (side, side), interpolation=cv2.INTER_AREA), LINEAR), dtype=np.float64
-    )
-    total = light.sum(axis=-1) + DARK_OFFSET
-    chromaticity = np.stack([light[..., 2] / total, light[..., 1] / total], axis=-1)
-    region = face.polygon(LOWER_FACE, hull=True)
-    whole = int(np.count_nonzero(region))
-    inside = _small(region & ~face.polygon(INNER_LIPS_RING, hull=True))
-    hull = cv2.convexHull(np.asarray(face.points[list(LOWER_FACE)], dtype=np.float32)).reshape(-1, 2)
-    if not inside.any() or whole < 0.9 * cv2.contourArea(hull):
+    lower = face.points[list(LOWER_FACE)]
+    hull = cv2.convexHull(np.asarray(lower, dtype=np.float32)).reshape(-1, 2)
+    window = _window(face)
+    region, chin = window.hull(lower), window.hull(face.points[list(BELOW_LIPS)])
+    if not chin.any() or np.count_nonzero(region) * SHRINK**2 < 0.9 * cv2.contourArea(hull):
         return "the lower face is cut off by the picture's edge"
+    region &= ~window.hull(face.points[list(INNER_LIPS_RING)])
+    total = window.light[..., 0] + window.light[..., 1] + window.light[..., 2] + np.float32(DARK_OFFSET)
+    red, green = window.light[..., 2] / total, window.light[..., 1] / total
+    counted = (region | chin) > 0
+    colours = np.stack([red[counted], green[counted]])
+    zones = region[counted] > 0, chin[counted] > 0
     shares = []
-    for patch in (UNDER_RIGHT_EYE, UNDER_LEFT_EYE, ABOVE_NOSE):
-        reference = _small(face.polygon(patch, hull=True))
+    for patch in REFERENCES:
+        reference = window.hull(face.points[list(patch)]) > 0
         if reference.any():
-            share = _likeness(chromaticity[inside], np.median(chromaticity[reference], axis=0))
-            if share is not None:
-                shares.append(share)
-    if not shares:
-        return "the face has no colour to compare (greyscale or overexposed)"
-    return LowerFace(visible=max(shares), outline=face.back(np.asarray(hull, dtype=np.float64)))
+            like = _like(colours, np.array([_median(red[reference]), _median(green[reference])], dtype=np.float32))
+            if like is not None:
+                shares.append(min(_share(like, zone) for zone in zones))
+    seen = mouth_seen(face)
+    outline = face.back(np.asarray(hull, dtype=np.float64))
+    if shares:
+        return LowerFace(visible=min(max(shares), seen), outline=outline)
+    if seen < 1 / 2:
+        return LowerFace(visible=seen, outline=outline)
+    return "the face has no colour to compare (greyscale or overexposed)"
