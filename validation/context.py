@@ -16,6 +16,7 @@ from validation import background, detail, eyes, geometry, light, occlusion
 from validation.canvas import Canvas, canvas
 from validation.face import Face, FaceBox, Scene
 from validation.framing import CropPlan
+from validation.head import Head, head
 from validation.image import ImageFacts
 from validation.profile import Profile
 from validation.report import Level, Series
@@ -68,8 +69,28 @@ class Judgement:
     @cached_property
     def pose(self) -> geometry.Pose:
         """Head angles; pitch from the calibrated zero."""
-        pose = geometry.head_pose(self.face.landmarks, distance_mm=self.profile.camera_distance_mm)
+        pose = self.measured_pose
         return geometry.Pose(pose.yaw_deg, pose.pitch_deg - self.profile.pitch_zero_deg, pose.roll_deg)
+
+    @cached_property
+    def measured_pose(self) -> geometry.Pose:
+        """Head angles as the landmarks say them."""
+        return geometry.head_pose(self.face.landmarks, distance_mm=self.profile.camera_distance_mm)
+
+    @cached_property
+    def head(self) -> Head:
+        """The whole head in the judged picture."""
+        levelled_deg = self.crop.angle_deg if self.crop is not None else 0.0
+        return head(self.face.landmarks, self.measured_pose, levelled_deg=levelled_deg)
+
+    @cached_property
+    def geometry_head(self) -> Head:
+        """The whole head in the picture whose geometry counts."""
+        if self.crop is None:
+            return self.head
+        matrix = self.crop.matrix()
+        matrix[:, :2] *= self.still_scale
+        return self.head.moved(matrix)
 
     @cached_property
     def canvas(self) -> Canvas:

@@ -1,8 +1,8 @@
 """PURE: the crop the booth cuts: upright, 35:45, the face in the middle of every band (recipe: docs/rules.md).
 
-Order: eye line and head length from the landmarks -> ideal box -> the nearest box that the source can give: never smaller in source
-pixels than the output (that would be upscaling), never reaching outside the picture. A face too far away or too near the edge thus gets a
-crop whose geometry misses the limits, and the geometry rules say so in their own units.
+Order: eye line and head from the landmarks -> ideal box, lowered where a high crown would touch its top -> the nearest box that the source
+can give: never smaller in source pixels than the output (that would be upscaling), never reaching outside the picture. A face too far
+away or too near the edge thus gets a crop whose geometry misses the limits, and the geometry rules say so in their own units.
 Only small tilts are levelled; a larger one stays and the roll rule refuses it.
 """
 
@@ -14,8 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.geometry import eyes, head_length_px, roll_deg
+from validation.geometry import eyes, head_pose, roll_deg
+from validation.head import head
 from validation.profile import CropRecipe
+
+# Air above the crown / height of the crop: twice what geometry.head_inside asks for. For it the eyes may come down to the second line, well
+# inside the band of geometry.vertical.
+CROWN_MARGIN = 0.04
+LOWEST_EYE_LINE = 0.47
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,14 @@ def plan_crop(
     # Half extents of the turned box, per pixel of its height.
     half_x, half_y = (aspect * cos + sin) / 2, (aspect * sin + cos) / 2
     largest = min(width / (2 * half_x), height / (2 * half_y))
-    box_height = max(head_length_px(landmarks) / recipe.head_height, float(out_height))
+    whole = head(landmarks, head_pose(landmarks), levelled_deg=angle)
+    box_height = max(whole.length_px / recipe.head_height, float(out_height))
     box_height = min(box_height, largest)
+    upward = np.array([math.sin(turn), -math.cos(turn)])
+    crown = float((whole.crown - middle) @ upward) / box_height
+    eye_line = max(recipe.eye_line, min(crown + CROWN_MARGIN, LOWEST_EYE_LINE))
     # From the eye line down to the box's centre, in the source's axes.
-    down = (0.5 - recipe.eye_line) * box_height
+    down = (0.5 - eye_line) * box_height
     ideal_x = float(middle[0]) - math.sin(turn) * down
     ideal_y = float(middle[1]) + math.cos(turn) * down
     centre_x = _within(ideal_x, half_x * box_height, width)

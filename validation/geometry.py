@@ -1,9 +1,8 @@
-"""PURE: measures of the face's shape from 478 landmarks: eyes, lids, mouth, head size, roll.
+"""PURE: measures of the face's shape from 478 landmarks: eyes, lids, mouth, pose. The head around the face: validation/head.py.
 
 Names: M = midpoint of the eye centres, T = distance from M to the chin, IED = distance of the eye centres; an eye's centre is the midpoint
-of its two corners. "Right" is the subject's own right, at the left of the un-mirrored picture. Pixels: x right, y down.
+of its two corners (ISO/IEC 39794-5). "Right" is the subject's own right, at the left of the un-mirrored picture. Pixels: x right, y down.
 Every ratio is free of scale, position and tilt; angles follow: roll positive when the head tips to the subject's own left.
-The mesh ends near the hair line, so the crown is estimated: head length = 2 T (docs/rules.md says how well that holds).
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ LIDS_LEFT = ((385, 380), (386, 374), (387, 373))
 INNER_LIPS = ((81, 178), (13, 14), (311, 402))
 CHIN = 152
 FOREHEAD_TOP = 10
-HEAD_LENGTH_PER_T = 2.0
+# Open eyes looking straight show the pupil above the line between the corners, by this share of the inter-eye distance (calibrated:
+# tests/bench/pose_calibration.py).
+PUPIL_RISE = 0.035
 
 
 def _distance(a: Points, b: Points) -> float:
@@ -57,16 +58,12 @@ def chin_distance_px(landmarks: Points) -> float:
     return _distance(eye_midpoint(landmarks), landmarks[CHIN])
 
 
-def head_length_px(landmarks: Points) -> float:
-    """Chin to crown without hair, estimated."""
-    return HEAD_LENGTH_PER_T * chin_distance_px(landmarks)
-
-
-def crown(landmarks: Points) -> NDArray[np.float64]:
-    """The estimated crown: as far above the eyes as the chin is below, along the face's own axis."""
-    middle = eye_midpoint(landmarks)
-    chin = np.asarray(landmarks[CHIN, :2], dtype=np.float64)
-    return chin + (middle - chin) * HEAD_LENGTH_PER_T
+def pupils(landmarks: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the pupils are when the eyes look straight ahead, whether they are open, closed or covered: right, then left."""
+    right, left = eyes(landmarks)
+    across = left - right
+    rise = np.array([across[1], -across[0]]) * PUPIL_RISE
+    return right + rise, left + rise
 
 
 def roll_deg(landmarks: Points) -> float:
@@ -84,6 +81,14 @@ class Pose:
     roll_deg: float
 
 
+def size_px(landmarks: Points) -> float:
+    """Distance of the eye centres with the mesh's depth: a turned head keeps its size."""
+    across = np.asarray(landmarks, dtype=np.float64)
+    return float(
+        np.linalg.norm(across[list(EYE_CORNERS_LEFT)].mean(axis=0) - across[list(EYE_CORNERS_RIGHT)].mean(axis=0))
+    )
+
+
 def head_pose(
     landmarks: Points,
     *,
@@ -94,23 +99,22 @@ def head_pose(
     """Pose of a rigid face by perspective-n-point.
 
     The view is centred on the face: what counts is whether the head is turned against the line to the camera, and a submitted crop does
-    not tell where the optical axis was. Without a focal length the one is taken at which the face has its size at `distance_mm`
-    (TR-03121-3 asks for 70-100 cm); so the angles do not change with the picture's scale. Never the mesh's own depth as the model.
+    not tell where the optical axis was. Without a known focal length (pixels of this picture) the one is taken at which the face has its
+    size at `distance_mm` (TR-03121-3 asks for 70-100 cm); so the angles do not change with the picture's scale. Between 50 and 120 cm
+    the readings differ by 1.5 degrees at most. Never the mesh's own depth as the model.
     """
-    across = np.asarray(landmarks, dtype=np.float64)
-    right, left = across[list(EYE_CORNERS_RIGHT)].mean(axis=0), across[list(EYE_CORNERS_LEFT)].mean(axis=0)
-    size_px = float(np.linalg.norm(left - right))  # with depth, so that a turned head keeps its size
-    middle = (right + left) / 2
-    focal = focal_px if focal_px is not None else size_px * distance_mm / EYE_DISTANCE_MM
+    size = size_px(landmarks)
+    focal = focal_px / size if focal_px is not None else distance_mm / EYE_DISTANCE_MM
     index = list(face)
     model = np.array([face[i] for i in index], dtype=np.float64)
     # Around the face's middle and in units of its size: the solver's rounding does not depend on where and how large the face is.
-    seen = (across[index, :2] - middle[:2]) / size_px
-    camera = np.diag([focal / size_px, focal / size_px, 1.0])
+    seen = (np.asarray(landmarks, dtype=np.float64)[index, :2] - eye_midpoint(landmarks)) / size
+    camera = np.array([[focal, 0.0, 0.0], [0.0, focal, 0.0], [0.0, 0.0, 1.0]])
     _, turn, shift = cv2.solvePnP(model, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
     turn, shift = cv2.solvePnPRefineLM(model, seen, camera, None, turn, shift)
-    flip = np.diag([1.0, -1.0, -1.0])  # to x = subject's left, y = up, z = towards the camera
-    rotation = flip @ cv2.Rodrigues(turn)[0] @ flip
+    # From the camera's axes (y down, z away) to x = subject's left, y = up, z = towards the camera.
+    flip = np.array([1.0, -1.0, -1.0])
+    rotation = flip[:, None] * cv2.Rodrigues(turn)[0] * flip
     # rotation = Ry(yaw) Rx(-pitch) Rz(-roll)
     return Pose(
         yaw_deg=math.degrees(math.atan2(rotation[0, 2], rotation[2, 2])),

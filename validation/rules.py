@@ -51,9 +51,12 @@ RULES: tuple[Rule, ...] = (
     Rule("geometry.vertical", "%", geometry.vertical, "advice.down", "advice.up"),
     # Low numbers are at the picture's left, the subject's own right.
     Rule("geometry.horizontal", "%", geometry.horizontal, "advice.left", "advice.right"),
+    Rule("geometry.head_width", "%", geometry.head_width, "advice.closer", "advice.back"),
+    Rule("geometry.head_inside", "%", geometry.head_inside, "advice.back", NO_ADVICE),
     Rule("pose.roll", "°", geometry.roll, "advice.tilt_head_left", "advice.tilt_head_right"),
     Rule("pose.yaw", "°", geometry.yaw, "advice.turn_head_left", "advice.turn_head_right"),
     Rule("pose.pitch", "°", geometry.pitch, "advice.chin_up", "advice.chin_down"),
+    Rule("pose.pitch_median", "°", geometry.pitch_median, "advice.chin_up", "advice.chin_down", unclear=NO_ADVICE),
     Rule(
         "eyes.open",
         "% of eye-chin",

@@ -12,7 +12,8 @@ import numpy as np
 from tests.bench.fault_camera import to_linear, to_pixels, to_srgb
 from tests.bench.portraits import SIZE, Portrait
 from validation.canvas import area_warp
-from validation.geometry import eyes, head_length_px
+from validation.geometry import eyes
+from validation.head import head_length_px
 
 HEAD_HEIGHT, EYE_LINE = 0.775, 0.435  # of the good portrait
 

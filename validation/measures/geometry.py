@@ -6,8 +6,10 @@ import numpy as np
 
 from validation import geometry
 from validation.context import Judgement
-from validation.measured import PERCENT, Measured, boxes, points
+from validation.measured import NEEDS_FRAMES, PERCENT, Measured, boxes, points
 from validation.report import Box
+
+LEAST_FRAMES = 5  # TR-03121-3 judges a capture, not a frame; five stand against a blink or a nod
 
 
 def single_face(judged: Judgement) -> Measured:
@@ -22,15 +24,36 @@ def inter_eye(judged: Judgement) -> Measured:
     # A turned head shows the eyes closer together; the face is not smaller for that (ISO/IEC 29794-5: IED / cos yaw).
     seen = geometry.inter_eye_px(judged.geometry_points)
     straight = seen / max(float(np.cos(np.radians(judged.pose.yaw_deg))), 0.5)
-    return Measured(straight, points(geometry.eyes(judged.face.landmarks)))
+    return Measured(straight, points(geometry.pupils(judged.face.landmarks)))
 
 
 def head_height(judged: Judgement) -> Measured:
     """Head length / height of the picture."""
-    length = geometry.head_length_px(judged.geometry_points)
-    landmarks = judged.face.landmarks
-    ends = points([geometry.crown(landmarks), landmarks[geometry.CHIN]])
-    return Measured(length / judged.geometry_size[1] * PERCENT, ends)
+    return Measured(
+        judged.geometry_head.length_px / judged.geometry_size[1] * PERCENT,
+        points([judged.head.crown, judged.head.chin]),
+    )
+
+
+def head_width(judged: Judgement) -> Measured:
+    """Head width between the ears / width of the picture."""
+    return Measured(
+        judged.geometry_head.width_px / judged.geometry_size[0] * PERCENT, points([judged.head.right, judged.head.left])
+    )
+
+
+def head_inside(judged: Judgement) -> Measured:
+    """The smallest distance of crown, chin and sides from the picture's edge / its height; below 0 outside."""
+    width, height = judged.geometry_size
+    whole = judged.geometry_head
+    margins = (
+        whole.crown[1],
+        height - whole.chin[1],
+        min(whole.right[0], whole.left[0]),
+        width - max(whole.right[0], whole.left[0]),
+    )
+    head = judged.head
+    return Measured(float(min(margins)) / height * PERCENT, points([head.crown, head.chin, head.right, head.left]))
 
 
 def vertical(judged: Judgement) -> Measured:
@@ -62,3 +85,11 @@ def yaw(judged: Judgement) -> Measured:
 def pitch(judged: Judgement) -> Measured:
     """Chin up or down, from the calibrated zero."""
     return Measured(judged.pose.pitch_deg, points(judged.face.landmarks[[1, geometry.FOREHEAD_TOP, geometry.CHIN]]))
+
+
+def pitch_median(judged: Judgement) -> Measured | str:
+    """The median of the pitch over the latest frames: one frame reads up to two degrees off."""
+    if judged.series is None or len(judged.series.pitch_deg) < LEAST_FRAMES:
+        return NEEDS_FRAMES
+    ends = points(judged.face.landmarks[[1, geometry.FOREHEAD_TOP, geometry.CHIN]])
+    return Measured(float(np.median(judged.series.pitch_deg)), ends)
