@@ -29,6 +29,12 @@ SUBJECTS: Mapping[str, str] = {
     "background": "Background",
     "image": "Picture",
 }
+# In the booth these say what its own devices are doing; to whoever holds a file they would mean nothing.
+FILE_ADVICE = {
+    "advice.light_problem": "Light the face evenly from the front, without flash",
+    "advice.background_problem": "Use a plain, light wall without shadows, with nothing and nobody beside the head",
+    "advice.camera_problem": "Use the camera's original file, or take the photo again",
+}
 LEVEL_WORDS = {Level.REJECT: "", Level.WARN: "advice", Level.INFO: "info"}
 VERDICT_STYLES = {
     Verdict.PASS: "green",
@@ -36,6 +42,7 @@ VERDICT_STYLES = {
     Verdict.FAIL: "bold red",
     Verdict.NOT_ASSESSED: "magenta",
 }
+MOST_DIGITS = 4
 JUDGED_WORDS = {"as_submitted": "as submitted", "crop": "as the booth would cut it", "live": "live"}
 OUTCOMES = {
     Outcome.COMPLIANT: ("green", "compliant"),
@@ -65,15 +72,21 @@ def by_subject(report: Report) -> list[tuple[str, list[Finding]]]:
 
 
 def measured(found: Finding) -> str:
-    """The value for people; judged was the unrounded one."""
+    """The value for people, with as many digits as show on which side of its limits it lies; judged was the unrounded one."""
     if found.value is None:
         return "-"
-    digits = 0 if found.unit in {"px", "faces"} else 1
+    digits = 0 if found.unit == "faces" or (found.unit == "px" and abs(found.value) >= 100) else 1
+    while digits < MOST_DIGITS and _sides(found, round(found.value, digits)) != _sides(found, found.value):
+        digits += 1
     number = f"{round(found.value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before nothing
     if found.unit == "°":
         return f"{number}°"
     unit = "face" if (number, found.unit) == ("1", "faces") else found.unit
     return f"{number} {unit}".strip()
+
+
+def _sides(found: Finding, value: float) -> tuple[bool, ...]:
+    return tuple(limits.holds(value) for limits in (found.limit, found.warn_limit) if limits is not None)
 
 
 def limit(found: Finding) -> str:
@@ -103,7 +116,7 @@ def remedy(messages: Messages, found: Finding) -> str:
     """Why a rule was not assessed, or what to do; empty when there is nothing to say."""
     if found.reason is not None:
         return found.reason
-    text = messages.texts.get(found.advice)
+    text = FILE_ADVICE.get(found.advice) or messages.texts.get(found.advice)
     return text if isinstance(text, str) and found.advice != "advice.none" else ""
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from booth.check_drawing import evidence_path, histogram_paths
 from booth.check_html import HtmlReport
 from booth.check_photo import Checked, Picture, Wishes, check_photo
+from booth.check_table import measured
 from booth.messages import Messages
 from validation.profile import load_profile
 from validation.report import Box, Evidence, Finding, Level, Limit, Report, Verdict
@@ -239,3 +240,30 @@ def test_texts_and_signs_can_be_read_in_light_dark_and_print(tmp_path):
         assert contrast(colour["ink"], colour["bad-soft"]) >= 7
         for line in ("red", "green", "blue"):
             assert contrast(colour[line], colour["sunken"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "limits", "told"),
+    [
+        (1.0, "faces", {"low": 1}, "1 face"),
+        (2.0, "faces", {"low": 1}, "2 faces"),
+        (-0.01, "°", {"low": -5, "high": 5}, "0.0°"),
+        (5.004, "°", {"low": -5, "high": 5}, "5.004°"),
+        (119.7, "px", {"low": 120}, "119.7 px"),
+        (89.9994, "%", {"low": 90}, "89.999 %"),
+        (51.02, "%", {"low": 60}, "51.0 %"),
+        (2.25, "px", {"high": 3}, "2.2 px"),
+    ],
+)
+def test_values_are_short_but_show_on_which_side_of_the_limit_they_lie(value, unit, limits, told):
+    found = Finding(
+        rule="a.b",
+        value=value,
+        unit=unit,
+        limit=Limit(**limits),
+        verdict=Verdict.PASS,
+        level=Level.REJECT,
+        source="x",
+        advice="y",
+    )
+    assert measured(found) == told
