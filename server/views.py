@@ -73,6 +73,7 @@ class FindingLine:
     verdict: str
     tone: str
     advisory: bool
+    striking: bool  # refused or remarked, so that an officer has to look
     reason: str
     source: str
     gauge: Gauge | None
@@ -81,7 +82,7 @@ class FindingLine:
 
 @dataclass(frozen=True, slots=True)
 class FindingGroup:
-    """The findings on one subject. Where something is wrong or remarked, the page shows them unfolded."""
+    """The findings on one subject, the striking ones first; where there are any, the page shows the group unfolded."""
 
     name: str
     met: str
@@ -91,7 +92,7 @@ class FindingGroup:
     @property
     def unfolded(self) -> bool:
         """Whether an officer has to look."""
-        return self.tone in {"bad", "care"}
+        return any(line.striking for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ def finding_lines(report: ReportRecord, language: Language) -> list[FindingLine]
             verdict=language(f"verdict.{finding.verdict}"),
             tone=_tone(finding),
             advisory=finding.level in {"warn", "info"},
+            striking=finding.blocks or finding.verdict is Verdict.WARN,
             reason=finding.reason,
             source=finding.source,
             gauge=gauge(finding.value, finding.limit),
@@ -144,11 +146,19 @@ def finding_groups(lines: list[FindingLine], language: Language) -> list[Finding
         FindingGroup(
             name=language(f"subject.{subject}"),
             met=language("subject.met", met=sum(line.tone == "good" for line in found), count=len(found)),
-            tone=next((tone for tone in ("bad", "care") if any(line.tone == tone for line in found)), "good"),
-            lines=tuple(found),
+            tone=_worst(found),
+            lines=tuple(sorted(found, key=lambda line: not line.striking)),
         )
         for subject, found in grouped.items()
     ]
+
+
+def _worst(lines: list[FindingLine]) -> str:
+    """The colour family of a group: what was not assessed and only advises is neither met nor remarked."""
+    striking = {line.tone for line in lines if line.striking}
+    if striking:
+        return "bad" if "bad" in striking else "care"
+    return "good" if all(line.tone == "good" for line in lines) else "none"
 
 
 def evidence_size(report: ReportRecord) -> tuple[float, float] | None:
