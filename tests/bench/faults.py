@@ -68,6 +68,7 @@ FAULTS: tuple[Fault, ...] = (
         (5, 8, 12, 17, 25, 40, 80),
         "raw / file size",
         (Effect("image.compression", 3, 4),),
+        lossless=True,  # the good portrait: a file that lost nothing
     ),
     Fault("grey_file", camera.grey_file, (1,), "", (Effect("image.colour_space", 0, 0),)),
     # Light and colour.
