@@ -2,7 +2,7 @@
 
 Order for one picture: shrink to at most MODEL_SIDE_PX (the networks look at 192-256 pixel patches; more pixels only cost memory) ->
 face mesh -> if it finds nobody but a detector does, the mesh again on an enlarged cut-out of that face -> both face detectors for
-other people -> person mask. All results are in pixels of the picture that was given.
+other people -> person mask -> for a single picture, which way up it is. All results are in pixels of the picture that was given.
 A FaceModel belongs to one thread. `video=False` keeps no memory between pictures: same pixels, same scene. `video=True` tracks the face;
 the mask is then computed on every MASK_EVERY-th frame and the detectors look on every OTHERS_EVERY-th; the scene tells both ages in frames.
 """
@@ -15,13 +15,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from validation.errors import ModelFailedError
+from validation.geometry import roll_deg
+from validation.orientation import turn_needed
 
 MODEL_SIDE_PX = 2048
 # A sitter who holds still has the same outline for half a second at fifteen frames a second; somebody else is seen within one second.
@@ -93,6 +95,9 @@ class Scene:
     person_mask: NDArray[np.uint8] | None = None  # (H, W), 255 = person
     mask_age: int = 0  # frames since the mask was computed
     others_age: int = 0  # frames since the detectors looked
+    turn_deg: int = (
+        0  # a single picture: the clockwise turn that makes it upright; no face is told of one that needs a turn
+    )
 
     @property
     def face(self) -> Face | None:
@@ -120,23 +125,25 @@ def _without_chatter() -> Iterator[None]:
 
 
 @contextmanager
-def _without_plotting() -> Iterator[None]:
-    """Runs the body with empty stand-ins for matplotlib, unless it is loaded already.
+def _without_extras() -> Iterator[None]:
+    """Runs the body with empty stand-ins for matplotlib, and with no sound library, unless they are loaded already.
 
-    mediapipe imports it for drawing helpers that nobody here calls: that is more than half of the start-up time (1.0 of 1.7 s) and 35 MB.
+    mediapipe imports both for helpers that nobody here calls. Plotting is more than half of the start-up time (1.0 of 1.7 s) and 25 MB;
+    the sound library opens the machine's audio devices.
     """
-    names = ("matplotlib", "matplotlib.pyplot")
-    if names[0] in sys.modules:
-        yield
-        return
-    plots, pyplot = (ModuleType(name) for name in names)
+    plots, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
     plots.pyplot = pyplot  # type: ignore[attr-defined]
-    sys.modules |= dict(zip(names, (plots, pyplot), strict=True))
+    stand_ins: dict[str, ModuleType | None] = {"sounddevice": None}  # None: importing it fails, which mediapipe expects
+    if "matplotlib" not in sys.modules:
+        stand_ins |= {"matplotlib": plots, "matplotlib.pyplot": pyplot}
+    ours = {name: module for name, module in stand_ins.items() if name not in sys.modules}
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    modules.update(ours)
     try:
         yield
     finally:
-        for name in names:  # whoever imports it later gets the real one
-            sys.modules.pop(name, None)
+        for name in ours:  # whoever imports it later gets the real one
+            modules.pop(name, None)
 
 
 class FaceModel:
@@ -173,7 +180,7 @@ class FaceModel:
         self._detectors = self._others = ()
 
     def _load(self) -> None:
-        with _without_plotting():
+        with _without_extras():
             import mediapipe
 
         solutions = mediapipe.solutions
@@ -233,8 +240,11 @@ class FaceModel:
                 faces = self._second_look(rgb, others)
                 others = tuple(o for o in others if not any(o.overlap(f.box) > SAME_FACE_OVERLAP for f in faces))
             outline = self._outline(rgb, (width, height)) if mask else None
+            turn_deg = 0 if self._video else turn_needed(rgb, _tilt(faces), self._certainty, self._tilt_of_face)
         except (RuntimeError, ValueError) as error:
             raise ModelFailedError("The face model did not answer; start the checker again.") from error
+        if turn_deg:  # what the mesh drew over it is no face to judge
+            return Scene(faces=(), person_mask=outline, turn_deg=turn_deg)
         return Scene(
             faces=tuple(Face(_scaled(f.landmarks, 1 / scale), width, height) for f in faces),
             other_faces=tuple(FaceBox(o.x / scale, o.y / scale, o.width / scale, o.height / scale) for o in others),
@@ -277,6 +287,14 @@ class FaceModel:
             self._mesh.reset()  # it follows the smaller of two people; look afresh on the next frame
         return tuple(kept)
 
+    def _certainty(self, rgb: NDArray[np.uint8]) -> float:
+        """How sure the detectors are of the best face, 0..1; 0 below their confidence."""
+        found = (face for detector in self._detectors for face in detector.process(rgb).detections or ())
+        return max((float(face.score[0]) for face in found), default=0.0)
+
+    def _tilt_of_face(self, rgb: NDArray[np.uint8]) -> float | None:
+        return _tilt(self._faces(rgb))
+
     def _detect(self, rgb: NDArray[np.uint8]) -> tuple[FaceBox, ...]:
         height, width = rgb.shape[:2]
         boxes = []
@@ -315,6 +333,11 @@ class FaceModel:
             mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
         self._mask, self._mask_age = mask, 0
         return mask
+
+
+def _tilt(faces: tuple[Face, ...]) -> float | None:
+    """The eye line of the largest face."""
+    return roll_deg(faces[0].landmarks) if faces else None
 
 
 def _for_model(image_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

@@ -373,3 +373,16 @@ def test_an_admiral_gets_the_findings_a_person_would_give():
     assert found["background.uniform"] == "warn"
     met = {"face.single", "pose.yaw", "pose.pitch", "pose.roll", "eyes.open", "mouth.closed", "face.lower_visible"}
     assert {rule for rule in met if found[rule] != "pass"} == set()
+
+
+def test_the_checker_starts_without_plotting_and_sound(people):
+    loaded = (
+        "import sys, typer\n"
+        "from validation.face import FaceModel\n"
+        "with FaceModel(): pass\n"
+        "print([m for m in sys.modules if m.partition('.')[0] in {'matplotlib', 'sounddevice'}])\n"
+        "import matplotlib.pyplot\n"
+        "print(callable(matplotlib.pyplot.plot))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "True"]
