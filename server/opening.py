@@ -186,7 +186,11 @@ def summarise(content: PacketContent) -> Summary:
         compliant=report.compliant if report else False,
         rules=len(findings),
         failed=sum(finding.blocks for finding in findings),
-        warnings=sum(not f.blocks and f.verdict is not Verdict.PASS and f.level != "info" for f in findings),
+        # An advisory rule that was not assessed is told beside its reason and is no remark about the portrait.
+        warnings=sum(
+            not f.blocks and f.verdict not in {Verdict.PASS, Verdict.NOT_ASSESSED} and f.level != "info"
+            for f in findings
+        ),
     )
 
 

@@ -305,7 +305,10 @@ def _tone(finding: FindingRecord) -> str:
         return "good"
     if finding.blocks:
         return "bad"
-    return "none" if finding.level == "info" and finding.verdict is not Verdict.WARN else "care"
+    silent = finding.verdict is Verdict.NOT_ASSESSED or (
+        finding.level == "info" and finding.verdict is not Verdict.WARN
+    )
+    return "none" if silent else "care"
 
 
 def _with_unit(value: float | None, unit: str, language: Language) -> str:

@@ -23,7 +23,7 @@ const BOOTH_ADVICE = new Set(["advice.light_problem", "advice.camera_problem", "
 /** The portrait to keep or to take again. */
 export function review(state, { t, post }) {
   const good = state.compliant === true;
-  const spotless = state.findings.every((finding) => finding.level === "info" || finding.verdict === "pass");
+  const spotless = !state.findings.some((finding) => finding.level !== "info" && finding.verdict === "warn");
   const words = good ? (spotless ? "review.good.text" : "review.borderline.text") : "review.poor.text";
   const tries = state.tries_left > 0 ? t("review.tries_left", { count: state.tries_left }) : t("review.last_try");
   const main = el(
