@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from validation import background, detail, eyes, geometry, light, occlusion
+from validation import background, detail, eyes, eyewear, geometry, light, occlusion
 from validation.canvas import Canvas, canvas
 from validation.face import Face, FaceBox, Scene
 from validation.framing import CropPlan
@@ -122,9 +122,30 @@ class Judgement:
         return detail.detail(self.canvas)
 
     @cached_property
-    def eye_contrast(self) -> float | None:
-        """By which share of the face's light it varies between the lids, of the eye where it varies less."""
-        return eyes.eye_contrast(self.canvas)
+    def eye_zones(self) -> eyes.EyeZones | None:
+        """Both eye visibility zones and the face's own light."""
+        return eyes.eye_zones(self.canvas)
+
+    @cached_property
+    def eyes_seen(self) -> tuple[bool, bool]:
+        """Whether an eye is seen between the lids, right and left."""
+        contrasts = eyes.eye_contrasts(self.canvas) or (0.0, 0.0)
+        return contrasts[0] >= eyes.CONTRAST_LEAST, contrasts[1] >= eyes.CONTRAST_LEAST
+
+    @cached_property
+    def lens_light(self) -> float | None:
+        """Light of the eyes' zones / light of the face."""
+        return None if self.eye_zones is None else eyewear.lens_light(self.eye_zones)
+
+    @cached_property
+    def reflections(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+        """Reflections in both eyes' zones."""
+        return None if self.eye_zones is None else eyewear.reflections(self.eye_zones)
+
+    @cached_property
+    def rims(self) -> eyewear.Rims | None:
+        """Lines of a frame across the nose and under the eyes."""
+        return eyewear.rims(self.canvas)
 
     @cached_property
     def background_roughness(self) -> float | None:

@@ -57,6 +57,15 @@ RULES: tuple[Rule, ...] = (
     Rule("pose.yaw", "°", geometry.yaw, "advice.turn_head_left", "advice.turn_head_right"),
     Rule("pose.pitch", "°", geometry.pitch, "advice.chin_up", "advice.chin_down"),
     Rule("pose.pitch_median", "°", geometry.pitch_median, "advice.chin_up", "advice.chin_down", unclear=NO_ADVICE),
+    # Without light enough nothing is seen behind a lens or on it.
+    Rule(
+        "eyes.dark_lenses",
+        "%",
+        eyes.dark_lenses,
+        "advice.take_off_glasses",
+        "advice.take_off_glasses",
+        unclear="advice.light_problem",
+    ),
     Rule(
         "eyes.open",
         "% of eye-chin",
@@ -65,6 +74,20 @@ RULES: tuple[Rule, ...] = (
         "advice.open_eyes",
         unclear="advice.uncover_face",
     ),
+    Rule("eyes.glasses", "%", eyes.glasses, "advice.take_off_glasses", "advice.take_off_glasses"),
+    Rule(
+        "eyes.reflection",
+        "%",
+        eyes.reflection,
+        "advice.take_off_glasses",
+        "advice.take_off_glasses",
+        unclear="advice.light_problem",
+    ),
+    Rule("eyes.frames", "%", eyes.frames, "advice.take_off_glasses", "advice.take_off_glasses"),
+    Rule("eyes.hair", "%", eyes.hair, "advice.hair_from_eyes", "advice.hair_from_eyes"),
+    Rule("eyes.gaze", "°", eyes.gaze, "advice.look_here", "advice.look_here"),
+    Rule("eyes.red", "%", eyes.red, "advice.light_problem", "advice.light_problem"),
+    Rule("eyes.visible", "%", eyes.visible, "advice.uncover_face", "advice.uncover_face"),
     Rule("face.lower_visible", "%", face.lower_visible, "advice.uncover_face", "advice.uncover_face"),
     Rule(
         "mouth.closed",
