@@ -25,15 +25,28 @@ sys.path.insert(0, str(ROOT))
 from booth.dataset import PLAIN_COLUMNS, read_dataset  # noqa: E402 - the project is not installed where this runs from a source tree
 from booth.evaluate import judged_photos  # noqa: E402
 from booth.evaluation_files import band_text, threshold, threshold_text, write_all  # noqa: E402
-from booth.evaluation_summary import FEWEST_FOR_A_CLAIM, Figures, Part, Summary, mean_and_median, summarise  # noqa: E402
-from tests.bench import pose_calibration, render_labels  # noqa: E402
-from tests.bench.faults import write_dataset  # noqa: E402
+from booth.evaluation_summary import (  # noqa: E402
+    FEWEST_FOR_A_CLAIM,
+    Answer,
+    Figures,
+    Part,
+    Scored,
+    Summary,
+    mean_and_median,
+    summarise,
+)
+from tests.bench import fault_table, pose_calibration, render_labels  # noqa: E402
+from tests.bench.faults import FAULTS, write_dataset  # noqa: E402
+from tests.bench.portraits import PEOPLE  # noqa: E402
+from validation.report import Verdict  # noqa: E402
 from validation.rules import RULES, load_profile  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "accuracy.md"
 PARTS = ("renders", "faults", "real", "pose")
+NAMES = {"renders": "Renders", "faults": "Fault bench", "real": "Real photos"}
 GOAL_MEAN, GOAL_MEDIAN = 0.05, 0.03
 PROFILE = "icao"
+UNREAD = Scored(None, Verdict.NOT_ASSESSED, None)
 UNITS = {rule.id: rule.unit for rule in RULES}
 
 
@@ -49,8 +62,8 @@ def existing_rules(source: Path, target: Path) -> None:
         print(f"{source.name}: no such rules, left out: {', '.join(left_out)}")
 
 
-def evaluated(folder: Path, labels: Path, out: Path | None) -> Summary:
-    """The figures of one labelled folder."""
+def evaluated(folder: Path, labels: Path, out: Path | None) -> tuple[Summary, dict[str, Answer]]:
+    """The figures of one labelled folder, and what was said of each file."""
     with tempfile.TemporaryDirectory() as made:
         known = Path(made) / "labels.csv"
         existing_rules(labels, known)
@@ -60,7 +73,7 @@ def evaluated(folder: Path, labels: Path, out: Path | None) -> Summary:
     summary = summarise(photos, answers, profile)
     if out is not None:
         write_all(out, summary, photos, answers)
-    return summary
+    return summary, {photo.file: answer for photo, answer in zip(photos, answers, strict=True)}
 
 
 def per_cent(value: float | None) -> str:
@@ -173,6 +186,24 @@ def pose() -> str:
     return "```\n" + told.getvalue()[start:].strip("\n") + "\n```"
 
 
+def courses(answers: dict[str, Answer]) -> str:
+    """The bench's table of how measures follow their faults, from what was said of its pictures."""
+    profile = load_profile(PROFILE)
+    by_name = {Path(file).stem: answer for file, answer in answers.items()}
+    found = []
+    for fault in FAULTS:
+        grades = range(1, len(fault.strengths) + 1)
+        for effect in sorted(fault.effects, key=lambda e: e.rule):
+            for subject in PEOPLE if effect.rule in profile.rules else ():
+                names = [f"{subject}_good", *(f"{subject}_{fault.name}_{grade}" for grade in grades)]
+                said = [by_name[name].findings.get(effect.rule, UNREAD) for name in names]
+                native = tuple(one.value for one in said)
+                values = tuple(None if v is None else fault_table.badness(effect, profile, v) for v in native)
+                verdicts = tuple(one.verdict for one in said)
+                found.append(fault_table.Course(fault, effect, subject, values, native, verdicts))
+    return fault_table.table(found)
+
+
 def replaced(text: str, mark: str, content: str) -> str:
     """The document with the part between the two marks exchanged."""
     found = re.compile(f"(<!-- accuracy:{mark} -->\n).*?(<!-- /accuracy:{mark} -->)", re.DOTALL)
@@ -200,28 +231,30 @@ def main() -> None:
     parser.add_argument("--print-only", action="store_true", help="leave the document as it is")
     told = parser.parse_args()
     wanted = told.only.split(",")
-    summaries: dict[str, tuple[str, Summary]] = {}
+    measured: dict[str, tuple[Summary, dict[str, Answer]]] = {}
     with tempfile.TemporaryDirectory() as made:
         if "renders" in wanted:
             labels = Path(made) / "renders.csv"
             render_labels.main(labels)
             out = told.out and told.out / "renders"
-            summaries["renders"] = "Renders", evaluated(render_labels.APPLICANTS, labels, out)
+            measured["renders"] = evaluated(render_labels.APPLICANTS, labels, out)
         if "faults" in wanted:
             folder = Path(made) / "faults"
             write_dataset(folder)
             out = told.out and told.out / "faults"
-            summaries["faults"] = "Fault bench", evaluated(folder, folder / "labels.csv", out)
+            measured["faults"] = evaluated(folder, folder / "labels.csv", out)
         if "real" in wanted and told.real is not None:
             out = told.out and told.out / "real"
-            summaries["real"] = "Real photos", evaluated(told.real, told.real / "labels.csv", out)
+            measured["real"] = evaluated(told.real, told.real / "labels.csv", out)
     text = DOCUMENT.read_text("utf-8") if not told.print_only else ""
-    for mark, (name, summary) in summaries.items():
-        tell(name, summary)
+    for mark, (summary, _) in measured.items():
+        tell(NAMES[mark], summary)
         if not told.print_only:
-            text = replaced(text, f"{mark}-overview", overview(name, summary))
+            text = replaced(text, f"{mark}-overview", overview(NAMES[mark], summary))
             text = replaced(text, mark, figures(summary))
     if not told.print_only:
+        if "faults" in measured:
+            text = replaced(text, "courses", courses(measured["faults"][1]))
         if "pose" in wanted:
             text = replaced(text, "pose", pose())
         DOCUMENT.write_text(text, "utf-8")

@@ -52,11 +52,9 @@ def test_every_fault_breaks_a_rule_or_leaves_one_open():
 
 def test_the_document_has_the_marks_of_every_part():
     text = accuracy.DOCUMENT.read_text("utf-8")
-    for part in accuracy.PARTS:
-        marks = [part] if part == "pose" else [part, f"{part}-overview"]
-        for mark in marks:
-            changed = accuracy.replaced(text, mark, "new figures \\1")
-            assert "new figures \\1" in changed
-            assert changed.count("<!--") == text.count("<!--")
+    for mark in ("pose", "courses", *accuracy.NAMES, *(f"{part}-overview" for part in accuracy.NAMES)):
+        changed = accuracy.replaced(text, mark, "new figures \\1")
+        assert "new figures \\1" in changed
+        assert changed.count("<!--") == text.count("<!--")
     with pytest.raises(SystemExit, match="no marks"):
         accuracy.replaced(text, "nonsense", "")
