@@ -9,6 +9,7 @@ Order: the face with its outline -> half size (eye distance 56 px: a millisecond
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -30,7 +31,7 @@ NOISE_ENERGY = (0.2, 0.03)
 # Laplacian that a plane and an edge along the axes do not answer to (Immerkaer 1996).
 NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 NOISE_PATCH_PX = 8
-SMOOTH_SHARE_PCT = 25
+SMOOTH_SHARE = 0.25
 # Below this energy (grey levels squared) there is no coarse detail to compare with.
 LEAST_ENERGY = 1e-3
 
@@ -45,11 +46,26 @@ class Detail:
     box: NDArray[np.float64]  # corners of what was looked at, in the source
 
 
-def _tensor(band: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    across = (band[1:-1, 2:] - band[1:-1, :-2])[inside]
-    down = (band[2:, 1:-1] - band[:-2, 1:-1])[inside]
-    mixed = float(across @ down)
-    return np.array([[float(across @ across), mixed], [mixed, float(down @ down)]]) / across.size
+def _tensor(band: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> tuple[float, float, float]:
+    """Mean energy of the gradient across, mixed and down; everywhere, or inside."""
+    across, down = band[1:-1, 2:] - band[1:-1, :-2], band[2:, 1:-1] - band[:-2, 1:-1]
+    if inside is not None:
+        across, down = across[inside], down[inside]
+    a, b, count = across.ravel(), down.ravel(), across.size
+    return float(a @ a) / count, float(a @ b) / count, float(b @ b) / count
+
+
+def _kept(fine: tuple[float, float, float], coarse: tuple[float, float, float]) -> tuple[float, float] | None:
+    """Square roots of the largest and smallest fine / coarse energy over all directions: eigenvalues of coarse^-1 fine."""
+    a, b, c = coarse
+    determinant = a * c - b * b
+    # The smaller eigenvalue of the coarse tensor: without energy in some direction there is nothing to compare with.
+    if (a + c) / 2 - math.hypot((a - c) / 2, b) < LEAST_ENERGY:
+        return None
+    half_trace = (c * fine[0] - 2 * b * fine[1] + a * fine[2]) / determinant / 2
+    product = (fine[0] * fine[2] - fine[1] ** 2) / determinant
+    apart = math.sqrt(max(half_trace**2 - product, 0.0))
+    return math.sqrt(max(half_trace + apart, 0.0)), math.sqrt(max(half_trace - apart, 0.0))
 
 
 def noise(grey: NDArray[np.float32]) -> float:
@@ -59,7 +75,9 @@ def noise(grey: NDArray[np.float32]) -> float:
     if min(patches) < 1:
         return 0.0
     part = answer[: patches[1] * NOISE_PATCH_PX, : patches[0] * NOISE_PATCH_PX]
-    return float(np.percentile(cv2.resize(part, patches, interpolation=cv2.INTER_AREA), SMOOTH_SHARE_PCT))
+    means = cv2.resize(part, patches, interpolation=cv2.INTER_AREA).ravel()
+    rank = int(SMOOTH_SHARE * (means.size - 1))
+    return float(np.partition(means, rank)[rank])
 
 
 def detail(face: Canvas) -> Detail | None:
@@ -74,21 +92,21 @@ def detail(face: Canvas) -> Detail | None:
     size = (int(wide), int(tall))
     grey = cv2.resize(cv2.cvtColor(face.pixels[window], cv2.COLOR_BGR2GRAY), size, interpolation=cv2.INTER_AREA)
     values = np.asarray(grey, dtype=np.float32)
+    seen: NDArray[np.bool_] | None = None
     inside = face.inside[window][::2, ::2]
     if not inside.all():
         near = np.ones((2 * EDGE_PX + 1, 2 * EDGE_PX + 1), np.uint8)
-        inside = np.asarray(cv2.erode(inside, near, borderValue=255), dtype=np.uint8)
-    seen = np.asarray(inside[1:-1, 1:-1] > 0)
-    if seen.sum() < MIN_SIDE_PX**2:
-        return None
+        seen = np.asarray(cv2.erode(inside, near, borderValue=255), dtype=np.uint8)[1:-1, 1:-1] > 0
+        if seen.sum() < MIN_SIDE_PX**2:
+            return None
     smoothed = [np.asarray(cv2.GaussianBlur(values, (0, 0), spread), dtype=np.float32) for spread in SPREADS_PX]
     spread = noise(values)
-    fine, coarse = (
-        _tensor(np.asarray(smoothed[n] - smoothed[n + 1], dtype=np.float32), seen) - np.eye(2) * energy * spread**2
-        for n, energy in enumerate(NOISE_ENERGY)
-    )
-    if float(np.linalg.eigvalsh(coarse).min()) < LEAST_ENERGY:
+    energies = []
+    for n, energy in enumerate(NOISE_ENERGY):
+        across, mixed, down = _tensor(np.asarray(smoothed[n] - smoothed[n + 1], dtype=np.float32), seen)
+        energies.append((across - energy * spread**2, mixed, down - energy * spread**2))
+    kept = _kept(*energies)
+    if kept is None:
         return None
-    kept = np.sqrt(np.maximum(np.linalg.eigvals(np.linalg.solve(coarse, fine)).real, 0.0))
     corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], dtype=np.float64)
-    return Detail(float(kept.max()), float(kept.min()), spread, face.back(corners))
+    return Detail(*kept, spread, face.back(corners))
