@@ -18,9 +18,10 @@ from validation.context import Judgement
 from validation.face import FaceModel, Scene
 from validation.framing import plan_crop
 from validation.image import ImageFacts
+from validation.orientation import not_upright
 from validation.profile import Profile, RuleLimits
 from validation.report import CropFacts, Finding, Judged, Level, Report, Series, Verdict
-from validation.rules import NO_ADVICE, NO_FACE, RULES, Measured, Rule
+from validation.rules import NO_ADVICE, NO_FACE, RULES, TURN_PHOTO, Measured, Rule
 
 
 @cache
@@ -51,6 +52,8 @@ def _advice(value: float, rule: Rule, limits: RuleLimits, verdict: Verdict) -> s
 def _finding(rule: Rule, limits: RuleLimits, judged: Judgement) -> Finding:
     measured: Measured | str = NO_FACE
     unclear = rule.below
+    if judged.scene.turn_deg:
+        measured, unclear = not_upright(judged.scene.turn_deg), TURN_PHOTO
     if not rule.needs_face or judged.scene.face is not None:
         measured = rule.measure(judged)
         unclear = rule.unclear or rule.below

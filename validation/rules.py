@@ -18,6 +18,7 @@ __all__ = [
     "NO_ADVICE",
     "NO_FACE",
     "RULES",
+    "TURN_PHOTO",
     "Measured",
     "Profile",
     "Rule",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 NO_ADVICE = "advice.none"
+TURN_PHOTO = "advice.turn_photo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Rule:
 
 
 RULES: tuple[Rule, ...] = (
+    # Before anything else: of a photo that is not upright nothing about the face is judged.
+    Rule("image.upright", "°", geometry.upright, "advice.no_face", TURN_PHOTO, needs_face=False, live=False),
     Rule("face.single", "faces", geometry.single_face, "advice.no_face", "advice.one_person", needs_face=False),
     Rule("geometry.inter_eye", "px", geometry.inter_eye, "advice.closer", "advice.back"),
     Rule("geometry.head_height", "%", geometry.head_height, "advice.closer", "advice.back"),

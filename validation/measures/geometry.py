@@ -6,14 +6,24 @@ import numpy as np
 
 from validation import geometry
 from validation.context import Judgement
-from validation.measured import NEEDS_FRAMES, PERCENT, Measured, boxes, points
+from validation.measured import NEEDS_FRAMES, NO_FACE, PERCENT, Measured, boxes, points
+from validation.orientation import not_upright
 from validation.report import Box
 
 LEAST_FRAMES = 5  # TR-03121-3 judges a capture, not a frame; five stand against a blink or a nod
 
 
-def single_face(judged: Judgement) -> Measured:
+def upright(judged: Judgement) -> Measured | str:
+    """The clockwise turn that makes the photo upright."""
+    if judged.scene.face is None and not judged.scene.turn_deg:
+        return NO_FACE
+    return Measured(float(judged.scene.turn_deg))
+
+
+def single_face(judged: Judgement) -> Measured | str:
     """How many faces are in the picture."""
+    if judged.scene.turn_deg:
+        return not_upright(judged.scene.turn_deg)
     # A face that only a detector sees and the mesh cannot follow is no face to judge.
     found = judged.face_boxes if judged.scene.faces else ()
     return Measured(float(len(found)), boxes([Box(x=b.x, y=b.y, width=b.width, height=b.height) for b in found]))
