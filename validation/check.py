@@ -120,7 +120,7 @@ def judge(
     `image_bgr`: (H, W, 3) uint8, un-mirrored. `source`: the file the pixels came from; without it the rules about files are not assessed.
     `series`: what earlier frames of the same person measured; without it the rules over several frames are not assessed.
     """
-    return _report(Judgement(image_bgr, scene, profile, source=source, series=series), judged, notes, crop)
+    return _report(Judgement(image_bgr, scene.of_meshes(), profile, source=source, series=series), judged, notes, crop)
 
 
 def check(
@@ -157,6 +157,7 @@ def assess_live(
     height, width = image_bgr.shape[:2]
     still_width, still_height = still_size or (width, height)
     scale = still_width / width
+    scene = scene.of_meshes()
     face = scene.face
     notes = [f"person outline {scene.mask_age} frames old, other faces {scene.others_age} frames old"]
     if face is None:

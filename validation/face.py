@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType, TracebackType
 from typing import Any, Self, cast
 
@@ -33,6 +33,8 @@ MAX_FACES = 4
 # The mesh's own default; the detectors are asked for more so that a pattern on the wall is not taken for a person.
 MESH_CONFIDENCE = 0.5
 DETECTOR_CONFIDENCE = 0.6
+# Eyes, mouth and chin nearer to each other than this are no face (the smallest one the detectors find has ten times as much).
+LEAST_FACE_PX = 2.0
 # Two boxes of one face overlap at least by this (intersection / smaller box).
 SAME_FACE_OVERLAP = 0.4
 # A cut-out around a face that only a detector saw, in widths of its box.
@@ -80,6 +82,16 @@ class Face:
     height: int
 
     @property
+    def is_mesh(self) -> bool:
+        """Whether the landmarks can be a face's at all: finite numbers, with some distance between eyes, mouth and chin."""
+        points = self.landmarks[:, :2]
+        right, left, mouth, chin = points[[33, 133]].mean(0), points[[362, 263]].mean(0), points[13], points[152]
+        middle = (right + left) / 2
+        ends = ((right, left), (middle, mouth), (middle, chin))
+        # Written so that NaN is no face either.
+        return bool(np.isfinite(self.landmarks).all() and min(np.hypot(*(a - b)) for a, b in ends) >= LEAST_FACE_PX)
+
+    @property
     def box(self) -> FaceBox:
         """The rectangle around all landmarks."""
         low, high = self.landmarks[:, :2].min(axis=0), self.landmarks[:, :2].max(axis=0)
@@ -103,6 +115,11 @@ class Scene:
     def face(self) -> Face | None:
         """The largest face."""
         return self.faces[0] if self.faces else None
+
+    def of_meshes(self) -> Scene:
+        """The scene without faces whose landmarks can be none; nothing can be measured on them."""
+        kept = tuple(face for face in self.faces if face.is_mesh)
+        return self if len(kept) == len(self.faces) else replace(self, faces=kept)
 
 
 @contextmanager

@@ -68,6 +68,9 @@ def light_zones(face: Canvas) -> Zones | None:
     means, boxes = [], []
     for number, (x, y) in enumerate(corners):
         rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
+        # A slice that starts before 0 would wrap around.
+        if min(rows.start, columns.start) < 0 or not face.inside[rows, columns].any():
+            return None
         if not face.inside[rows, columns].all():
             return None
         patch = face.pixels[rows, columns].reshape(-1, 3).astype(np.float64)
