@@ -58,7 +58,8 @@ def check_command(
     photos: Annotated[
         list[Path],
         typer.Argument(
-            help="Photo files (JPEG, PNG, WebP, BMP, GIF or JPEG 2000), or folders: all pictures in them and below."
+            metavar="PHOTO|FOLDER",
+            help="Photo files (JPEG, PNG, WebP, BMP, GIF or JPEG 2000), or folders: all pictures in them and below.",
         ),
     ],
     profile: Annotated[str, typer.Option(help=f"The rules' limits: {_profiles()}.")] = "icao",

@@ -124,7 +124,9 @@ class HtmlReport:
             "marks": sorted(
                 (row for _, members in rows for row in members if row["path"]), key=lambda row: row["marked"]
             ),
-            "blocking": [row for _, members in rows for row in members if row["blocks"]],
+            "blocking": sorted(
+                (row for _, members in rows for row in members if row["blocks"]), key=lambda row: row["number"]
+            ),
             "portrait": None if one.portrait is None else shown(str(one.portrait)),
         }
 

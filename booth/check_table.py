@@ -13,7 +13,7 @@ from booth.check_photo import Checked, Outcome
 from validation.report import Finding, Level, Limit, Report, Verdict
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
 
     from booth.messages import Messages
@@ -34,6 +34,8 @@ FILE_ADVICE = {
     "advice.light_problem": "Light the face evenly from the front, without flash",
     "advice.background_problem": "Use a plain, light wall without shadows, with nothing and nobody beside the head",
     "advice.camera_problem": "Use the camera's original file, or take the photo again",
+    "image.aspect": "Cut the picture to the shape that the profile asks for",
+    "image.size": "Use a picture with more pixels",
 }
 LEVEL_WORDS = {Level.REJECT: "", Level.WARN: "advice", Level.INFO: "info"}
 VERDICT_STYLES = {
@@ -43,6 +45,8 @@ VERDICT_STYLES = {
     Verdict.NOT_ASSESSED: "magenta",
 }
 MOST_DIGITS = 4
+WIDE = 125  # columns of a terminal that hold a whole table
+NARROWEST = 24  # columns for the rules' names
 JUDGED_WORDS = {"as_submitted": "as submitted", "crop": "as the booth would cut it", "live": "live"}
 OUTCOMES = {
     Outcome.COMPLIANT: ("green", "compliant"),
@@ -63,11 +67,9 @@ def subject(finding: Finding) -> str:
 
 
 def by_subject(report: Report) -> list[tuple[str, list[Finding]]]:
-    """The findings under their headings; headings in the order of their first rule."""
-    first: dict[str, int] = {}
-    for at, found in enumerate(report.findings):
-        first.setdefault(subject(found), at)
-    ordered = sorted(report.findings, key=lambda found: first[subject(found)])
+    """The findings under their headings."""
+    places = {name: at for at, name in enumerate(SUBJECTS.values())}
+    ordered = sorted(report.findings, key=lambda found: places.get(subject(found), len(places)))
     return [(name, list(members)) for name, members in groupby(ordered, subject)]
 
 
@@ -116,8 +118,10 @@ def remedy(messages: Messages, found: Finding) -> str:
     """Why a rule was not assessed, or what to do; empty when there is nothing to say."""
     if found.reason is not None:
         return found.reason
-    text = FILE_ADVICE.get(found.advice) or messages.texts.get(found.advice)
-    return text if isinstance(text, str) and found.advice != "advice.none" else ""
+    if found.advice == "advice.none":
+        return ""
+    text = FILE_ADVICE.get(found.rule) or FILE_ADVICE.get(found.advice) or messages.texts.get(found.advice)
+    return text if isinstance(text, str) else ""
 
 
 def print_report(console: Console, one: Checked, messages: Messages) -> None:
@@ -128,7 +132,7 @@ def print_report(console: Console, one: Checked, messages: Messages) -> None:
     if report is None:
         print_line(console, one, messages)
         return
-    console.print(_table(one, report, messages))
+    console.print(_table(one, report, messages, console.width))
     for note in report.notes:
         console.print(f"  note: {escape(note)}", highlight=False)
     if report.crop is not None:
@@ -194,7 +198,7 @@ def print_sum(console: Console, checked: Sequence[Checked]) -> None:
     console.print(f"{len(checked)} photos: {', '.join(parts)}", highlight=False)
 
 
-def _table(one: Checked, report: Report, messages: Messages) -> Table:
+def _table(one: Checked, report: Report, messages: Messages, width: int) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
@@ -206,22 +210,30 @@ def _table(one: Checked, report: Report, messages: Messages) -> Table:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("rule")
-    table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("limit", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("what to do")
+    # In a narrow window what to do stands below the rule, and long cells take more lines.
+    narrow = width < WIDE
+    columns = (
+        {"measured": 12, "limit": 16, "verdict": 13} if narrow else dict.fromkeys(("measured", "limit", "verdict"))
+    )
+    taken = sum(column or 0 for column in columns.values()) + len(columns) + 3
+    table.add_column("rule", width=max(width - taken, NARROWEST) if narrow else None)
+    for name, column in columns.items():
+        justify: JustifyMethod = "left" if name == "verdict" else "right"
+        table.add_column(name, justify=justify, no_wrap=not narrow, width=column)
+    if not narrow:
+        table.add_column("what to do")
     for heading, findings in by_subject(report):
         table.add_row(f"[bold]{escape(heading)}[/bold]")
         for found in findings:
             style = VERDICT_STYLES[found.verdict]
             level = LEVEL_WORDS[found.level]
-            table.add_row(
-                f"  {escape(rule_name(messages, found.rule))}",
+            title, help_ = f"  {escape(rule_name(messages, found.rule))}", escape(remedy(messages, found))
+            cells = [
+                f"{title}\n    [dim]{help_}[/dim]" if narrow and help_ else title,
                 escape(measured(found)),
-                escape(limit(found)),
+                escape(limit(found).replace(", ", ",\n") if narrow else limit(found)),
                 f"[{style}]{escape(messages.text(f'verdict.{found.verdict.value}'))}[/{style}]"
                 + (f" [dim]({level})[/dim]" if level else ""),
-                escape(remedy(messages, found)),
-            )
+            ]
+            table.add_row(*cells, *([] if narrow else [help_]))
     return table

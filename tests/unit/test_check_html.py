@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from booth.check_drawing import evidence_path, histogram_paths
 from booth.check_html import HtmlReport
 from booth.check_photo import Checked, Picture, Wishes, check_photo
-from booth.check_table import measured
+from booth.check_table import measured, print_report
 from booth.messages import Messages
 from validation.profile import load_profile
 from validation.report import Box, Evidence, Finding, Level, Limit, Report, Verdict
@@ -267,3 +269,15 @@ def test_values_are_short_but_show_on_which_side_of_the_limit_they_lie(value, un
         advice="y",
     )
     assert measured(found) == told
+
+
+@pytest.mark.parametrize("width", [60, 80, 125, 200])
+def test_the_table_keeps_every_rule_s_name_in_narrow_windows(anna, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    print_report(console, anna, Messages.load("en"))
+    lines = console.file.getvalue().splitlines()
+    assert max(len(line) for line in lines) <= width
+    words = " ".join(" ".join(lines).split())
+    for name in ("Only you in", "Head size", "Eyes open", "Sharp picture", "Come a little closer"):
+        assert name in words
+    assert "not compliant" in words
