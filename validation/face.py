@@ -33,7 +33,7 @@ MAX_FACES = 4
 # The mesh's own default; the detectors are asked for more so that a pattern on the wall is not taken for a person.
 MESH_CONFIDENCE = 0.5
 DETECTOR_CONFIDENCE = 0.6
-# Eyes, mouth and chin nearer to each other than this are no face (the smallest one the detectors find has ten times as much).
+# Eyes nearer to each other, or mouth and chin nearer to their line, are no face (the smallest one the detectors find has ten times as much).
 LEAST_FACE_PX = 2.0
 # Two boxes of one face overlap at least by this (intersection / smaller box).
 SAME_FACE_OVERLAP = 0.4
@@ -83,13 +83,15 @@ class Face:
 
     @property
     def is_mesh(self) -> bool:
-        """Whether the landmarks can be a face's at all: finite numbers, with some distance between eyes, mouth and chin."""
-        points = self.landmarks[:, :2]
-        right, left, mouth, chin = points[[33, 133]].mean(0), points[[362, 263]].mean(0), points[13], points[152]
-        middle = (right + left) / 2
-        ends = ((right, left), (middle, mouth), (middle, chin))
-        # Written so that NaN is no face either.
-        return bool(np.isfinite(self.landmarks).all() and min(np.hypot(*(a - b)) for a, b in ends) >= LEAST_FACE_PX)
+        """Whether the landmarks can be a face's at all: finite, eyes apart, mouth and chin off the eye line."""
+        points = self.landmarks[:, :2].astype(np.float64)
+        right, left = points[[33, 133]].mean(axis=0), points[[362, 263]].mean(axis=0)
+        across = left - right
+        apart = float(np.hypot(*across))
+        if not (np.isfinite(self.landmarks).all() and apart >= LEAST_FACE_PX):
+            return False
+        below = points[[13, 152]] - (right + left) / 2
+        return bool((np.abs(below[:, 0] * across[1] - below[:, 1] * across[0]) >= LEAST_FACE_PX * apart).all())
 
     @property
     def box(self) -> FaceBox:
