@@ -84,11 +84,13 @@ class Face:
     @property
     def is_mesh(self) -> bool:
         """Whether the landmarks can be a face's at all: finite, eyes apart, mouth and chin off the eye line."""
+        if not np.isfinite(self.landmarks).all():
+            return False
         points = self.landmarks[:, :2].astype(np.float64)
         right, left = points[[33, 133]].mean(axis=0), points[[362, 263]].mean(axis=0)
         across = left - right
         apart = float(np.hypot(*across))
-        if not (np.isfinite(self.landmarks).all() and apart >= LEAST_FACE_PX):
+        if apart < LEAST_FACE_PX:
             return False
         below = points[[13, 152]] - (right + left) / 2
         return bool((np.abs(below[:, 0] * across[1] - below[:, 1] * across[0]) >= LEAST_FACE_PX * apart).all())
