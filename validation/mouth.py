@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from validation.canvas import LINEAR, Canvas
 from validation.geometry import INNER_LIPS, Points
+from validation.own_skin import NO_COLOUR, UNDER_LEFT_EYE, UNDER_RIGHT_EYE
 
 LOWER_LIP = (14, 17)
 INNER_LIPS_RING = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 OUTER_LIPS_RING = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-UNDER_RIGHT_EYE = (111, 117, 118, 119, 120, 121)
-UNDER_LEFT_EYE = (340, 346, 347, 348, 349, 350)
 # Calibrated, see docs/rules.md: part of the skin's ln(R/G) and of its green light that bound teeth.
 TEETH_REDNESS, TEETH_LIGHT = 0.6, 0.2
 # Skin with less ln(R/G) has no colour to compare with (measured: overlit skin from 0.2).
@@ -91,7 +90,7 @@ def teeth(face: Canvas) -> Teeth | str:
         return Teeth(0.0, np.zeros((1, 1), dtype=np.uint8), window)
     skin = _skin(face)
     if skin is None or (redness := float(LOG_LIGHT[skin[2]] - LOG_LIGHT[skin[1]])) < LEAST_REDNESS:
-        return "the face has no colour to compare (greyscale or overexposed)"
+        return NO_COLOUR
     pixels = np.asarray(cv2.GaussianBlur(face.pixels[window], (3, 3), 0), dtype=np.uint8)
     green, red = LOG_LIGHT[pixels[..., 1]], LOG_LIGHT[pixels[..., 2]]
     dark = float(LOG_LIGHT[skin[1]]) + math.log(TEETH_LIGHT)

@@ -2,14 +2,11 @@
 
 Three things are counted, and the worst of them counts:
 
-* The skin of the lower face, without the open mouth, and that of the chin: the share with the chromaticity (r, g of linear light; free of brightness, so
-  of shade and of the amount of pigment) of places that a mask, scarf or hand over the mouth leaves free: under both eyes and above the nose.
-  The best of the three references counts, because hair may hide one or two; a reference that cannot be skin does not count.
+* The skin of the lower face, without the open mouth, and that of the chin: the share with the chromaticity of places that a mask, scarf or hand over
+  the mouth leaves free: under both eyes and above the nose (validation.own_skin). The best of the three references counts, because hair may
+  hide one or two; a reference that cannot be skin does not count.
 * The mouth: the share of its width at which the dark line between the lips is seen, or the inside of an open mouth. The mesh draws lips on
   cloth and on the back of a hand too; there is no line. So covers in the colour of skin are found, and covers of overlit faces.
-
-Tolerance of colour: cloth of any grey lies at the neutral point, so no more than a part of the skin's own distance from neutral is allowed; towards more
-saturated skin (lips, beard shade, light reflected within the face) it is wider.
 """
 
 from __future__ import annotations
@@ -20,28 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.canvas import LINEAR, Canvas
+from validation.canvas import Canvas
+from validation.own_skin import ABOVE_NOSE, NO_COLOUR, SHRINK, UNDER_LEFT_EYE, UNDER_RIGHT_EYE, skin_window
 
-UNDER_RIGHT_EYE = (111, 117, 118, 119, 120, 121)
-UNDER_LEFT_EYE = (340, 346, 347, 348, 349, 350)
-ABOVE_NOSE = (151, 108, 107, 9, 336, 337)
 REFERENCES = (UNDER_RIGHT_EYE, UNDER_LEFT_EYE, ABOVE_NOSE)
 LOWER_FACE = (2, 98, 327, 216, 436, 214, 434, 210, 430, 211, 431, 32, 262, 140, 369, 171, 396, 175)
 BELOW_LIPS = (83, 18, 313, 406, 182, 194, 418, 208, 428, 171, 396, 148, 377, 152, 175, 199)
 INNER_LIPS_RING = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 UPPER_LIP_EDGE = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_LIP_EDGE = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-# The canvas is read at a quarter: chromaticity of single pixels is mostly noise and JPEG colour blocks.
-SHRINK = 4
-NEUTRAL = np.array([1 / 3, 1 / 3])
-# Calibrated, see docs/rules.md: part of the skin's distance from neutral, its bounds, and the weight of a shift to more saturation.
-TOLERANCE_PER_DISTANCE = 0.75
-TOLERANCE_LEAST, TOLERANCE_MOST = 0.05, 0.12
-SATURATION_WEIGHT = 0.6
-# Skin of every tone sends back more red than green (measured: 0.07 to 0.5); less is cloth, dark hair, or a face without colour.
-SKIN_RED_OVER_GREEN = 0.04
-# Sensor offset: keeps the ratio of nearly black pixels from exploding (255 levels of linear light).
-DARK_OFFSET = 1.5
 # The mouth is read in columns without its ends, in canvas pixels: how far from the mesh's line the dark line may lie, where on both sides the
 # lips are read, how far a column reaches, the half gap from which a mouth is open, and how far around the inner lips that is read.
 COLUMNS, COLUMNS_FROM, COLUMNS_TO = 21, 1.0, 9.0
@@ -62,57 +46,6 @@ class LowerFace:
 
     visible: float
     outline: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Window:
-    """Part of the canvas at a quarter of its size."""
-
-    left: int
-    top: int
-    light: NDArray[np.float32]
-    inside: NDArray[np.uint8]
-
-    def hull(self, points: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Mask of the hull of canvas points."""
-        mask = np.zeros(self.inside.shape, dtype=np.uint8)
-        # Pixel centres: canvas pixel 4 n + 1.5 is small pixel n.
-        small = (points - [self.left, self.top]) / SHRINK - (SHRINK - 1) / (2 * SHRINK)
-        cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(small).astype(np.int32)), 255)
-        return mask & self.inside
-
-
-def _window(face: Canvas) -> _Window:
-    points = face.points[[i for patch in (*REFERENCES, LOWER_FACE, BELOW_LIPS) for i in patch]]
-    side = face.pixels.shape[0] // SHRINK
-    low = np.clip(np.floor(points.min(axis=0) / SHRINK).astype(int), 0, side - 1)
-    high = np.clip(np.ceil(points.max(axis=0) / SHRINK).astype(int) + 1, low + 1, side)
-    rows, columns = slice(low[1] * SHRINK, high[1] * SHRINK), slice(low[0] * SHRINK, high[0] * SHRINK)
-    size = (int(high[0] - low[0]), int(high[1] - low[1]))
-    light = cv2.LUT(cv2.resize(face.pixels[rows, columns], size, interpolation=cv2.INTER_AREA), LINEAR)
-    inside = cv2.resize(face.inside[rows, columns], size, interpolation=cv2.INTER_NEAREST)
-    return _Window(
-        int(columns.start), int(rows.start), np.asarray(light, dtype=np.float32), np.asarray(inside, dtype=np.uint8)
-    )
-
-
-def _like(colours: NDArray[np.float32], skin: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Which chromaticities (red, green) are like one skin colour; None when that cannot be skin."""
-    off = skin - NEUTRAL
-    distance = float(np.hypot(*off))
-    if skin[0] - skin[1] < SKIN_RED_OVER_GREEN:
-        return None
-    tolerance = min(max(TOLERANCE_PER_DISTANCE * distance, TOLERANCE_LEAST), TOLERANCE_MOST)
-    x, y = (np.float32(v) for v in off / distance)
-    red, green = colours[0] - skin[0], colours[1] - skin[1]
-    along, across = red * x + green * y, green * x - red * y
-    along = np.where(along > 0, along * np.float32(SATURATION_WEIGHT), along)
-    return np.asarray(along * along + across * across < tolerance**2)
-
-
-def _median(values: NDArray[np.float32]) -> float:
-    """The upper median; numpy's own takes ten times as long on few values."""
-    return float(np.sort(values)[len(values) // 2])
 
 
 def _share(like: NDArray[np.bool_], zone: NDArray[np.bool_]) -> float:
@@ -151,27 +84,23 @@ def lower_face(face: Canvas) -> LowerFace | str:
     """The lower face's visibility, or why it cannot be told."""
     lower = face.points[list(LOWER_FACE)]
     hull = cv2.convexHull(np.asarray(lower, dtype=np.float32)).reshape(-1, 2)
-    window = _window(face)
+    window = skin_window(face, face.points[[i for part in (*REFERENCES, LOWER_FACE, BELOW_LIPS) for i in part]])
     region, chin = window.hull(lower), window.hull(face.points[list(BELOW_LIPS)])
     if not chin.any() or np.count_nonzero(region) * SHRINK**2 < 0.9 * cv2.contourArea(hull):
         return "the lower face is cut off by the picture's edge"
     region &= ~window.hull(face.points[list(INNER_LIPS_RING)])
-    total = window.light[..., 0] + window.light[..., 1] + window.light[..., 2] + np.float32(DARK_OFFSET)
-    red, green = window.light[..., 2] / total, window.light[..., 1] / total
     counted = (region | chin) > 0
-    colours = np.stack([red[counted], green[counted]])
     zones = region[counted] > 0, chin[counted] > 0
     shares = []
     for patch in REFERENCES:
-        reference = window.hull(face.points[list(patch)]) > 0
-        if reference.any():
-            like = _like(colours, np.array([_median(red[reference]), _median(green[reference])], dtype=np.float32))
-            if like is not None:
-                shares.append(min(_share(like, zone) for zone in zones))
+        skin = window.skin(face.points[list(patch)])
+        if skin is not None:
+            like = window.like(skin, counted)
+            shares.append(min(_share(like, zone) for zone in zones))
     seen = mouth_seen(face)
     outline = face.back(np.asarray(hull, dtype=np.float64))
     if shares:
         return LowerFace(visible=min(max(shares), seen), outline=outline)
     if seen < 1 / 2:
         return LowerFace(visible=seen, outline=outline)
-    return "the face has no colour to compare (greyscale or overexposed)"
+    return NO_COLOUR

@@ -93,6 +93,8 @@ RULES: tuple[Rule, ...] = (
     Rule("eyes.red", "%", eyes.red, "advice.light_problem", "advice.light_problem"),
     Rule("eyes.visible", "%", eyes.visible, "advice.uncover_face", "advice.uncover_face"),
     Rule("face.lower_visible", "%", face.lower_visible, "advice.uncover_face", "advice.uncover_face"),
+    Rule("face.forehead_visible", "%", face.forehead_visible, "advice.take_off_hat", "advice.take_off_hat"),
+    Rule("face.sides_visible", "%", face.sides_visible, "advice.uncover_face", "advice.uncover_face"),
     Rule(
         "mouth.closed",
         "% of eye-chin",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from validation import expression, geometry, mouth
+from validation import expression, geometry, head_cover, mouth
 from validation.context import Judgement
 from validation.measured import NEEDS_FRAMES, PERCENT, Draw, Measured, outlines, points
 from validation.report import Level
@@ -60,6 +60,22 @@ def smile(judged: Judgement) -> Measured | str:
         return MOUTH_COVERED
     drawn = [*expression.MOUTH_CORNERS, *(i for pair in expression.LIDS_AND_CHEEKS for i in pair)]
     return Measured(expression.smile(judged.face.landmarks), points(judged.face.landmarks[drawn]))
+
+
+def _cover(judged: Judgement, seen: head_cover.Seen | str) -> Measured | str:
+    if judged.unlit:
+        return judged.unlit
+    return seen if isinstance(seen, str) else Measured(seen.visible * PERCENT, outlines(judged, seen.covered))
+
+
+def forehead_visible(judged: Judgement) -> Measured | str:
+    """Share of the forehead that shows skin; drawn is what hides the rest."""
+    return _cover(judged, head_cover.forehead(judged.canvas))
+
+
+def sides_visible(judged: Judgement) -> Measured | str:
+    """Share of the face's edges that shows skin, on the worse side; drawn is what hides the rest."""
+    return _cover(judged, head_cover.sides(judged.canvas))
 
 
 def expression_change(judged: Judgement) -> Measured | str:
