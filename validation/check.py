@@ -120,7 +120,8 @@ def judge(
     `image_bgr`: (H, W, 3) uint8, un-mirrored. `source`: the file the pixels came from; without it the rules about files are not assessed.
     `series`: what earlier frames of the same person measured; without it the rules over several frames are not assessed.
     """
-    return _report(Judgement(image_bgr, scene.of_meshes(), profile, source=source, series=series), judged, notes, crop)
+    told = Judgement(image_bgr, scene.of_meshes(), profile, cut=crop, source=source, series=series)
+    return _report(told, judged, notes, crop)
 
 
 def check(

@@ -19,7 +19,7 @@ from validation.framing import CropPlan
 from validation.head import Head, head
 from validation.image import ImageFacts
 from validation.profile import Profile
-from validation.report import Level, Series
+from validation.report import CropFacts, Level, Series
 
 # A second face counts from this share of the first one's area, a fifth of its height (ISO/IEC 29794-5 single face; calibrated: smaller ones
 # are prints on clothes).
@@ -35,6 +35,7 @@ class Judgement:
     profile: Profile
     crop: CropPlan | None = None  # live: what would be cut, planned in pixels of the still
     still_scale: float = 1.0  # live: still pixels per preview pixel
+    cut: CropFacts | None = None  # what the cut did that made this picture, when the software made it
     source: ImageFacts | None = None  # the file the pixels came from, when there was one
     series: Series | None = None  # what earlier frames of the same person measured
 

@@ -118,6 +118,7 @@ RULES: tuple[Rule, ...] = (
     Rule("image.blocks", "%", image.blocks, NO_ADVICE, "advice.camera_problem", live=False),
     Rule("image.compression", "", image.compression, NO_ADVICE, "advice.camera_problem", needs_face=False, live=False),
     Rule("image.noise", "grey levels", image.noise, NO_ADVICE, "advice.camera_problem"),
+    Rule("image.upscaled", "%", image.upscaled, NO_ADVICE, "advice.closer"),
     Rule("image.size", "px", image.size, "advice.closer", NO_ADVICE, needs_face=False, live=False),
     Rule(
         "image.aspect",

@@ -71,6 +71,13 @@ def compression(judged: Judgement) -> Measured | str:
     return "the file lost nothing in compression" if ratio is None else Measured(ratio)
 
 
+def upscaled(judged: Judgement) -> Measured | str:
+    """Output pixels per source pixel of the cut."""
+    if judged.crop is not None:
+        return Measured(judged.crop.scale * PERCENT)
+    return NOT_CUT if judged.cut is None else Measured(judged.cut.scale * PERCENT)
+
+
 def size(judged: Judgement) -> Measured:
     """Height of the picture."""
     return Measured(float(judged.geometry_size[1]))
