@@ -48,6 +48,10 @@ FACE_STEP = 4  # the face's median is taken over every 4th row and column
 IRIS_PER_TURN = 0.17
 IRIS_HEIGHT = 0.027
 IRIS_PER_YAW_DEG = 0.0018
+# Darkness between the lids: from which brightness down, and the part of the iris's way that its middle goes.
+DARKNESS_PERCENTILES = (85, 5)
+DARKNESS_FOLLOWS = 0.85
+LEAST_OPENING_PX = 20
 
 # Red pupils: the part of the iris that is read; redder than the own skin by this share of red light, lit at least so much of the skin's red.
 PUPIL_PART = 0.75
@@ -205,25 +209,46 @@ def eye_contrast(face: Canvas) -> float | None:
     return None if contrasts is None else min(contrasts)
 
 
-def gaze_deg(landmarks: Points, yaw_deg: float) -> float:
-    """Angle between the line of sight and the line to the camera, mean of both eyes, in degrees: 0..90.
+def _dark_middle(zone: EyeZone) -> NDArray[np.float64] | None:
+    """Where the darkness between the lids has its middle, in the zone's pixels: the iris's, when the mesh has lost it."""
+    between = zone.lids > 0
+    if np.count_nonzero(between) < LEAST_OPENING_PX:
+        return None
+    grey = np.asarray(cv2.GaussianBlur(zone.grey, (3, 3), 0), dtype=np.float64)
+    bright, dark = np.percentile(grey[between], DARKNESS_PERCENTILES)
+    weight = np.clip((bright - grey) / (bright - dark + 1), 0, 1) ** 2 * between
+    whole = float(weight.sum())
+    if whole <= 0:
+        return None
+    x, y = (float(weight.sum(axis=axis) @ np.arange(grey.shape[1 - axis])) / whole for axis in (0, 1))
+    return np.array([x, y])
 
-    A head that is turned while the eyes stay on the camera moves the irises too; that part is taken off by the head's yaw.
+
+def gaze_deg(points: Points, zones: EyeZones, yaw_deg: float) -> float:
+    """Angle between the line of sight and the line to the camera, mean of both eyes, in degrees: 0..90. `points`: landmarks on the canvas.
+
+    Sideways the mesh's irises count two thirds and the middle of the darkness between the lids one third: the mesh loses irises that are pale
+    or far aside. A head that is turned while the eyes stay on the camera moves the irises too; that part is taken off by the head's yaw.
     """
-    points = np.asarray(landmarks, dtype=np.float64)[:, :2]
-    right, left = eyes(points)
-    across = left - right
-    apart = float(np.hypot(*across))
-    across /= apart
-    upwards = np.array([across[1], -across[0]])
-    offsets = [
-        points[iris[0]] - points[list(corners)].mean(axis=0)
-        for iris, corners in zip(IRISES, (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT), strict=True)
-    ]
-    offset = np.mean(offsets, axis=0) / apart
-    aside = float(offset @ across) + IRIS_PER_YAW_DEG * yaw_deg
-    aloft = float(offset @ upwards) - IRIS_HEIGHT
-    return math.degrees(math.asin(min(math.hypot(aside, aloft) / IRIS_PER_TURN, 1.0)))
+    across = np.asarray(points, dtype=np.float64)[:, :2]
+    right, left = eyes(across)
+    axis = left - right
+    apart = float(np.hypot(*axis))
+    axis /= apart
+    upwards = np.array([axis[1], -axis[0]])
+    aside, aloft = [], []
+    for zone, iris, corners in zip(zones.both, IRISES, (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT), strict=True):
+        offset = across[iris[0]] - across[list(corners)].mean(axis=0)
+        dark = _dark_middle(zone)
+        sideways = float(offset @ axis)
+        if dark is not None:
+            seen = float((dark - zone.points[list(corners)].mean(axis=0)) @ axis) / DARKNESS_FOLLOWS
+            sideways = (2 * sideways + seen) / 3
+        aside.append(sideways / apart)
+        aloft.append(float(offset @ upwards) / apart)
+    sideways = float(np.mean(aside)) + IRIS_PER_YAW_DEG * yaw_deg
+    height = float(np.mean(aloft)) - IRIS_HEIGHT
+    return math.degrees(math.asin(min(math.hypot(sideways, height) / IRIS_PER_TURN, 1.0)))
 
 
 def red_share(zones: EyeZones) -> tuple[float, tuple[Image | None, Image | None]] | None:

@@ -49,6 +49,7 @@ NOSE_BRIDGE = (168, 6, 197)
 # differ from skin in grey but do in blue, where noise counts more: both get less weight.
 FINE_LINES, THICK_LINES = (19, 15), (31, 31)
 THICK_WEIGHT, BLUE_WEIGHT = 0.75, 0.75
+CLEARLY_A_FRAME = 0.3  # a stronger line is no more of a frame: black, thick and thin ones read alike
 LEAST_LIGHT = 4  # levels of 255
 # Frames: margin around the EVZ that should be free (across, down); how much darker or brighter than skin a frame is.
 FREE_ACROSS, FREE_DOWN = 8, 13
@@ -112,7 +113,7 @@ def _lines(channel: Image, widest: int, *, down: bool) -> tuple[Image, Image]:
 
 @dataclass(frozen=True, eq=False)
 class Rims:
-    """How strongly lines of a frame show, 0 (none) to about 1 (black on skin), and where, on the canvas."""
+    """How strongly lines of a frame show, each from 0 (none) to about 1 (black on skin), and where, on the canvas."""
 
     bridge: float
     right: float
@@ -121,8 +122,8 @@ class Rims:
 
     @property
     def strength(self) -> float:
-        """All three together."""
-        return math.sqrt(self.bridge * min(self.right, self.left))
+        """All three together, at most CLEARLY_A_FRAME."""
+        return min(math.sqrt(self.bridge * min(self.right, self.left)), CLEARLY_A_FRAME)
 
 
 def _bridge(strip: Image, widest: int) -> tuple[float, int]:

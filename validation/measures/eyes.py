@@ -154,9 +154,10 @@ def _irises_hidden(judged: Judgement) -> str | None:
 def gaze(judged: Judgement) -> Measured | str:
     """Angle between the line of sight and the camera."""
     hidden = _irises_hidden(judged)
-    if hidden:
-        return hidden
-    angle = eyes.gaze_deg(judged.face.landmarks, judged.pose.yaw_deg)
+    zones = judged.eye_zones
+    if hidden or zones is None:
+        return hidden or CUT_OFF
+    angle = eyes.gaze_deg(judged.canvas.points, zones, judged.pose.yaw_deg)
     irises = [judged.face.landmarks[iris[0]] for iris in eyes.IRISES]
     corners = [judged.face.landmarks[i] for i in (*geometry.EYE_CORNERS_RIGHT, *geometry.EYE_CORNERS_LEFT)]
     return Measured(angle, points([*irises, *corners]))
