@@ -97,6 +97,8 @@ def _same(one: Path, other: Path) -> bool:
 def portrait_targets(place: Path, photos: Sequence[Wanted], *, folder: bool) -> list[Path]:
     """Where each photo's portrait goes: the place itself, or below it as the photos lie below the folder that was named.
 
+    When files of one name were named, their portraits lie as the photos do below the folder that all have in common.
+
     Raises OutputRefusedError for a place that does not fit, a portrait over a photo, and two portraits of one name.
     """
     if not folder:
@@ -106,7 +108,12 @@ def portrait_targets(place: Path, photos: Sequence[Wanted], *, folder: bool) -> 
         return [place]
     if place.exists() and not place.is_dir():
         raise OutputRefusedError(f"{place} is a file; several photos need a folder.")
-    targets = [place / one.below.with_name(one.below.name + PORTRAIT_SUFFIX) for one in photos]
+    belows = [one.below for one in photos]
+    if len(set(belows)) < len(belows):
+        paths = [Path(os.path.normpath(one.path.absolute())) for one in photos]  # no ".." may lead out of the place
+        common = os.path.commonpath([path.parent for path in paths])
+        belows = [path.relative_to(common) for path in paths]
+    targets = [place / below.with_name(below.name + PORTRAIT_SUFFIX) for below in belows]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:
         raise OutputRefusedError(f"Two photos would be written to {min(twice)}; check them one after the other.")

@@ -24,13 +24,14 @@ from booth.check_table import (
     band,
     by_subject,
     counts,
+    in_the_way,
     measured,
     reasons,
     remedy,
     rule_name,
     shown,
 )
-from validation.report import Finding, Level, Report, Verdict
+from validation.report import Finding, Report, Verdict
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -124,9 +125,7 @@ class HtmlReport:
             "marks": sorted(
                 (row for _, members in rows for row in members if row["path"]), key=lambda row: row["marked"]
             ),
-            "blocking": sorted(
-                (row for _, members in rows for row in members if row["blocks"]), key=lambda row: row["number"]
-            ),
+            "blocking": in_the_way(report, self._messages),
             "portrait": None if one.portrait is None else shown(str(one.portrait)),
         }
 
@@ -147,5 +146,4 @@ class HtmlReport:
             "source": found.source,
             "path": evidence_path(found.evidence, report.width, report.height),
             "marked": found.verdict in MARKED,
-            "blocks": found.level is Level.REJECT and found.verdict in {Verdict.FAIL, Verdict.NOT_ASSESSED},
         }

@@ -140,7 +140,7 @@ def _checked(photo: Path, wishes: Wishes, model: FaceModel) -> Checked:
         report = judge(pixels, scene, profile, judged="crop", notes=notes, crop=crop_facts(plan))
     else:
         if wishes.crop:
-            notes = (*notes, "no face was found, so nothing was cut: the photo is judged as submitted")
+            notes = (*notes, "no upright face was found, so nothing was cut: the photo is judged as submitted")
         report = judge(pixels, scene, profile, notes=notes, source=facts)
     return Checked(
         str(photo),

@@ -5,6 +5,7 @@ The table has the rules by subject, in the order of guidance. A line names the b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -178,14 +179,29 @@ def reasons(one: Checked, messages: Messages) -> str:
     """What stands in the way, most urgent first, and how much else is advised."""
     if one.report is None:
         return one.error or ""
-    parts = []
-    for found in one.report.blocking:
-        told = found.reason if found.value is None else f"{measured(found)}, limit {band(found.limit)}"
-        parts.append(f"{rule_name(messages, found.rule)} ({told})")
+    parts = [f"{name} ({told})" for name, told, _ in in_the_way(one.report, messages)]
     warned = sum(found.verdict is Verdict.WARN for found in one.report.findings)
     if warned:
         parts.append(f"{warned} borderline")
     return "; ".join(parts)
+
+
+def in_the_way(report: Report, messages: Messages) -> list[tuple[str, str, str]]:
+    """The blocking rules in the order of guidance: name, value with limit or reason, and what to do.
+
+    Rules that could not be checked for one and the same reason are told together.
+    """
+    told: list[tuple[str, str, str]] = []
+    unclear = Counter(found.reason for found in report.blocking if found.reason is not None)
+    for found in report.blocking:
+        name = rule_name(messages, found.rule)
+        if found.reason is None:
+            told.append((name, f"{measured(found)}, limit {band(found.limit)}", remedy(messages, found)))
+        elif unclear[found.reason] == 1:
+            told.append((name, found.reason, ""))
+        elif all(found.reason != reason for _, reason, _ in told):
+            told.append((f"{unclear[found.reason]} rules not checked", found.reason, ""))
+    return told
 
 
 def print_sum(console: Console, checked: Sequence[Checked]) -> None:

@@ -23,7 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from booth.check import _profiles, check_command
-from booth.check_files import PORTRAIT_SUFFIX, wanted, whole_file
+from booth.check_files import PORTRAIT_SUFFIX, portrait_targets, wanted, whole_file
 from validation.profile import profile_names
 from validation.report import Report
 
@@ -267,10 +267,23 @@ def test_a_folder_without_pictures_is_an_error_in_plain_words(tmp_path):
     assert "no picture in this folder" in told["error"]["message"]
 
 
-def test_two_portraits_of_one_name_are_refused(people, tmp_path):
-    result = run("--crop", tmp_path / "cut", people / "anna" / "neutral.jpg", people / "mei" / "neutral.jpg")
-    assert result.exit_code == 2
-    assert "Two photos would be written to" in result.output.replace("\n", " ")
+def test_portraits_of_photos_with_one_name_lie_as_the_photos_do(people, tmp_path):
+    photos = [people / "mei" / ".." / "anna" / "neutral.jpg", people / "mei" / "neutral.jpg"]
+    targets = portrait_targets(tmp_path, wanted(photos), folder=True)
+    assert [str(path.relative_to(tmp_path)) for path in targets] == [
+        f"anna/neutral.jpg{PORTRAIT_SUFFIX}",
+        f"mei/neutral.jpg{PORTRAIT_SUFFIX}",
+    ]
+
+
+def test_photos_that_lie_the_wrong_way_are_named_in_one_breath(people, tmp_path):
+    upright = cv2.imread(str(people / "anna" / "neutral.jpg"))
+    cv2.imwrite(str(tmp_path / "down.png"), cv2.rotate(upright, cv2.ROTATE_180))
+    cv2.imwrite(str(tmp_path / "side.png"), cv2.rotate(upright, cv2.ROTATE_90_CLOCKWISE))
+    down, side, _ = run(tmp_path).stdout.splitlines()
+    assert "upside down" in down
+    assert "on its side" in side
+    assert max(len(line) for line in (down, side)) < 400
 
 
 def test_many_photos_get_a_line_each_and_whole_tables_when_asked(people, tmp_path):
