@@ -34,7 +34,9 @@ MOUTH = ("mouth.closed", "mouth.lip_gap", "mouth.teeth", "expression.smile")
 BALANCE = ("light.even", "light.sides", "light.shadows")
 AMOUNT = ("light.exposure", "light.overexposed", "light.underexposed", "light.grey_levels", "light.entropy")
 LIGHT = (*BALANCE, *AMOUNT, "light.hot_spots", "light.natural_colour")
-WALL = tuple(f"background.{n}" for n in ("uniform", "colour", "one_colour", "shadow", "objects"))
+WALL = tuple(
+    f"background.{n}" for n in ("uniform", "colour", "lightness", "one_colour", "shadow", "objects", "contrast")
+)
 PICTURE = ("image.sharp", "image.motion", "image.pixelated", "image.blocks", "image.noise")
 RULES = ("image.upright", "face.single", *GEOMETRY, *POSE, *EYES, *COVER, *MOUTH, *LIGHT, *WALL, *PICTURE)
 
@@ -44,10 +46,10 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dark": (("light.exposure", "light.underexposed"), (*LIGHT, *WALL, *COVER, "eyes.visible", "eyes.dark_lenses")),
     "overexposed": (("light.exposure",), (*LIGHT, *WALL, *COVER, "image.sharp")),
     "ambient_only": ((), (*LIGHT, *WALL)),
-    "background_light_off": ((), ("background.colour", "background.shadow", "background.one_colour", *AMOUNT)),
+    "background_light_off": ((), ("background.lightness", "background.shadow", "background.one_colour", *AMOUNT)),
     "backlit": (("light.exposure",), (*LIGHT, *WALL, *COVER, "eyes.dark_lenses", "eyes.visible")),
     "top_light_only": (("light.shadows",), (*LIGHT, *WALL)),
-    "colour_cast": (("light.natural_colour", "background.colour"), (*AMOUNT, "light.even")),
+    "colour_cast": (("light.natural_colour", "background.colour"), (*AMOUNT, "light.even", "background.lightness")),
     "red_eye": (("eyes.red",), ()),
     "defocus_6": (
         ("image.sharp",),
@@ -68,11 +70,11 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "too_close": ((), ("image.pixelated", "light.even")),
     "bg_pattern": (
         ("background.uniform", "background.one_colour"),
-        ("background.objects", "background.colour", "background.shadow"),
+        ("background.objects", "background.colour", "background.lightness", "background.shadow", "background.contrast"),
     ),
     "eyes_closed": (("eyes.open",), ("eyes.dark_lenses", "eyes.gaze", "eyes.red", "eyes.visible", "eyes.frames")),
     "one_eye_closed": (("eyes.open",), ("eyes.dark_lenses", "eyes.gaze", "eyes.red", "eyes.visible", "eyes.frames")),
-    "bg_dark": (("background.colour",), ("background.shadow",)),
+    "bg_dark": (("background.lightness",), ("background.colour", "background.shadow", "background.contrast")),
     "mask": (("face.lower_visible",), (*MOUTH, *COVER, *LIGHT)),
     "mouth_covered": (("face.lower_visible",), (*MOUTH, *COVER, *LIGHT)),
     "second_person": (("face.single", "background.objects"), (*WALL, *GEOMETRY, "face.sides_visible")),
