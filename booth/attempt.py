@@ -23,10 +23,9 @@ from capture.metering import LightReading, read_light
 from capture.portrait import crop_facts, cut, encode_jpeg, plan_crop
 from validation.check import check, judge
 from validation.face import FaceModel
+from validation.image import ImageFacts
 from validation.profile import Profile
 from validation.report import Level, Report, Series, Verdict
-
-LOSSY_NOTE = "the camera delivered a lossy picture ({})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -144,18 +143,27 @@ def judge_burst(frames: Sequence[Frame], profile: Profile, model: FaceModel, ser
 
 
 def _judge(frame: Frame, profile: Profile, model: FaceModel, series: Series | None) -> Candidate:
-    notes = (LOSSY_NOTE.format(frame.source_format),) if frame.lossy else ()
+    source = ImageFacts(frame.source_format, frame.lossy, exif_orientation=1, bits=8, colour="rgb")
     height, width = frame.pixels.shape[:2]
     scene = model.scene(frame.pixels)
     try:
         if scene.face is None:
-            report = judge(frame.pixels, scene, profile, judged="as_submitted", notes=notes)
+            report = judge(frame.pixels, scene, profile, judged="as_submitted", notes=source.notes, source=source)
             return Candidate(report, frame.at_ns, frame, None, None)
         size = (profile.width_px, profile.height_px)
         plan = plan_crop(scene.face.landmarks, (width, height), size, profile.crop)
         light = read_light(frame.pixels, scene.face.landmarks)
         portrait = cut(frame.pixels, plan)
-        report = check(portrait, profile, model, judged="crop", notes=notes, crop=crop_facts(plan), series=series)
+        report = check(
+            portrait,
+            profile,
+            model,
+            judged="crop",
+            notes=source.notes,
+            crop=crop_facts(plan),
+            source=source,
+            series=series,
+        )
         return Candidate(report, frame.at_ns, frame, portrait, light)
     finally:
         frame.wipe()

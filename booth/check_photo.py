@@ -137,7 +137,7 @@ def _checked(photo: Path, wishes: Wishes, model: FaceModel) -> Checked:
         pixels = cut(pixels, plan)
         scene = model.scene(pixels)
         jpeg = encode_jpeg(pixels)
-        report = judge(pixels, scene, profile, judged="crop", notes=notes, crop=crop_facts(plan))
+        report = judge(pixels, scene, profile, judged="crop", notes=notes, crop=crop_facts(plan), source=facts)
     else:
         if wishes.crop:
             notes = (*notes, "no upright face was found, so nothing was cut: the photo is judged as submitted")

@@ -13,12 +13,16 @@ import pytest
 import zxingcpp
 
 from booth.attempt import judge_burst
+from booth.check_photo import Wishes, check_photo
 from booth.checker import draw_overlay, open_checker, read_code
 from booth.errors import CheckerStoppedError
 from booth.events import Watch
 from capture.frames import Frame
+from validation.check import judge
 from validation.errors import ModelFailedError
+from validation.image import ImageFacts
 from validation.profile import load_profile
+from validation.report import Series
 
 DEMO = load_profile("demo")
 
@@ -89,6 +93,27 @@ async def test_a_burst_is_judged_the_best_chosen_and_the_stills_overwritten(anna
     assert not any(still.pixels.any() for still in frames)
     attempt.wipe()
     assert not attempt.best.portrait.any()
+
+
+def test_a_visit_judges_its_still_as_booth_check_judges_the_same_pixels_from_a_file(anna, face_model, tmp_path):
+    photo = tmp_path / "still.png"
+    cv2.imwrite(str(photo), anna)
+    attempt = judge_burst((frame(anna),), DEMO, face_model)
+    checked = check_photo(Wishes(profile="demo", crop=True), face_model, photo)
+    assert attempt.report.model_dump_json() == checked.report.model_dump_json()
+    series = Series(pitch_deg=(1.0,) * 5, relaxed=())
+    attempt = judge_burst((frame(anna),), DEMO, face_model, series)
+    again = judge(
+        attempt.best.portrait,
+        face_model.scene(attempt.best.portrait),
+        DEMO,
+        judged="crop",
+        notes=attempt.report.notes,
+        crop=attempt.report.crop,
+        source=ImageFacts("PNG", lossy=False, exif_orientation=1, bits=8, colour="rgb"),
+        series=attempt.report.series,
+    )
+    assert again == attempt.report
 
 
 async def test_after_forgetting_no_picture_and_no_motion_is_kept(anna):

@@ -67,8 +67,10 @@ def compression(judged: Judgement) -> Measured | str:
     """Raw / file size."""
     if judged.source is None:
         return NEEDS_FILE
+    if not judged.source.lossy:
+        return "the file lost nothing in compression"
     ratio = judged.source.compression_ratio
-    return "the file lost nothing in compression" if ratio is None else Measured(ratio)
+    return NEEDS_FILE if ratio is None else Measured(ratio)
 
 
 def upscaled(judged: Judgement) -> Measured | str:
