@@ -46,6 +46,7 @@ VERDICT_STYLES = {
     Verdict.NOT_ASSESSED: "magenta",
 }
 MOST_DIGITS = 4
+COUNTS = frozenset({"faces", "levels"})
 WIDE = 125  # columns of a terminal that hold a whole table
 NARROWEST = 24  # columns for the rules' names
 JUDGED_WORDS = {"as_submitted": "as submitted", "crop": "as the booth would cut it", "live": "live"}
@@ -78,7 +79,7 @@ def measured(found: Finding) -> str:
     """The value for people, with as many digits as show on which side of its limits it lies; judged was the unrounded one."""
     if found.value is None:
         return "-"
-    digits = 0 if found.unit == "faces" or (found.unit == "px" and abs(found.value) >= 100) else 1
+    digits = 0 if found.unit in COUNTS or (found.unit == "px" and abs(found.value) >= 100) else 1
     while digits < MOST_DIGITS and _sides(found, round(found.value, digits)) != _sides(found, found.value):
         digits += 1
     number = f"{round(found.value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before nothing
@@ -187,13 +188,13 @@ def reasons(one: Checked, messages: Messages) -> str:
 
 
 def in_the_way(report: Report, messages: Messages) -> list[tuple[str, str, str]]:
-    """The blocking rules in the order of guidance: name, value with limit or reason, and what to do.
+    """The blocking rules in the order of guidance, broken ones first: name, value with limit or reason, and what to do.
 
-    Rules that could not be checked for one and the same reason are told together.
+    Rules that could not be checked for one and the same reason are told together: often a broken one is behind it.
     """
     told: list[tuple[str, str, str]] = []
     unclear = Counter(found.reason for found in report.blocking if found.reason is not None)
-    for found in report.blocking:
+    for found in sorted(report.blocking, key=lambda found: found.reason is not None):
         name = rule_name(messages, found.rule)
         if found.reason is None:
             told.append((name, f"{measured(found)}, limit {band(found.limit)}", remedy(messages, found)))
