@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 
 from validation import background, detail, eyes, eyewear, geometry, light, occlusion
 from validation.canvas import Canvas, canvas
-from validation.face import Face, FaceBox, Scene
+from validation.face import Face, Scene
 from validation.framing import CropPlan
 from validation.head import Head, head
 from validation.image import ImageFacts
 from validation.profile import Profile
 from validation.report import CropFacts, Level, Series
-
-# A second face counts from this share of the first one's area, a fifth of its height (ISO/IEC 29794-5 single face; calibrated: smaller ones
-# are prints on clothes).
-SECOND_FACE_SHARE = 0.04
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +42,6 @@ class Judgement:
         if face is None:
             raise ValueError("no face to judge")
         return face
-
-    @cached_property
-    def face_boxes(self) -> tuple[FaceBox, ...]:
-        """All faces that count, largest first."""
-        boxes = sorted((*(f.box for f in self.scene.faces), *self.scene.other_faces), key=lambda b: -b.area)
-        return tuple(b for b in boxes if b.area >= SECOND_FACE_SHARE * boxes[0].area)
 
     @cached_property
     def geometry_points(self) -> NDArray[np.float32]:

@@ -2,7 +2,8 @@
 
 Order for one picture: shrink to at most MODEL_SIDE_PX (the networks look at 192-256 pixel patches; more pixels only cost memory) ->
 face mesh -> if it finds nobody but a detector does, the mesh again on an enlarged cut-out of that face -> both face detectors for
-other people -> person mask -> for a single picture, which way up it is. All results are in pixels of the picture that was given.
+other people -> person mask. In a single picture also small faces beside the head are looked for, and which way up it is. All results are in
+pixels of the picture that was given.
 A FaceModel belongs to one thread. `video=False` keeps no memory between pictures: same pixels, same scene. `video=True` tracks the face;
 the mask is then computed on every MASK_EVERY-th frame and the detectors look on every OTHERS_EVERY-th; the scene tells both ages in frames.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType, TracebackType
@@ -21,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from validation.beside import windows
 from validation.errors import ModelFailedError
 from validation.geometry import roll_deg
 from validation.orientation import turn_needed
@@ -35,6 +37,8 @@ MESH_CONFIDENCE = 0.5
 DETECTOR_CONFIDENCE = 0.6
 # Eyes nearer to each other, or mouth and chin nearer to their line, are no face (the smallest one the detectors find has ten times as much).
 LEAST_FACE_PX = 2.0
+# Of small faces on the wall more is asked: enlarged patterns reach 0.61, small faces mostly 0.77 to 0.95.
+BESIDE_CERTAINTY = 0.75
 # Two boxes of one face overlap at least by this (intersection / smaller box).
 SAME_FACE_OVERLAP = 0.4
 # A cut-out around a face that only a detector saw, in widths of its box.
@@ -260,6 +264,8 @@ class FaceModel:
             if not faces and others:
                 faces = self._second_look(rgb, others)
                 others = tuple(o for o in others if not any(o.overlap(f.box) > SAME_FACE_OVERLAP for f in faces))
+            if faces and not self._video:
+                others = _apart((*others, *self._beside(rgb, faces[0])), faces)
             outline = self._outline(rgb, (width, height)) if mask else None
             turn_deg = 0 if self._video else turn_needed(rgb, _tilt(faces), self._certainty, self._tilt_of_face)
         except (RuntimeError, ValueError) as error:
@@ -299,14 +305,22 @@ class FaceModel:
         if not self._video or self._others_age >= OTHERS_EVERY or not faces:
             self._others = self._detect(rgb)
             self._others_age = 0
-        kept: list[FaceBox] = []
-        for box in sorted(self._others, key=lambda b: -b.area):
-            known = [*(f.box for f in faces), *kept]
-            if not any(box.overlap(other) > SAME_FACE_OVERLAP for other in known):
-                kept.append(box)
+        kept = _apart(self._others, faces)
         if self._video and faces and kept and kept[0].area > faces[0].box.area:
             self._mesh.reset()  # it follows the smaller of two people; look afresh on the next frame
-        return tuple(kept)
+        return kept
+
+    def _beside(self, rgb: NDArray[np.uint8], face: Face) -> list[FaceBox]:
+        """Small faces on the wall beside the head, each window of it looked at by itself."""
+        box = face.box
+        found = []
+        for window in windows(rgb, (box.x, box.y, box.width, box.height)):
+            for seen in self._detectors[0].process(window.pixels).detections or ():
+                if seen.score[0] >= BESIDE_CERTAINTY:
+                    at, side = seen.location_data.relative_bounding_box, window.side
+                    x, y = window.x + at.xmin * side, window.y + at.ymin * side
+                    found.append(FaceBox(x, y, at.width * side, at.height * side))
+        return found
 
     def _certainty(self, rgb: NDArray[np.uint8]) -> float:
         """How sure the detectors are of the best face, 0..1; 0 below their confidence."""
@@ -354,6 +368,16 @@ class FaceModel:
             mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
         self._mask, self._mask_age = mask, 0
         return mask
+
+
+def _apart(boxes: Iterable[FaceBox], faces: tuple[Face, ...]) -> tuple[FaceBox, ...]:
+    """The boxes that are neither one of the faces nor each other, largest first."""
+    kept: list[FaceBox] = []
+    for box in sorted(boxes, key=lambda b: -b.area):
+        known = [*(f.box for f in faces), *kept]
+        if not any(box.overlap(other) > SAME_FACE_OVERLAP for other in known):
+            kept.append(box)
+    return tuple(kept)
 
 
 def _tilt(faces: tuple[Face, ...]) -> float | None:

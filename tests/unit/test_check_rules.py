@@ -315,12 +315,18 @@ def test_every_rule_and_advice_has_its_words(language):
     assert all(messages.text(key) for key in text_keys())
 
 
-def test_a_small_face_behind_does_not_count_and_a_real_second_one_does(
-    applicant, demo_profile, face_model, neutral_landmarks
-):
+def test_a_small_print_on_clothes_does_not_count_and_a_face_beside_does(applicant, demo_profile, neutral_landmarks):
     image = applicant("people/anna/neutral")
     face = Face(neutral_landmarks, 960, 1280)
-    for share, verdict in ((0.03, Verdict.PASS), (0.2, Verdict.FAIL)):
+    below = face.box.y + face.box.height + 10
+    cases = (
+        (0.003, 10, Verdict.PASS),
+        (0.02, 10, Verdict.FAIL),
+        (0.2, 10, Verdict.FAIL),
+        (0.03, below, Verdict.PASS),
+        (0.06, below, Verdict.FAIL),
+    )
+    for share, top, verdict in cases:
         side = math.sqrt(face.box.area * share)
-        scene = Scene(faces=(face,), other_faces=(FaceBox(10, 10, side, side),))
+        scene = Scene(faces=(face,), other_faces=(FaceBox(10, top, side, side),))
         assert judge(image, scene, demo_profile).finding("face.single").verdict is verdict

@@ -34,6 +34,27 @@ def test_a_person_seen_twice_by_several_networks_is_one(face_model, applicant):
         assert len(scene.faces) + len(scene.other_faces) == 1
 
 
+@pytest.mark.parametrize("share", [0.09, 0.14, 0.2])
+def test_a_small_face_on_the_wall_beside_the_head_is_found_once(face_model, applicant, share):
+    image = applicant("people/kwame/neutral").copy()
+    other = applicant("people/mei/neutral")
+    top = face_model.scene(image, mask=False).face.box
+    tall = round(share * top.height / face_model.scene(other, mask=False).face.box.height * 1280)
+    small = cv2.resize(other, (tall * 3 // 4, tall), interpolation=cv2.INTER_AREA)
+    image[300 : 300 + tall, 30 : 30 + tall * 3 // 4] = small
+    scene = face_model.scene(image, mask=False)
+    assert len(scene.faces) == 1
+    assert len(scene.other_faces) == 1
+    box = scene.other_faces[0]
+    assert box.x < 30 + tall * 3 // 4
+    assert box.height == pytest.approx(share * top.height, rel=0.6)
+
+
+def test_a_pattern_on_the_wall_is_no_face(face_model, applicant):
+    for name in ("variations/anna_bg_pattern", "variations/jorge_bg_shadow", "variations/amara_noisy"):
+        assert face_model.scene(applicant(name), mask=False).other_faces == ()
+
+
 def test_a_small_face_gets_a_second_look(face_model, applicant):
     page = np.full((2000, 1500, 3), 200, np.uint8)
     page[1200:1520, 1000:1240] = cv2.resize(applicant("people/anna/neutral"), (240, 320), interpolation=cv2.INTER_AREA)

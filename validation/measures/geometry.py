@@ -6,10 +6,14 @@ import numpy as np
 
 from validation import geometry
 from validation.context import Judgement
+from validation.face import FaceBox, Scene
 from validation.measured import NEEDS_FRAMES, NO_FACE, PERCENT, Measured, boxes, points
 from validation.orientation import not_upright
 from validation.report import Box
 
+# A second face counts from this share of the largest one's area (ISO/IEC 29794-5 single face; FICV 30: of any size): beside the head from a
+# fourteenth of its height, the least the search finds; below the chin from a fifth, smaller ones are prints on clothes.
+BESIDE_SHARE, PRINT_SHARE = 0.005, 0.04
 LEAST_FRAMES = 5  # TR-03121-3 judges a capture, not a frame; five stand against a blink or a nod
 
 
@@ -25,8 +29,17 @@ def single_face(judged: Judgement) -> Measured | str:
     if judged.scene.turn_deg:
         return not_upright(judged.scene.turn_deg)
     # A face that only a detector sees and the mesh cannot follow is no face to judge.
-    found = judged.face_boxes if judged.scene.faces else ()
+    found = _faces_that_count(judged.scene) if judged.scene.faces else ()
     return Measured(float(len(found)), boxes([Box(x=b.x, y=b.y, width=b.width, height=b.height) for b in found]))
+
+
+def _faces_that_count(scene: Scene) -> tuple[FaceBox, ...]:
+    largest, *others = sorted((*(face.box for face in scene.faces), *scene.other_faces), key=lambda box: -box.area)
+    chin = largest.y + largest.height
+    counted = [
+        b for b in others if b.area >= largest.area * (BESIDE_SHARE if b.y + b.height / 2 < chin else PRINT_SHARE)
+    ]
+    return (largest, *counted)
 
 
 def inter_eye(judged: Judgement) -> Measured:
