@@ -83,6 +83,16 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
             "warn",
         )
     )
+    reasons = (
+        "light.overexposed",
+        "light.hot_spots",
+        "eyes.dark_lenses",
+        "image.sharp",
+        "background.objects",
+        "pose.yaw",
+    )
+    remarks_too = ("eyes.frames", "face.sides_visible", "expression.change", "background.shadow", "image.blocks")
+    crowded = findings(dict.fromkeys(reasons, "fail") | dict.fromkeys(remarks_too, "warn"))
     camera_lost = FaultNotice(code="camera.lost", message="fault.camera")
     advice = {
         "closer": "closer",
@@ -134,6 +144,12 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
             "compliant": False,
             "findings": three,
             "tries_left": 1,
+            "commands": ("retake", "language", "help", "cancel"),
+        },
+        "08-review-crowded": {
+            "state": "review",
+            "compliant": False,
+            "findings": crowded,
             "commands": ("retake", "language", "help", "cancel"),
         },
         "09-sealing": {"state": "sealing"},

@@ -339,7 +339,7 @@ def test_a_review_counts_what_is_met_and_names_only_what_matters(page):
         shows(page, "review")
         assert page.locator(".ticked li[data-rule]").all_inner_texts() == ["borderline\nSame light on both cheeks"]
         met = [finding for finding in warned if finding.level != "info" and finding.verdict == "pass"]
-        counted = [int(text.split()[0]) for text in page.locator(".ticked .met-count").all_inner_texts()]
+        counted = [int(text.split()[0]) for text in page.locator(".ticked .met-count").all_text_contents()]
         assert sum(counted) == len(met)
         page.goto("about:blank")
 
