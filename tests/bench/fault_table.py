@@ -56,6 +56,12 @@ class Course:
         good = sum(b - a >= least for a, b in pairwise(seen))
         return good, len(seen) - 1
 
+    def follows(self, tolerance: float) -> bool:
+        """No step back by more than this share of the range, unless both grades are told: how gross is gross does not matter."""
+        seen = [(v, verdict) for v, verdict in zip(self.values, self.verdicts, strict=True) if v is not None]
+        least = -tolerance * (max(v for v, _ in seen) - min(v for v, _ in seen))
+        return all(b - a >= least or Verdict.PASS not in {first, second} for (a, first), (b, second) in pairwise(seen))
+
     @property
     def rank(self) -> float | None:
         """Spearman's correlation of strength and badness."""

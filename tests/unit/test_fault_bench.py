@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import pytest
 
 from tests.bench.fault import Effect
@@ -21,6 +20,7 @@ FROZEN = "cc64c9a15bcec65e"
 # (fault, rule) that a measure does not follow, and why. Told in docs/accuracy.md too.
 NOT_FOLLOWED = {
     ("hand", "face.lower_visible"): "a hand is skin; the measure looks for what is not",
+    ("covered_sides", "face.sides_visible"): "between very wide pads the mesh finds a narrow face with free edges",
     ("patterned_wall", "background.one_colour"): "two greys of one wall count as one colour until they are far apart",
     ("second_person", "face.single"): "the detectors miss faces below a fifth to a third of the sitter's size",
 }
@@ -96,6 +96,5 @@ def test_measures_follow_their_fault(name, people, demo_profile, face_model):
             if not seen[1:]:  # what cannot be judged is not passed
                 assert course.verdicts[-1] is Verdict.NOT_ASSESSED, (name, rule, portrait.subject)
                 continue
-            steps = np.diff(seen)
             assert seen[-1] > seen[0] or course.verdicts[-1] is not Verdict.PASS, (name, rule, course.native)
-            assert steps.min() >= -STEP_BACK * np.ptp(seen), (name, rule, portrait.subject, course.native)
+            assert course.follows(STEP_BACK), (name, rule, portrait.subject, course.native)
