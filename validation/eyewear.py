@@ -11,7 +11,8 @@ to the temple. A line is what a closing (dark) or an opening (bright) of the pic
 light around it. Under an eye the best unbroken path is taken, whatever the shape of the rim. A furrow shows at the nose or a bag
 under the eyes, seldom both: the geometric mean of the bridge and of the weaker rim counts.
 
-Frames: what is much darker or brighter than the skin in the zone where nothing of a frame should be: the EVZ and a margin around it.
+Frames: the share of the zone around the eye, where nothing of a frame should be (the EVZ and a margin), that is much darker or brighter than
+the skin; or the thickness of the rims, when that counts more: a rim of 5 % of the eye distance is as heavy as a quarter of the zone is covered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.canvas import Canvas, Image
+from validation.canvas import CANVAS_EYE_DISTANCE_PX, Canvas, Image
 from validation.eyes import LID_RINGS, EyeZone, EyeZones, grown
 from validation.geometry import eye_midpoint, eyes
 
@@ -55,6 +56,7 @@ LEAST_LIGHT = 4  # levels of 255
 FREE_ACROSS, FREE_DOWN = 8, 13
 FRAME_DARK, FRAME_BRIGHT = 0.55, 1.5
 LASHES_PX = 3
+THICKNESS_COUNTS = 5.0  # share of the zone per share of the eye distance
 BROWS_BELOW = ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285))
 
 
@@ -118,6 +120,7 @@ class Rims:
     bridge: float
     right: float
     left: float
+    thickness: float  # of the rims under the eyes, canvas px
     paths: tuple[NDArray[np.float64], ...]  # bridge, right rim, left rim
 
     @property
@@ -160,6 +163,17 @@ def _best_paths(responses: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
     return total.max(axis=1) / rows, paths.T
 
 
+def _thickness(response: NDArray[np.float32], path: NDArray[np.intp]) -> float:
+    """Median width of a line along its path: how far the response stays above half of what it is on the path."""
+    widths = []
+    for row, column in zip(response, path, strict=True):
+        least = row[column] / 2
+        ends = np.flatnonzero(row < least)
+        before, after = ends[ends < column], ends[ends > column]
+        widths.append((after[0] if after.size else row.size) - (before[-1] if before.size else -1) - 1)
+    return float(np.median(widths))
+
+
 def rims(face: Canvas) -> Rims | None:
     """Lines of a frame across the nose and under both eyes; None when the picture cuts them off."""
     middle = eye_midpoint(face.points)
@@ -190,25 +204,31 @@ def rims(face: Canvas) -> Rims | None:
                 light = cv2.blur(unrolled[eye], (41, 9)).astype(np.float32) + LEAST_LIGHT
                 stack.append(line[eye] / light * weight)
     strengths, paths = _best_paths(np.array(stack, dtype=np.float32))
+    # Of the four lines of a search: dark right, dark left, bright right, bright left. Thickness: of the search for thick frames.
+    best = [[max((4 * n + side, 4 * n + 2 + side), key=lambda i: strengths[i]) for side in (0, 1)] for n in range(3)]
+    thickness = float(
+        np.mean([_thickness(np.asarray(stack[index], dtype=np.float32), paths[index]) for index in best[1]])
+    )
+    rows = np.arange(RIM_STEPS)
     found = []
     for number, ((across, _), (widest, _), weight) in enumerate(searches):
         strength, row = _bridge(across, widest)
         ends = np.array([(bridge[1].start, bridge[0].start + row), (bridge[1].stop, bridge[0].start + row)])
-        lines, sides = [ends.astype(np.float64)], []
-        for side in (0, 1):
-            best = max((4 * number + side, 4 * number + 2 + side), key=lambda index: strengths[index])
-            rows = np.arange(RIM_STEPS)
-            sides.append(float(strengths[best]))
-            at = (side * RIM_STEPS + rows, paths[best])
+        lines = [ends.astype(np.float64)]
+        for side, index in enumerate(best[number]):
+            at = (side * RIM_STEPS + rows, paths[index])
             lines.append(np.column_stack([x[at], y[at]]))
-        found.append(Rims(strength * weight, sides[0], sides[1], tuple(lines)))
+        right_rim, left_rim = (float(strengths[index]) for index in best[number])
+        found.append(Rims(strength * weight, right_rim, left_rim, thickness, tuple(lines)))
     return max(found, key=lambda one: one.strength)
 
 
-def frame_mask(face: Canvas, zones: EyeZones) -> tuple[float, Image]:
-    """Of the zone that a frame must leave free around the eye, the share that it covers, of the worse eye; and where, on the canvas."""
+def heaviness(face: Canvas, zones: EyeZones, frame: Rims) -> tuple[float, Image]:
+    """Of the zone that a frame must leave free around the eye, the share that it covers, of the worse eye, or its thickness weighed against
+    that; and what is covered, on the canvas.
+    """
     mask = np.zeros(face.pixels.shape[:2], np.uint8)
-    shares = []
+    shares = [0.0]
     for side, zone in enumerate(zones.both):
         x0, y0, x1, y1 = zone.box
         x0, x1 = max(x0 - FREE_ACROSS, 0), x1 + FREE_ACROSS
@@ -228,4 +248,4 @@ def frame_mask(face: Canvas, zones: EyeZones) -> tuple[float, Image]:
         covered = free & ((grey < FRAME_DARK * skin) | (grey > FRAME_BRIGHT * skin))
         shares.append(float(covered.sum()) / float(free.sum()))
         mask[y0:y1, x0:x1][covered] = 255
-    return max(shares, default=0.0), mask
+    return max(*shares, THICKNESS_COUNTS * frame.thickness / CANVAS_EYE_DISTANCE_PX), mask

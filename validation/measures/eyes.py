@@ -99,7 +99,7 @@ def glasses(judged: Judgement) -> Measured | str:
 
 
 def frames(judged: Judgement) -> Measured | str:
-    """Share of the free zone around the eye that a frame covers; 0 without glasses."""
+    """Share of the free zone around the eye that a frame covers, or what its thickness counts; 0 without glasses."""
     zones, rims = judged.eye_zones, judged.rims
     if zones is None or rims is None:
         return CUT_OFF
@@ -107,7 +107,7 @@ def frames(judged: Judgement) -> Measured | str:
         return Measured(0.0)
     if judged.unlit:
         return judged.unlit
-    share, mask = eyewear.frame_mask(judged.canvas, zones)
+    share, mask = eyewear.heaviness(judged.canvas, zones, rims)
     return Measured(share * PERCENT, outlines(judged, mask))
 
 
