@@ -58,7 +58,7 @@ def read_light(image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Lig
     luminance = face_luminance(face)
     return LightReading(
         zones_pct={
-            name: (float(r), float(g), float(b)) for name, (r, g, b) in zip(ZONES[-len(rgb) :], rgb, strict=True)
+            ZONES[number]: (float(r), float(g), float(b)) for number, (r, g, b) in zip(zones.shown, rgb, strict=True)
         },
         evenness_pct=zones.evenness * 100,
         right_to_left=float(rgb[-2, 1] / max(rgb[-1, 1], 1e-6)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,12 @@ from validation.light import cheek_squares
 A_BAND, B_BAND = (5.0, 25.0), (5.0, 35.0)
 # What the standard answers for a* or b* below zero.
 NO_SKIN_COLOUR = 100.0
+# Chroma below which the skin has lost its colour; the palest skin measured 12.
+COLOURLESS = 5.0
+# Tints shared by wall and skin: the usual a*, b* of skin (mean of renders and real photos), how much further from it the skin may come by taking the
+# tint out, the chroma that a plain grey wall has at most, what a tint alone can add, and the lightness that a wall needs to tell.
+USUAL_SKIN = (16.0, 18.0)
+TINT_DOUBT, TINT_FREE, TINT_MOST, TINT_LIGHT_FROM = 4.0, 5.0, 9.9, 40.0
 # Linear sRGB to XYZ adapted to D50 (ISO/IEC 29794-5 gives five digits), white point D50.
 RGB_TO_XYZ_D50 = np.array([[0.43605, 0.38508, 0.14309], [0.22249, 0.71689, 0.06062], [0.01393, 0.09710, 0.71419]])
 WHITE_D50 = np.array([0.964221, 1.0, 0.825211])
@@ -48,3 +55,32 @@ def natural_colour_distance(a: float, b: float) -> float:
     off_a = max(A_BAND[0] - a, a - A_BAND[1], 0.0)
     off_b = max(B_BAND[0] - b, b - B_BAND[1], 0.0)
     return math.hypot(off_a, off_b)
+
+
+def skin_colour_distance(face: Canvas, wall_lab: NDArray[np.floating] | None = None) -> float | None:
+    """Natural colour's distance, 0 for a natural skin; 100 for a skin without any colour; None where a cheek is cut off.
+
+    The standard leaves a grey picture at a distance of 7 at most, so that fault would look smaller than a slight cast. And a skin far inside the
+    box can be tinted a good deal before it leaves it: so a tint of the wall (its D65 L*, a*, b*) counts when the skin shows it too. A coloured wall
+    behind a natural skin does not, and the wall alone never says more than TINT_MOST.
+    """
+    colour = cheek_colour(face)
+    if colour is None:
+        return None
+    _, a, b = lab_d50(colour)
+    if math.hypot(a, b) < COLOURLESS:
+        return NO_SKIN_COLOUR
+    tint = _shared_tint(colour, wall_lab) if wall_lab is not None else 0.0
+    return max(natural_colour_distance(a, b), min(max(tint - TINT_FREE, 0.0), TINT_MOST))
+
+
+def _shared_tint(skin: NDArray[np.float64], wall_lab: NDArray[np.floating]) -> float:
+    """Chroma of the wall when taking its tint out of the skin leaves a more usual skin; else 0."""
+    if wall_lab[0] < TINT_LIGHT_FROM:
+        return 0.0
+    one = np.asarray(wall_lab, dtype=np.float32).reshape(1, 1, 3)
+    wall = np.maximum(cv2.cvtColor(one, cv2.COLOR_Lab2LBGR).reshape(3).astype(np.float64), 0.01)
+    linear = ((skin / 255 + 0.055) / 1.055) ** 2.4 * wall.mean() / wall
+    cleared = np.clip(linear ** (1 / 2.4) * 1.055 - 0.055, 0, 1) * 255
+    before, after = (math.dist(lab_d50(c)[1:], USUAL_SKIN) for c in (skin, cleared))
+    return math.hypot(float(wall_lab[1]), float(wall_lab[2])) if after < before + TINT_DOUBT else 0.0

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from validation import background, detail, eyes, eyewear, geometry, light, occlusion
+from validation import detail, eyes, eyewear, geometry, light, occlusion, skin, wall
 from validation.canvas import Canvas, canvas
 from validation.face import Face, Scene
 from validation.framing import CropPlan
@@ -66,7 +66,18 @@ class Judgement:
     @cached_property
     def measured_pose(self) -> geometry.Pose:
         """Head angles as the landmarks say them."""
-        return geometry.head_pose(self.face.landmarks, distance_mm=self.profile.camera_distance_mm)
+        distance_mm = self.profile.camera_distance_mm
+        return geometry.head_pose(self.face.landmarks, distance_mm=distance_mm, focal_px=self._focal_px)
+
+    @property
+    def _focal_px(self) -> float | None:
+        """The camera's focal length in pixels of the judged picture; None where the camera or the whole picture is not known."""
+        widths = self.profile.camera_focal_widths
+        if widths is None:
+            return None
+        if self.crop is not None:  # a preview frame is the whole picture
+            return widths * self.image.shape[1]
+        return None if self.cut is None else widths * self.cut.source_width * self.cut.scale
 
     @cached_property
     def head(self) -> Head:
@@ -96,7 +107,12 @@ class Judgement:
     @cached_property
     def face_luminance(self) -> float | None:
         """Mean luminance of the face below the brows."""
-        return light.face_luminance(self.canvas)
+        return self.face_tones.mean if self.face_tones else None
+
+    @cached_property
+    def face_tones(self) -> light.Tones | None:
+        """Luminance of the face below the brows."""
+        return light.face_tones(self.canvas)
 
     @cached_property
     def unlit(self) -> str | None:
@@ -139,30 +155,27 @@ class Judgement:
         return eyewear.rims(self.canvas)
 
     @cached_property
-    def background_roughness(self) -> float | None:
-        """The rougher of the wall behind the head and the whole surroundings."""
-        mask = self.scene.person_mask
-        if mask is None:
-            return None
-        near = background.background_roughness(self.canvas, mask)
-        if self.crop is not None:  # what the crop leaves out does not count
-            return near
-        wide = background.surroundings_roughness(self.image, self.canvas, mask)
-        return max((r for r in (near, wide) if r is not None), default=None)
+    def skin_region(self) -> NDArray[np.uint8]:
+        """Where the canvas shows skin."""
+        return skin.skin_region(self.canvas)
 
     @cached_property
-    def background_one_colour(self) -> float | None:
-        """Share of the background that has one colour."""
+    def background(self) -> wall.Wall | str:
+        """The wall behind the person, of what the portrait will show, or why it cannot be seen."""
         mask = self.scene.person_mask
         if mask is None:
-            return None
-        if self.crop is None:
-            return background.background_one_colour(self.image, mask)
-        corners = np.array(self.crop.corners()) / self.still_scale
-        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-        high = np.ceil(corners.max(axis=0)).astype(int)
-        window = (slice(low[1], high[1]), slice(low[0], high[0]))
-        return background.background_one_colour(self.image[window], mask[window])
+            return "the person's outline was not computed"
+        window = None
+        if self.crop is not None:  # what the crop leaves out does not count
+            corners = np.array(self.crop.corners()) / self.still_scale
+            low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+            high = np.maximum(np.ceil(corners.max(axis=0)).astype(int), low + 1)
+            window = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+        scale = float(np.sqrt(abs(np.linalg.det(self.canvas.matrix[:, :2]))))
+        seen = wall.wall(
+            self.image, mask, self.face.landmarks, scale, window=window, mask_age=max(self.scene.mask_age, 0)
+        )
+        return "too little of the background is visible" if seen is None or seen.free is None else seen
 
     @cached_property
     def lower_face(self) -> occlusion.LowerFace | str:

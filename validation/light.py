@@ -1,11 +1,12 @@
 """PURE: what the light does to a face, measured on the standard canvas (validation.canvas).
 
-The tones of a face are the histogram of its linear luminance (0..255) below the brows, where ISO/IEC 29794-5 measures mean, variance, entropy and the
-shares of too dark and too bright pixels. The four zones are those of ICAO TR "Portrait Quality".
+The tones of a face are the histogram of its linear luminance (0..255) below the brows, where ISO/IEC 29794-5 measures the mean and the shares of
+too dark and too bright pixels (its own numbers to the letter: validation.ofiq). The four zones are those of ICAO TR "Portrait Quality".
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,21 +17,27 @@ from numpy.typing import NDArray
 from validation.canvas import FACE_BELOW_BROWS, Canvas, Image
 from validation.geometry import INNER_LIPS, eyes
 
-# Spread / mean of grey above which the forehead square shows hair (bare foreheads measured up to 0.10, fringes and hats from 0.13).
-FOREHEAD_TEXTURE = 0.11
+# Spread / mean of grey above which a square shows no bare skin: forehead (bare ones measured up to 0.10, fringes and hats from 0.13), chin (smooth
+# ones up to 0.14; more is a beard or the edge of the lip). Cheeks always count.
+ZONE_TEXTURE = (0.11, 0.14, math.inf, math.inf)
 GREY_BGR = np.array([0.114, 0.587, 0.299])
 ZONE_SIDE_PER_EYE_DISTANCE = 0.3
 LEVELS = np.arange(256, dtype=np.float64) / 255
 # ISO/IEC 29794-5: luminance 0..25 is under-exposed, 247..255 over-exposed.
 DARK_UP_TO, BRIGHT_FROM = 25, 247
+# Pixels that are counted for the number of levels, at most.
+LEVEL_SAMPLES = 160_000
+# Calibrated (docs/rules.md): linear luminance that the brightest 5 % of the canvas exceed in a well and in a badly exposed picture; black is below 6.
+WHITE_SHARE, WHITE_BRIGHT, WHITE_DULL, BLACK_UP_TO = 0.95, 90.0, 30.0, 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Zones:
     """Mean colour of the four light zones and where they lie in the source."""
 
-    means_bgr: NDArray[np.float64]  # forehead (unless hair or a hat covers it), chin, right cheek, left cheek
+    means_bgr: NDArray[np.float64]  # forehead and chin (where bare), right cheek, left cheek
     boxes: tuple[tuple[tuple[float, float], ...], ...]  # corners in the source
+    shown: tuple[int, ...] = (0, 1, 2, 3)  # which of the four these are
 
     @property
     def evenness(self) -> float:
@@ -49,8 +56,8 @@ def light_zones(face: Canvas) -> Zones | None:
     """Squares of 0.3 eye distances on forehead, chin and both cheeks; None where the picture cuts one off.
 
     Forehead: bottom edge on M raised by half the eye-mouth distance. Chin: centred on the mouth centre lowered by half of it. Cheeks: top
-    edge at M lowered by half of it, starting half an eye distance beside M and reaching outwards. A forehead square that is not one smooth
-    surface shows hair or a hat and is left out: what it measures is not light.
+    edge at M lowered by half of it, starting half an eye distance beside M and reaching outwards. A forehead or chin square that is not
+    one smooth surface shows hair, a hat or a beard and is left out: what it measures is not light.
     """
     right, left = eyes(face.points)
     middle = (right + left) / 2
@@ -65,7 +72,7 @@ def light_zones(face: Canvas) -> Zones | None:
         (middle[0] - across / 2 - side, cheek_top),
         (middle[0] + across / 2, cheek_top),
     )
-    means, boxes = [], []
+    means, boxes, shown = [], [], []
     for number, (x, y) in enumerate(corners):
         rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
         # A slice that starts before 0 would wrap around.
@@ -75,12 +82,13 @@ def light_zones(face: Canvas) -> Zones | None:
             return None
         patch = face.pixels[rows, columns].reshape(-1, 3).astype(np.float64)
         grey = patch @ GREY_BGR
-        if number == 0 and grey.std() > FOREHEAD_TEXTURE * max(float(grey.mean()), 1.0):
+        if grey.std() > ZONE_TEXTURE[number] * max(float(grey.mean()), 1.0):
             continue
+        shown.append(number)
         means.append(patch.mean(axis=0))
         box = face.back(np.array([(x, y), (x + side, y), (x + side, y + side), (x, y + side)]))
         boxes.append(tuple((float(px), float(py)) for px, py in box))
-    return Zones(np.array(means), tuple(boxes))
+    return Zones(np.array(means), tuple(boxes), tuple(shown))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,20 +108,15 @@ class Tones:
         return float(self.shares @ LEVELS)
 
     @property
-    def variance(self) -> float:
-        """Variance of luminance on 0..1 (ISO/IEC 29794-5 luminance variance)."""
-        return float(self.shares @ (LEVELS - self.mean) ** 2)
-
-    @property
     def entropy_bits(self) -> float:
         """Shannon entropy, 0..8 bit (ISO/IEC 29794-5 dynamic range)."""
         seen = self.shares[self.shares > 0]
         return float(-(seen * np.log2(seen)).sum()) + 0.0
 
     @property
-    def too_dark(self) -> float:
-        """Share of pixels with luminance 25 or less, 0..1 (ISO/IEC 29794-5 under-exposure prevention)."""
-        return float(self.shares[: DARK_UP_TO + 1].sum())
+    def levels(self) -> int:
+        """How many of the 256 levels occur."""
+        return int(np.count_nonzero(self.counts))
 
     @property
     def too_bright(self) -> float:
@@ -132,11 +135,55 @@ def face_tones(face: Canvas) -> Tones | None:
     return tones(face.luminance, face.polygon(FACE_BELOW_BROWS, hull=True))
 
 
+def grey_tones(face: Canvas, region: Image) -> Tones | None:
+    """Histogram of the coded grey (sRGB luma) in a region of the canvas.
+
+    Coded and not linear: linear light leaves dark skin a few levels only, whatever the picture's quality.
+    """
+    x, y, width, height = cv2.boundingRect(region)
+    if width == 0:
+        return None
+    part = np.ascontiguousarray(face.pixels[y : y + height, x : x + width])
+    grey = np.asarray(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    return tones(grey, np.ascontiguousarray(region[y : y + height, x : x + width]))
+
+
+def level_count(image: Image, outline: NDArray[np.floating]) -> int | None:
+    """How many of the 256 levels of green occur inside an outline of the picture; None when it lies outside.
+
+    Read from the picture's own pixels, every n-th of a large face: resampling and the sum of three channels would invent levels.
+    """
+    points = np.rint(outline).astype(np.int32)
+    low = np.maximum(points.min(axis=0), 0)
+    high = np.minimum(points.max(axis=0) + 1, image.shape[1::-1])
+    if np.any(high <= low):
+        return None
+    step = max(math.ceil(math.sqrt(float(np.prod(high - low)) / LEVEL_SAMPLES)), 1)
+    green = np.ascontiguousarray(image[low[1] : high[1] : step, low[0] : high[0] : step, 1])
+    inside = np.zeros(green.shape, dtype=np.uint8)
+    cv2.fillPoly(inside, [(points - low) // step], 255)
+    seen = tones(green, inside)
+    return seen.levels if seen else None
+
+
+def dropped_out(face: Canvas, seen: Tones) -> float:
+    """Share of the face without usable light, 0..1: luminance up to a level that depends on the white of the picture.
+
+    The standard's level (25) alone calls well lit dark skin under-exposed. What stands around the face tells: when 5 % of the picture are bright,
+    the exposure was right and only what is nearly black counts; when nothing is bright the standard's level holds.
+    """
+    around = tones(face.luminance, face.inside)
+    white = float(np.searchsorted(np.cumsum(around.shares), WHITE_SHARE)) if around else 0.0
+    lack = min(max((WHITE_BRIGHT - white) / (WHITE_BRIGHT - WHITE_DULL), 0.0), 1.0)
+    level = round(BLACK_UP_TO + (DARK_UP_TO - BLACK_UP_TO) * lack)
+    return float(seen.shares[: level + 1].sum())
+
+
 def cheek_squares(face: Canvas) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
     """Rows and columns of the standard's two squares on the canvas: the subject's right (image left) and left cheek.
 
     Side 0.3 eye distances, top at the eye's height lowered by half the eye-mouth distance, reaching from under each eye centre inwards
-    (ISO/IEC 29794-5 illumination uniformity and natural colour). None where the picture cuts one off.
+    (ISO/IEC 29794-5 natural colour). None where the picture cuts one off.
     """
     right, left = (np.rint(eye) for eye in eyes(face.points))
     mouth = (face.points[INNER_LIPS[1][0]] + face.points[INNER_LIPS[1][1]]) / 2
@@ -150,16 +197,6 @@ def cheek_squares(face: Canvas) -> tuple[tuple[slice, slice], tuple[slice, slice
             return None
         squares.append(square)
     return squares[0], squares[1]
-
-
-def illumination_overlap(face: Canvas) -> float | None:
-    """Shared part of the two cheek squares' luminance histograms, 0..1 (ISO/IEC 29794-5 illumination uniformity); None where one is cut off."""
-    squares = cheek_squares(face)
-    if squares is None:
-        return None
-    histograms = [np.bincount(face.luminance[square].ravel(), minlength=256) for square in squares]
-    shares = [counts / counts.sum() for counts in histograms]
-    return float(np.minimum(*shares).sum())
 
 
 def face_luminance(face: Canvas) -> float | None:

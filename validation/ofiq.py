@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation import geometry
-from validation.background import BACKGROUND_COLUMNS, BACKGROUND_ROWS, BACKGROUND_SIZE, MASK_BELOW
 from validation.canvas import (
     CANVAS_SIDE,
     CANVAS_TARGETS,
@@ -78,6 +77,10 @@ BY_NETWORK = frozenset(
 )
 COMPUTED: tuple[str, ...] = tuple(name for name in COLUMNS if name not in BY_NETWORK)
 
+# The part of the canvas where the background is measured, the size it is measured at, and the person mask below which nobody is (0.1).
+BACKGROUND_ROWS, BACKGROUND_COLUMNS = slice(0, 406), slice(62, 554)
+BACKGROUND_SIZE = (354, 292)
+MASK_BELOW = 26
 EROSION = np.ones((4, 4), np.uint8)
 DARK_UP_TO, LIGHT_FROM = 25, 247
 ZONE_SIDE_PER_EYE_DISTANCE = 0.3

@@ -1,4 +1,4 @@
-"""PURE: how light the skin looks in the picture: the individual typology angle (ITA).
+"""PURE: where the face shows skin, and how light it looks in the picture: the individual typology angle (ITA).
 
 ITA = atan2(L* - 50, b*) in degrees of CIELAB under D65, high for light skin: Chardon, Cretois, Hourseau, "Skin colour typology and suntanning
 pathways", Int. J. Cosmet. Sci. 13 (1991); the six groups with the borders 55, 41, 28, 10 and -30 degrees as in Del Bino and Bernerd, "Variations
@@ -18,6 +18,17 @@ from numpy.typing import NDArray
 
 from validation.canvas import CANVAS_EYE_DISTANCE_PX, Canvas
 
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+# Brow and eye of either side, and the lips: their hulls are no skin.
+RIGHT_EYE_AND_BROW = (46, 53, 52, 65, 55, 107, 66, 105, 63, 70, 33, 7, 163, 144, 145, 153, 154, 155, 133)
+LEFT_EYE_AND_BROW = (276, 283, 282, 295, 285, 336, 296, 334, 293, 300, 263, 249, 390, 373, 374, 380, 381, 382, 362)
+LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+# How much the oval shrinks (hair and wall at its rim) and the holes grow, canvas pixels.
+RIM_PX, LID_PX = 4, 2
+
 FOREHEAD, RIGHT_CHEEK, LEFT_CHEEK = 151, 50, 280
 PATCH_SIDE_PER_EYE_DISTANCE = 0.25
 # Lower borders in degrees, and the names in the literature.
@@ -29,6 +40,16 @@ GROUPS: tuple[tuple[float, str], ...] = (
     (-30.0, "brown"),
     (-math.inf, "dark"),
 )
+
+
+def skin_region(face: Canvas) -> NDArray[np.uint8]:
+    """Mask of the canvas: the face's oval without eyes, brows and lips, where the picture has pixels. Hair and glasses over it are not taken out."""
+    region = cv2.erode(face.polygon(FACE_OVAL), np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8))
+    holes = np.zeros_like(region)
+    for outline in (RIGHT_EYE_AND_BROW, LEFT_EYE_AND_BROW, LIPS):
+        cv2.fillConvexPoly(holes, cv2.convexHull(np.rint(face.points[list(outline)]).astype(np.int32)), 255)
+    holes = cv2.dilate(holes, np.ones((2 * LID_PX + 1, 2 * LID_PX + 1), np.uint8))
+    return np.asarray(cv2.bitwise_and(region, cv2.bitwise_not(holes)), dtype=np.uint8)
 
 
 def _patch(face: Canvas, landmark: int) -> NDArray[np.uint8] | None:

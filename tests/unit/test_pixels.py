@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validation import background, canvas, light
+from validation import canvas, light
 from validation.eyes import eye_contrast
 from validation.geometry import moved
 from validation.occlusion import lower_face
@@ -61,35 +61,6 @@ def test_a_face_cut_off_by_the_edge_has_no_zones(neutral_landmarks):
     shifted = moved(neutral_landmarks, np.array([[1.0, 0, -380], [0, 1, 0]]))
     assert light.light_zones(flat(100, shifted)) is None
     assert isinstance(lower_face(flat(100, moved(neutral_landmarks, np.array([[1.0, 0, 0], [0, 1, 600]])))), str)
-
-
-def test_rougher_walls_measure_rougher(neutral_landmarks):
-    mask = np.zeros((1280, 960), np.uint8)
-    mask[300:, 200:760] = 255
-    values = []
-    for contrast in (0, 5, 15, 40, 80):
-        image = np.full((1280, 960, 3), 160, np.uint8)
-        image[:, ::40] += np.uint8(contrast)
-        image = cv2.blur(image, (9, 9))
-        values.append(background.background_roughness(canvas.canvas(image, neutral_landmarks), mask))
-    assert values[0] == 0
-    assert values == sorted(values)
-    assert values[-1] > values[1] > 0
-
-
-def test_a_second_colour_behind_the_person_is_counted_by_its_area():
-    image = np.full((800, 600, 3), 200, np.uint8)
-    image[:, :180] = (40, 40, 200)
-    share = background.background_one_colour(image, np.zeros((800, 600), np.uint8))
-    assert share == pytest.approx(0.7, abs=0.02)
-
-
-def test_no_background_is_said_and_not_guessed(neutral_landmarks):
-    everywhere = np.full((1280, 960), 255, np.uint8)
-    assert background.background_roughness(flat(100, neutral_landmarks), everywhere) is None
-    assert (
-        background.background_one_colour(np.zeros((800, 600, 3), np.uint8), np.full((800, 600), 255, np.uint8)) is None
-    )
 
 
 @given(scale=st.sampled_from([0.5, 1.0, 2.0]), x=st.integers(-30, 30), y=st.integers(-30, 30))

@@ -2,23 +2,78 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from validation import wall
 from validation.context import Judgement
-from validation.measured import NO_MASK, PERCENT, Measured
+from validation.measured import PERCENT, Measured
+from validation.report import Evidence
+
+NOT_SEEN = "too little of the background is visible"
 
 
 def uniform(judged: Judgement) -> Measured | str:
-    """Roughness of the wall."""
-    roughness = judged.background_roughness
-    return _no_background(judged) if roughness is None else Measured(roughness)
+    """How much the wall's lightness changes from place to place."""
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    found = wall.unevenness(seen)
+    return NOT_SEEN if found is None else _measured(seen, found)
+
+
+def colour(judged: Judgement) -> Measured | str:
+    """Colour difference of the wall from the nearest light grey."""
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    return NOT_SEEN if seen.colour is None else Measured(wall.off_light_grey(seen.colour))
+
+
+def lightness(judged: Judgement) -> Measured | str:
+    """Lightness of the wall."""
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    return NOT_SEEN if seen.colour is None else Measured(float(seen.colour[0]))
 
 
 def one_colour(judged: Judgement) -> Measured | str:
     """Share of the wall that has one colour."""
-    share = judged.background_one_colour
-    return _no_background(judged) if share is None else Measured(share * PERCENT)
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    found = wall.one_colour(seen)
+    return NOT_SEEN if found is None else _measured(seen, found, PERCENT)
 
 
-def _no_background(judged: Judgement) -> str:
-    if judged.scene.person_mask is None:
-        return NO_MASK
-    return "too little of the background is visible"
+def shadow(judged: Judgement) -> Measured | str:
+    """Light of the darkest wall beside the head."""
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    found = wall.shadow(seen)
+    return NOT_SEEN if found is None else _measured(seen, found, PERCENT)
+
+
+def objects(judged: Judgement) -> Measured | str:
+    """Area of people and things beside the sitter."""
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    found = wall.strangers(seen)
+    return NOT_SEEN if found is None else _measured(seen, found, PERCENT)
+
+
+def contrast(judged: Judgement) -> Measured | str:
+    """Colour difference between head and wall where it is weakest."""
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    found = wall.contrast(seen)
+    return "the head's outline is not visible" if found is None else _measured(seen, found)
+
+
+def _measured(seen: wall.Wall, found: wall.Found, unit: float = 1.0) -> Measured:
+    if not np.any(found.where):
+        return Measured(found.value * unit)
+    return Measured(found.value * unit, lambda: Evidence(outlines=seen.back(found.where)))

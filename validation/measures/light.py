@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from validation import colour, light, shade
+from validation.canvas import FACE_BELOW_BROWS
 from validation.context import Judgement
-from validation.measured import CUT_OFF, PERCENT, Measured, points
+from validation.measured import CUT_OFF, PERCENT, Draw, Measured, outlines, points
+from validation.occlusion import LowerFace
+from validation.report import Evidence
+from validation.skin import FACE_OVAL
 
 ZONES_CUT_OFF = "forehead, cheeks or chin are cut off by the picture's edge"
+CHEEKS_CUT_OFF = "the cheeks are cut off by the picture's edge"
+CHEEKS_COVERED = "the cheeks are covered"
+# Share of the lower face that must be skin before the cheeks' colour means anything.
+CHEEKS_VISIBLE_FROM = 0.5
+
+
+def _spots(judged: Judgement, low: int, high: int) -> Draw:
+    """Where the face's luminance lies between two levels."""
+
+    def draw() -> Evidence:
+        face = judged.canvas
+        region = face.polygon(FACE_BELOW_BROWS, hull=True)
+        inside: NDArray[np.uint8] = np.asarray(cv2.inRange(face.luminance, np.array([low]), np.array([high])), np.uint8)
+        return outlines(judged, inside & region)()
+
+    return draw
 
 
 def even(judged: Judgement) -> Measured | str:
@@ -17,7 +40,7 @@ def even(judged: Judgement) -> Measured | str:
     zones = judged.light_zones
     if zones is None:
         return ZONES_CUT_OFF
-    return Measured(zones.evenness * PERCENT, points([np.array(p) for box in zones.boxes for p in box]))
+    return Measured(zones.evenness * PERCENT, lambda: Evidence(outlines=zones.boxes))
 
 
 def sides(judged: Judgement) -> Measured | str:
@@ -27,10 +50,65 @@ def sides(judged: Judgement) -> Measured | str:
     zones = judged.light_zones
     if zones is None:
         return ZONES_CUT_OFF
-    return Measured(zones.sides * PERCENT, points([np.array(p) for box in zones.boxes[-2:] for p in box]))
+    return Measured(zones.sides * PERCENT, lambda: Evidence(outlines=zones.boxes[-2:]))
+
+
+def shadows(judged: Judgement) -> Measured | str:
+    """The darkest place around eyes and nose, of the light that even lamps leave there."""
+    if judged.unlit:
+        return judged.unlit
+    found = shade.face_shadow(judged.canvas)
+    if found is None:
+        return CUT_OFF
+    return Measured(found.value * PERCENT, points(judged.face.landmarks[list(found.where)]))
 
 
 def exposure(judged: Judgement) -> Measured | str:
     """Mean linear luminance of the face."""
     mean = judged.face_luminance
     return CUT_OFF if mean is None else Measured(mean * PERCENT)
+
+
+def overexposed(judged: Judgement) -> Measured | str:
+    """Share of the face without drawing in the lights."""
+    seen = judged.face_tones
+    return CUT_OFF if seen is None else Measured(seen.too_bright * PERCENT, _spots(judged, light.BRIGHT_FROM, 255))
+
+
+def underexposed(judged: Judgement) -> Measured | str:
+    """Share of the face without drawing in the shadows."""
+    seen = judged.face_tones
+    if seen is None:
+        return CUT_OFF
+    return Measured(light.dropped_out(judged.canvas, seen) * PERCENT, _spots(judged, 0, light.BLACK_UP_TO))
+
+
+def hot_spots(judged: Judgement) -> Measured | str:
+    """The largest mirror-like spot, of the skin."""
+    found = shade.hot_spot(judged.canvas, judged.skin_region)
+    if found is None:
+        return CUT_OFF
+    return Measured(found.value * PERCENT, outlines(judged, found.where))
+
+
+def natural_colour(judged: Judgement) -> Measured | str:
+    """How far the cheeks' colour is from that of skin."""
+    covered = judged.lower_face
+    if isinstance(covered, LowerFace) and covered.visible < CHEEKS_VISIBLE_FROM:
+        return CHEEKS_COVERED
+    background = judged.background
+    wall_lab = None if isinstance(background, str) else background.colour
+    distance = colour.skin_colour_distance(judged.canvas, wall_lab)
+    return CHEEKS_CUT_OFF if distance is None else Measured(distance)
+
+
+def grey_levels(judged: Judgement) -> Measured | str:
+    """How many of 256 grey levels the face shows."""
+    count = light.level_count(judged.image, judged.face.landmarks[list(FACE_OVAL), :2])
+    return CUT_OFF if count is None else Measured(float(count))
+
+
+def entropy(judged: Judgement) -> Measured | str:
+    """How evenly the face uses the grey levels."""
+    seen = light.grey_tones(judged.canvas, judged.canvas.polygon(FACE_OVAL))
+    return CUT_OFF if seen is None else Measured(seen.entropy_bits)
