@@ -5,7 +5,8 @@
 Order: each grade as a file -> read, scene, judgement (as `booth check` does) -> per fault and rule one line of a Markdown table:
 * steps: share of the steps between neighbouring grades (of all people) that go the right way or stay within 3 % of the whole range;
 * rank: mean over the people of Spearman's rank correlation of strength and badness;
-* told from: the weakest strength from which on every person's photo warns, fails or cannot be judged; in brackets the first for anybody;
+* told from: the weakest strength from which on every person's photo warns, fails, or cannot be judged by a rule that then refuses; in
+  brackets the first for anybody;
 * good: what the good portraits measure.
 """
 
@@ -27,7 +28,7 @@ from validation.check import judge
 from validation.face import FaceModel
 from validation.image import read_image
 from validation.profile import Profile
-from validation.report import Report, Verdict
+from validation.report import Level, Report, Verdict
 from validation.rules import load_profile
 
 TOLERANCE = 0.03  # of the range of one person's values
@@ -45,6 +46,7 @@ class Course:
     ]  # badness: larger is worse, None where it could not be judged; first the good portrait
     native: tuple[float | None, ...]
     verdicts: tuple[Verdict, ...]
+    blocking: bool = True  # what cannot be judged blocks too: the rule refuses
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -75,7 +77,8 @@ class Course:
         """The first grade from which on every grade is told."""
         first = None
         for grade in range(len(self.fault.strengths), 0, -1):
-            if self.verdicts[grade] is Verdict.PASS:
+            verdict = self.verdicts[grade]
+            if verdict is Verdict.PASS or (verdict is Verdict.NOT_ASSESSED and not self.blocking):
                 break
             first = grade
         return first
@@ -120,6 +123,7 @@ def courses(
             values=tuple(None if v is None else badness(effect, profile, v) for v in native),
             native=native,
             verdicts=tuple(f.verdict for f in findings),
+            blocking=findings[0].level is Level.REJECT,
         )
 
 
