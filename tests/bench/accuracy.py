@@ -38,7 +38,7 @@ from booth.evaluation_summary import (  # noqa: E402
 from tests.bench import fault_table, pose_calibration, render_labels  # noqa: E402
 from tests.bench.faults import FAULTS, write_dataset  # noqa: E402
 from tests.bench.portraits import PEOPLE  # noqa: E402
-from validation.report import Verdict  # noqa: E402
+from validation.report import Level, Verdict  # noqa: E402
 from validation.rules import RULES, load_profile  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "accuracy.md"
@@ -200,7 +200,8 @@ def courses(answers: dict[str, Answer]) -> str:
                 native = tuple(one.value for one in said)
                 values = tuple(None if v is None else fault_table.badness(effect, profile, v) for v in native)
                 verdicts = tuple(one.verdict for one in said)
-                found.append(fault_table.Course(fault, effect, subject, values, native, verdicts))
+                blocking = profile.rules[effect.rule].level is Level.REJECT
+                found.append(fault_table.Course(fault, effect, subject, values, native, verdicts, blocking))
     return fault_table.table(found)
 
 
