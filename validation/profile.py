@@ -73,6 +73,12 @@ class Profile(_Settings):
     hold_s: float = Field(gt=0, description="how long everything must be right before the capture")
     pitch_zero_deg: float = Field(default=0.0, description="calibration: what a level head reads on this camera")
     camera_distance_mm: float = Field(default=900.0, gt=100, description="assumed distance, for perspective")
+    camera_focal_widths: float | None = Field(
+        default=None,
+        gt=0.2,
+        lt=20,
+        description="focal length / width of the camera's whole picture; where known it replaces the distance for the booth's own pictures",
+    )
     crop: CropRecipe = CropRecipe()
     rules: dict[str, RuleLimits]
 

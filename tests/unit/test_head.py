@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tests.mirrored_mesh import mirrored
 from validation import geometry
-from validation.check import judge
+from validation.check import assess_live, judge
 from validation.face import Face, FaceModel, Scene
 from validation.head import CHIN_MM, LIPS, Head, head, head_length_px
 from validation.measured import NEEDS_FRAMES
 from validation.profile import Profile, load_profile
-from validation.report import Series, Verdict
+from validation.report import CropFacts, Series, Verdict
 
 APPLICANTS = Path(__file__).resolve().parents[2] / "hardware" / "sim" / "applicants"
 LABELS = {label["file"]: label for label in json.loads((APPLICANTS / "labels.json").read_text())["images"]}
@@ -135,6 +135,27 @@ def test_crown_chin_and_eyes_lie_where_the_labels_say(face_model: FaceModel, app
     assert seen.length_px == pytest.approx(tall, rel=0.07)
     for found, side in zip(geometry.pupils(landmarks), ("pupil_right", "pupil_left"), strict=True):
         assert np.hypot(*(found - label[side])) <= 0.04 * apart
+
+
+def test_a_known_focal_length_counts_where_the_whole_picture_is_known(neutral_landmarks):
+    icao = load_profile("icao")
+    only = icao.model_copy(update={"rules": {"pose.pitch": icao.rules["pose.pitch"]}, "camera_focal_widths": 1.2})
+    scene = Scene(faces=(Face(neutral_landmarks, 960, 1280),))
+    picture = np.zeros((1280, 960, 3), np.uint8)
+    cut = CropFacts(
+        source_width=1920,
+        source_height=2560,
+        angle_deg=0,
+        scale=0.5,
+        corners=((0, 0), (1920, 0), (1920, 2560), (0, 2560)),
+        resampling="area",
+    )
+    by_focal = geometry.head_pose(neutral_landmarks, focal_px=1.2 * 1920 * 0.5).pitch_deg - icao.pitch_zero_deg
+    by_distance = geometry.head_pose(neutral_landmarks).pitch_deg - icao.pitch_zero_deg
+    assert by_focal != pytest.approx(by_distance, abs=0.05)
+    assert judge(picture, scene, only, judged="crop", crop=cut).finding("pose.pitch").value == pytest.approx(by_focal)
+    assert assess_live(picture, scene, only).finding("pose.pitch").value == pytest.approx(by_focal)
+    assert judge(picture, scene, only).finding("pose.pitch").value == pytest.approx(by_distance)
 
 
 def test_a_mesh_drawn_up_by_a_scarf_does_not_shorten_the_head(neutral_landmarks):
