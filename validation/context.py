@@ -76,7 +76,7 @@ class Judgement:
         if widths is None:
             return None
         if self.crop is not None:  # a preview frame is the whole picture
-            return widths * self.image.shape[1]
+            return widths * float(self.image.shape[1])
         return None if self.cut is None else widths * self.cut.source_width * self.cut.scale
 
     @cached_property
