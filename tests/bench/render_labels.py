@@ -10,10 +10,10 @@ have no label: they would only show that a program agrees with itself.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import math
-import sys
 from pathlib import Path
 
 APPLICANTS = Path(__file__).resolve().parents[2] / "hardware" / "sim" / "applicants"
@@ -181,4 +181,6 @@ def main(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Writes the labels of the rendered applicants for `booth evaluate`.")
+    parser.add_argument("labels", type=Path, help="the file to write")
+    main(parser.parse_args().labels)
