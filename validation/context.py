@@ -136,7 +136,8 @@ class Judgement:
     @cached_property
     def eyes_seen(self) -> tuple[bool, bool]:
         """Whether an eye is seen between the lids, right and left."""
-        contrasts = eyes.eye_contrasts(self.canvas) or (0.0, 0.0)
+        zones = self.eye_zones
+        contrasts = (0.0, 0.0) if zones is None else eyes.eye_contrasts(self.canvas, zones) or (0.0, 0.0)
         return contrasts[0] >= eyes.CONTRAST_LEAST, contrasts[1] >= eyes.CONTRAST_LEAST
 
     @cached_property

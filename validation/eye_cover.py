@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.canvas import Canvas, Image
-from validation.eyes import LID_RINGS, Box, EyeZones
+from validation.eyes import LID_RINGS, Box, EyeZones, ranked
 
 # Bands above and below the lids, canvas px (eye distance 113): clear of lashes, below the brow; margin beside the corners.
 ABOVE_FROM, ABOVE_TO = -14, -3
@@ -31,7 +31,6 @@ LEAST_LIGHT = 4  # levels of 255
 # Covered: darker than this part of the skin beside the eye, which itself counts as half to all as bright as the cheek.
 COVER_DARK, SOCKET_LEAST = 0.5, 0.5
 SKIN_PERCENTILE = 60
-LASHES_PX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +88,11 @@ def covered(
     """
     shares, masks = [], []
     for number, zone in enumerate(zones.both):
-        beside = zone.beside(LASHES_PX)
+        beside = zone.beside
         if dark_lenses or not beside.any():
             mask = np.ones_like(beside)
         else:
-            skin = float(np.percentile(zone.grey[beside], SKIN_PERCENTILE))
+            skin = ranked(zone.grey[beside], SKIN_PERCENTILE)
             skin = min(max(skin, SOCKET_LEAST * zones.skin_grey), zones.skin_grey)
             dark = zone.grey < COVER_DARK * skin
             mask = dark & beside

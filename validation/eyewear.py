@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from validation.canvas import CANVAS_EYE_DISTANCE_PX, Canvas, Image
-from validation.eyes import LID_RINGS, EyeZone, EyeZones, grown
+from validation.eyes import LID_RINGS, EyeZone, EyeZones, grown, ranked
 from validation.geometry import eye_midpoint, eyes
 
 # All lengths in canvas pixels, where the eye distance is 113.
@@ -44,6 +45,7 @@ GLINT_RADIUS = 0.45  # of the iris's: larger white discs in it are no glints
 BRIDGE_HALF, BRIDGE_UP, BRIDGE_DOWN = 11, 34, 38
 RIM_FROM_DEG, RIM_TO_DEG, RIM_STEPS = 15, 150, 46
 RIM_NEAR, RIM_FAR, RIM_DROP = 12, 60, 4
+PATH_STEP = 2  # columns that a rim's path may move per row
 BRIDGE_SHARE = 30  # percentile of the columns that must show the line
 NOSE_BRIDGE = (168, 6, 197)
 # Widest line at the bridge and at a rim. Thick frames need longer searches, where shades of the face count too; silver and white frames hardly
@@ -66,11 +68,11 @@ def lens_light(zones: EyeZones) -> float | None:
         return None
     shares = []
     for zone in zones.both:
-        around, opening = zone.light[zone.beside(2)], zone.light[zone.lids > 0]
+        around, opening = zone.light[zone.beside], zone.light[zone.lids > 0]
         if not around.size:
             continue
-        skin = float(np.median(around)) + LIGHT_OFFSET
-        white = float(np.percentile(opening, WHITE_PERCENTILE)) + LIGHT_OFFSET if opening.size else skin
+        skin = ranked(around, 50) + LIGHT_OFFSET
+        white = ranked(opening, WHITE_PERCENTILE) + LIGHT_OFFSET if opening.size else skin
         shares.append(math.sqrt(skin * max(white, skin)) / (zones.light + 1))
     return max(shares, default=None)
 
@@ -80,11 +82,11 @@ def _spots(zone: EyeZone, least: float, whitest: float) -> Image:
     found = np.zeros_like(bright)
     if not bright.any():
         return found
-    over_lids = zone.beside(2)
+    over_lids = zone.beside
     count, label = cv2.connectedComponents(bright, connectivity=8)
     for number in range(1, count):
         spot = label == number
-        if float(np.percentile(zone.weakest[spot], 90)) < whitest:
+        if ranked(zone.weakest[spot], 90) < whitest:
             continue
         in_iris = int(np.count_nonzero(spot & (zone.iris > 0)))
         on_white = int(np.count_nonzero(spot & (zone.iris == 0) & (zone.weakest >= WHITE_SPOT)))
@@ -114,14 +116,60 @@ def _lines(channel: Image, widest: int, *, down: bool) -> tuple[Image, Image]:
 
 
 @dataclass(frozen=True, eq=False)
+class _Path:
+    """The strongest unbroken path through one unrolled eye, followed back only when somebody asks where it runs."""
+
+    response: NDArray[np.float32]  # rows: from the nose to the temple; columns: outwards
+    totals: NDArray[np.float32]  # sum of the best path that ends there
+    x: NDArray[np.float64]  # where the cells lie on the canvas
+    y: NDArray[np.float64]
+
+    @cached_property
+    def columns(self) -> NDArray[np.intp]:
+        path = np.empty(len(self.totals), dtype=np.intp)
+        path[-1] = int(self.totals[-1].argmax())
+        for row in range(len(path) - 1, 0, -1):
+            low = max(path[row] - PATH_STEP, 0)
+            path[row - 1] = low + int(self.totals[row - 1, low : path[row] + PATH_STEP + 1].argmax())
+        return path
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        at = np.arange(len(self.columns)), self.columns
+        return np.column_stack([self.x[at], self.y[at]])
+
+    @property
+    def thickness(self) -> float:
+        """Median width of the line: how far the response stays above half of what it is on the path."""
+        widths = []
+        for row, column in zip(self.response, self.columns, strict=True):
+            ends = np.flatnonzero(row < row[column] / 2)
+            before, after = ends[ends < column], ends[ends > column]
+            widths.append((after[0] if after.size else row.size) - (before[-1] if before.size else -1) - 1)
+        return float(np.median(widths))
+
+
+@dataclass(frozen=True, eq=False)
 class Rims:
     """How strongly lines of a frame show, each from 0 (none) to about 1 (black on skin), and where, on the canvas."""
 
     bridge: float
     right: float
     left: float
-    thickness: float  # of the rims under the eyes, canvas px
-    paths: tuple[NDArray[np.float64], ...]  # bridge, right rim, left rim
+    bridge_line: NDArray[np.float64]  # its ends
+    right_rim: _Path
+    left_rim: _Path
+    thick: tuple[_Path, _Path]  # the rims as the search for thick frames found them
+
+    @cached_property
+    def paths(self) -> tuple[NDArray[np.float64], ...]:
+        """Bridge, right rim, left rim."""
+        return self.bridge_line, self.right_rim.points, self.left_rim.points
+
+    @cached_property
+    def thickness(self) -> float:
+        """Of the rims under the eyes, canvas px."""
+        return (self.thick[0].thickness + self.thick[1].thickness) / 2
 
     @property
     def strength(self) -> float:
@@ -142,36 +190,21 @@ def _bridge(strip: Image, widest: int) -> tuple[float, int]:
     return strongest, row
 
 
-def _best_paths(responses: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Of each picture of a stack: mean along the strongest unbroken path from the first row to the last, at most two columns aside per row;
-    and the path's columns.
+def _path_totals(responses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each picture of a stack: the sum of the strongest unbroken path from the first row to each cell, at most PATH_STEP columns aside per
+    row.
     """
     count, rows, columns = responses.shape
-    came = np.zeros((rows, count, columns), dtype=np.intp)
-    total = responses[:, 0].copy()
-    padded = np.full((count, columns + 4), -1.0, dtype=np.float32)
+    totals = np.empty((rows, count, columns), dtype=np.float32)
+    totals[0] = responses[:, 0]
+    reach = np.full((count, columns + 2 * PATH_STEP), -1.0, dtype=np.float32)
     for row in range(1, rows):
-        padded[:, 2:-2] = total
-        options = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=1)
-        came[row] = options.argmax(axis=2)
-        total = options.max(axis=2) + responses[:, row]
-    each = np.arange(count)
-    paths = np.empty((rows, count), dtype=np.intp)
-    paths[-1] = total.argmax(axis=1)
-    for row in range(rows - 1, 0, -1):
-        paths[row - 1] = paths[row] + came[row, each, paths[row]] - 2
-    return total.max(axis=1) / rows, paths.T
-
-
-def _thickness(response: NDArray[np.float32], path: NDArray[np.intp]) -> float:
-    """Median width of a line along its path: how far the response stays above half of what it is on the path."""
-    widths = []
-    for row, column in zip(response, path, strict=True):
-        least = row[column] / 2
-        ends = np.flatnonzero(row < least)
-        before, after = ends[ends < column], ends[ends > column]
-        widths.append((after[0] if after.size else row.size) - (before[-1] if before.size else -1) - 1)
-    return float(np.median(widths))
+        reach[:, PATH_STEP:-PATH_STEP] = totals[row - 1]
+        best = reach[:, :columns]
+        for step in range(1, 2 * PATH_STEP + 1):
+            best = np.maximum(best, reach[:, step : step + columns])
+        np.add(best, responses[:, row], out=totals[row])
+    return totals.transpose(1, 0, 2)
 
 
 def rims(face: Canvas) -> Rims | None:
@@ -196,30 +229,30 @@ def rims(face: Canvas) -> Rims | None:
     blue = [np.ascontiguousarray(part[..., 0]) for part in (strip, window)]
     searches = ((grey, FINE_LINES, 1.0), (grey, THICK_LINES, THICK_WEIGHT), (blue, FINE_LINES, BLUE_WEIGHT))
     stack = []
+    halves = (slice(None, RIM_STEPS), slice(RIM_STEPS, None))
     for (_, around), (_, widest), weight in searches:
         along = cv2.remap(around, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         unrolled = np.asarray(cv2.blur(along, (1, 3)), dtype=np.uint8)  # along a rim: noise goes, lines stay
-        for line in _lines(unrolled, widest, down=False):
-            for eye in (slice(None, RIM_STEPS), slice(RIM_STEPS, None)):
-                light = cv2.blur(unrolled[eye], (41, 9)).astype(np.float32) + LEAST_LIGHT
-                stack.append(line[eye] / light * weight)
-    strengths, paths = _best_paths(np.array(stack, dtype=np.float32))
-    # Of the four lines of a search: dark right, dark left, bright right, bright left. Thickness: of the search for thick frames.
-    best = [[max((4 * n + side, 4 * n + 2 + side), key=lambda i: strengths[i]) for side in (0, 1)] for n in range(3)]
-    thickness = float(
-        np.mean([_thickness(np.asarray(stack[index], dtype=np.float32), paths[index]) for index in best[1]])
-    )
-    rows = np.arange(RIM_STEPS)
+        share = [weight / (cv2.blur(unrolled[half], (41, 9)).astype(np.float32) + LEAST_LIGHT) for half in halves]
+        lines = _lines(unrolled, widest, down=False)
+        stack += [line[half] * share[side] for line in lines for side, half in enumerate(halves)]
+    responses = np.array(stack, dtype=np.float32)
+    totals = _path_totals(responses)
+    strengths = totals[:, -1].max(axis=1) / RIM_STEPS
+
+    def rim(search: int, side: int) -> tuple[float, _Path]:
+        # The four lines of a search: dark right, dark left, bright right, bright left.
+        index = max((4 * search + side, 4 * search + 2 + side), key=lambda i: strengths[i])
+        return float(strengths[index]), _Path(responses[index], totals[index], x[halves[side]], y[halves[side]])
+
+    thick = (rim(1, 0)[1], rim(1, 1)[1])
     found = []
-    for number, ((across, _), (widest, _), weight) in enumerate(searches):
+    for search, ((across, _), (widest, _), weight) in enumerate(searches):
         strength, row = _bridge(across, widest)
         ends = np.array([(bridge[1].start, bridge[0].start + row), (bridge[1].stop, bridge[0].start + row)])
-        lines = [ends.astype(np.float64)]
-        for side, index in enumerate(best[number]):
-            at = (side * RIM_STEPS + rows, paths[index])
-            lines.append(np.column_stack([x[at], y[at]]))
-        right_rim, left_rim = (float(strengths[index]) for index in best[number])
-        found.append(Rims(strength * weight, right_rim, left_rim, thickness, tuple(lines)))
+        (right_strength, right_rim), (left_strength, left_rim) = rim(search, 0), rim(search, 1)
+        line = ends.astype(np.float64)
+        found.append(Rims(strength * weight, right_strength, left_strength, line, right_rim, left_rim, thick))
     return max(found, key=lambda one: one.strength)
 
 
@@ -244,7 +277,7 @@ def heaviness(face: Canvas, zones: EyeZones, frame: Rims) -> tuple[float, Image]
         free &= np.arange(grey.shape[0])[:, None] > below_brow
         if not free.any():
             continue
-        skin = min(max(float(np.percentile(grey[free], 60)), zones.skin_grey / 2), zones.skin_grey)
+        skin = min(max(ranked(grey[free], 60), zones.skin_grey / 2), zones.skin_grey)
         covered = free & ((grey < FRAME_DARK * skin) | (grey > FRAME_BRIGHT * skin))
         shares.append(float(covered.sum()) / float(free.sum()))
         mask[y0:y1, x0:x1][covered] = 255
