@@ -138,10 +138,10 @@ def finding_lines(report: ReportRecord, language: Language) -> list[FindingLine]
 
 
 def finding_groups(lines: list[FindingLine], language: Language) -> list[FindingGroup]:
-    """The findings by subject, in the order in which the subjects first appear in the report."""
-    grouped: dict[str, list[FindingLine]] = {}
+    """The findings by subject, always in the same order."""
+    grouped: dict[str, list[FindingLine]] = {subject: [] for subject in (*SUBJECTS.values(), "other")}
     for line in lines:
-        grouped.setdefault(SUBJECTS.get(line.rule.partition(".")[0], "other"), []).append(line)
+        grouped[SUBJECTS.get(line.rule.partition(".")[0], "other")].append(line)
     return [
         FindingGroup(
             name=language(f"subject.{subject}"),
@@ -150,6 +150,7 @@ def finding_groups(lines: list[FindingLine], language: Language) -> list[Finding
             lines=tuple(sorted(found, key=lambda line: not line.striking)),
         )
         for subject, found in grouped.items()
+        if found
     ]
 
 

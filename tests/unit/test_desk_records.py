@@ -78,14 +78,14 @@ def test_findings_are_grouped_by_subject_and_unfolded_where_an_officer_has_to_lo
     english = MESSAGES.languages["en"]
     groups = finding_groups(finding_lines(report, english), english)
     assert [(group.name, group.met, group.unfolded) for group in groups] == [
-        ("Eyes", "1 of 2 met", True),
         ("Position of the head", "1 of 2 met", True),
+        ("Eyes", "1 of 2 met", True),
         ("Light", "1 of 1 met", False),
         ("Picture", "0 of 1 met", False),
         ("Other rules", "1 of 1 met", False),
     ]
-    assert [group.tone for group in groups] == ["care", "bad", "good", "none", "good"]
-    assert [line.rule for line in groups[0].lines] == ["eyes.gaze", "eyes.open"]
+    assert [group.tone for group in groups] == ["bad", "care", "good", "none", "good"]
+    assert [line.rule for line in groups[1].lines] == ["eyes.gaze", "eyes.open"]
 
 
 def test_every_rule_of_the_table_has_a_subject():
