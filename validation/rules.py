@@ -127,7 +127,13 @@ RULES: tuple[Rule, ...] = (
     Rule("background.uniform", "L*", background.uniform, "advice.background_problem", "advice.background_problem"),
     Rule("background.colour", "CIELAB", background.colour, "advice.background_problem", "advice.background_problem"),
     Rule("background.lightness", "L*", background.lightness, "advice.background_problem", "advice.background_problem"),
-    Rule("background.one_colour", "%", background.one_colour, "advice.background_problem", "advice.background_problem"),
+    Rule(
+        "background.one_colour",
+        "CIELAB",
+        background.one_colour,
+        "advice.background_problem",
+        "advice.background_problem",
+    ),
     Rule("background.shadow", "%", background.shadow, "advice.background_problem", "advice.background_problem"),
     Rule(
         "background.objects", "% of head", background.objects, "advice.background_problem", "advice.background_problem"

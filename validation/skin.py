@@ -44,12 +44,14 @@ GROUPS: tuple[tuple[float, str], ...] = (
 
 def skin_region(face: Canvas) -> NDArray[np.uint8]:
     """Mask of the canvas: the face's oval without eyes, brows and lips, where the picture has pixels. Hair and glasses over it are not taken out."""
-    region = cv2.erode(face.polygon(FACE_OVAL), np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8))
-    holes = np.zeros_like(region)
+    region = face.polygon(FACE_OVAL)
+    oval = np.rint(face.points[list(FACE_OVAL)]).astype(np.int32)
+    cv2.polylines(region, [oval], isClosed=True, color=0, thickness=2 * RIM_PX + 1)
     for outline in (RIGHT_EYE_AND_BROW, LEFT_EYE_AND_BROW, LIPS):
-        cv2.fillConvexPoly(holes, cv2.convexHull(np.rint(face.points[list(outline)]).astype(np.int32)), 255)
-    holes = cv2.dilate(holes, np.ones((2 * LID_PX + 1, 2 * LID_PX + 1), np.uint8))
-    return np.asarray(cv2.bitwise_and(region, cv2.bitwise_not(holes)), dtype=np.uint8)
+        hull = cv2.convexHull(np.rint(face.points[list(outline)]).astype(np.int32))
+        cv2.fillConvexPoly(region, hull, 0)
+        cv2.polylines(region, [hull], isClosed=True, color=0, thickness=2 * LID_PX + 1)
+    return region
 
 
 def _patch(face: Canvas, landmark: int) -> NDArray[np.uint8] | None:

@@ -30,7 +30,8 @@ NOBODY_BELOW, SOMEBODY_FROM = 26, 128
 MARGIN, MARGIN_PER_FRAME = 0.22, 0.03
 # Fewer pixels than this share of the picture say nothing about the wall.
 WALL_LEAST = 0.02
-ONE_COLOUR_DIFFERENCE = 15.0
+# The share of the wall that makes its colour, and the difference that is drawn as another colour.
+MOST_OF_WALL_PERCENT, OTHER_COLOUR = 95, 15.0
 # L* of #A1A1A1, the darkest grey of BSI TR-03121-3 v6.0.
 LIGHT_GREY_FROM = 66.0
 # Slope that is drawn as uneven, L* per tenth of an eye distance (a plain wall has 0.2).
@@ -89,7 +90,10 @@ class Wall:
     @cached_property
     def colour(self) -> NDArray[np.float32] | None:
         """Median L*, a*, b* of the wall."""
-        return None if self.free is None else np.median(self.lab[self.free], axis=0).astype(np.float32)
+        if self.free is None:
+            return None
+        # Every third pixel: a median needs no more.
+        return np.asarray(np.median(self.lab[self.free][::3], axis=0), dtype=np.float32)
 
     @cached_property
     def difference(self) -> NDArray[np.float32] | None:
@@ -97,7 +101,7 @@ class Wall:
         if self.colour is None:
             return None
         shift = self.lab - self.colour
-        return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", shift, shift)), dtype=np.float32)
+        return np.asarray(cv2.sqrt(cv2.transform(shift * shift, np.ones((1, 3), np.float32))), dtype=np.float32)
 
     def back(self, mask: Mask) -> tuple[tuple[tuple[float, float], ...], ...]:
         """The largest contours of a mask of the small picture, as polygons on the source."""
@@ -135,16 +139,15 @@ def wall(
     if not width or not height:
         return None
     shrink = min(scale * WALL_EYE_DISTANCE_PX / CANVAS_EYE_DISTANCE_PX, WALL_SIDE_MOST_PX / max(width, height), 1.0)
-    # Whole source pixels per folded pixel: fast and exact. The last odd rows and columns are left out.
-    fold = max(math.floor(1 / shrink), 1)
-    fold = min(fold, width, height)
-    width, height = width // fold * fold, height // fold * fold
+    # Halved as often as possible first: fast and exact. The last odd rows and columns are left out.
+    halvings = max(math.floor(math.log2(min(1 / shrink, width, height))), 0)
+    width, height = width >> halvings << halvings, height >> halvings << halvings
     size = (max(round(width * shrink), 1), max(round(height * shrink), 1))
     across, down = size[0] / width, size[1] / height
     matrix = np.array([[across, 0, -left * across], [0, down, -top * down]], dtype=np.float64)
     return Wall(
-        pixels=_shrunk(seen[:height, :width], fold, size),
-        person=_shrunk(mask[:height, :width], fold, size),
+        pixels=_shrunk(seen[:height, :width], halvings, size),
+        person=_shrunk(mask[:height, :width], halvings, size),
         points=np.asarray(landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2], dtype=np.float32),
         matrix=matrix,
         unit=CANVAS_EYE_DISTANCE_PX * across / scale,
@@ -152,10 +155,12 @@ def wall(
     )
 
 
-def _shrunk(image: Image, fold: int, size: tuple[int, int]) -> Image:
-    folded = (image.shape[1] // fold, image.shape[0] // fold)
-    small = cv2.resize(image, folded, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+def _shrunk(image: Image, halvings: int, size: tuple[int, int]) -> Image:
+    for _ in range(halvings):
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    # Less than another halving is left.
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,11 +184,11 @@ def unevenness(seen: Wall) -> Found | None:
 
 
 def one_colour(seen: Wall) -> Found | None:
-    """Share of the wall within a colour difference of 15 from its median, 0..1; where: the rest."""
+    """Colour difference (CIE 1976) from the wall's median that 95 % of the wall stay below; 0 for a wall of one colour."""
     if seen.difference is None or seen.free is None:
         return None
-    other = seen.free & (seen.difference > ONE_COLOUR_DIFFERENCE)
-    return Found(1.0 - float(np.count_nonzero(other)) / float(np.count_nonzero(seen.free)), other)
+    value = float(np.percentile(seen.difference[seen.free], MOST_OF_WALL_PERCENT))
+    return Found(value, seen.free & (seen.difference > OTHER_COLOUR))
 
 
 def off_light_grey(colour: NDArray[np.float32]) -> float:
@@ -225,10 +230,11 @@ def strangers(seen: Wall) -> Found | None:
     length = chin_distance_px(seen.points)
     if length <= 0:
         return None
-    rows, columns = np.mgrid[: seen.pixels.shape[0], : seen.pixels.shape[1]].astype(np.float32)
-    axis = (chin - middle) / length  # the face's own down
-    down = ((columns - middle[0]) * axis[0] + (rows - middle[1]) * axis[1]) / length
-    across = np.abs((rows - middle[1]) * axis[0] - (columns - middle[0]) * axis[1]) / length
+    axis = ((chin - middle) / length**2).astype(np.float32)  # the face's own down, in T
+    right = np.arange(seen.pixels.shape[1], dtype=np.float32)[None, :] - np.float32(middle[0])
+    below = np.arange(seen.pixels.shape[0], dtype=np.float32)[:, None] - np.float32(middle[1])
+    down = right * axis[0] + below * axis[1]
+    across = np.abs(below * axis[0] - right * axis[1])
     own = (across <= HEAD_HALF_WIDTH + BODY_WIDENS * np.maximum(down - 1.0, 0.0)) & (down > -ABOVE_EYES)
     somebody = seen.person >= SOMEBODY_FROM
     apart = (down < BESIDE_ABOVE) & _apart(somebody, round(float(middle[0])))

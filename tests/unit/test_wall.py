@@ -47,7 +47,7 @@ def plain(level=LIGHT, shape=(1280, 960)) -> np.ndarray:
 def test_a_plain_wall_is_plain(neutral_landmarks):
     seen = person_before(plain(), neutral_landmarks)
     assert wall.unevenness(seen).value == pytest.approx(0, abs=0.01)
-    assert wall.one_colour(seen).value == 1
+    assert wall.one_colour(seen).value < 0.5
     assert wall.shadow(seen).value == pytest.approx(1, abs=0.01)
     assert wall.strangers(seen).value == 0
     assert not wall.strangers(seen).where.any()
@@ -71,11 +71,17 @@ def test_a_pattern_is_uneven_by_its_contrast(neutral_landmarks):
     assert values[-1] > 10 * values[1] > 0
 
 
-def test_a_second_colour_is_counted_by_its_area(neutral_landmarks):
+def test_a_wall_that_changes_its_colour_strays_from_it_by_the_change(neutral_landmarks):
+    values = []
+    for lost in (0, 0.1, 0.3, 0.6):
+        image = (plain() * np.linspace(1, 1 - lost, 960)[None, :, None]).astype(np.uint8)
+        values.append(wall.one_colour(person_before(image, neutral_landmarks)).value)
+    assert values == sorted(values)
     image = plain()
     image[:, :100] = (40, 40, 200)
-    share = wall.one_colour(person_before(image, neutral_landmarks)).value
-    assert 0.6 < share < 0.9
+    other = wall.one_colour(person_before(image, neutral_landmarks))
+    assert other.value > 50
+    assert other.where.any()
 
 
 @given(level=st.integers(0, 255))
@@ -166,6 +172,6 @@ def test_size_place_and_mirroring_change_nothing(neutral_landmarks, scale, x, y,
     after = wall.wall(shown, outline, points, scale_of(neutral_landmarks) / scale)
     assert after.unit == pytest.approx(before.unit, rel=0.02)
     assert wall.unevenness(after).value == pytest.approx(wall.unevenness(before).value, rel=0.15, abs=0.1)
-    assert wall.one_colour(after).value == pytest.approx(wall.one_colour(before).value, abs=0.03)
+    assert wall.one_colour(after).value == pytest.approx(wall.one_colour(before).value, rel=0.05, abs=1)
     assert wall.strangers(after).value == pytest.approx(wall.strangers(before).value, rel=0.2, abs=0.01)
     assert after.colour == pytest.approx(before.colour, abs=2.5)

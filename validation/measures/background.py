@@ -38,12 +38,12 @@ def lightness(judged: Judgement) -> Measured | str:
 
 
 def one_colour(judged: Judgement) -> Measured | str:
-    """Share of the wall that has one colour."""
+    """How far most of the wall strays from its own colour."""
     seen = judged.background
     if isinstance(seen, str):
         return seen
     found = wall.one_colour(seen)
-    return NOT_SEEN if found is None else _measured(seen, found, PERCENT)
+    return NOT_SEEN if found is None else _measured(seen, found)
 
 
 def shadow(judged: Judgement) -> Measured | str:
