@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.canonical import EYE_DISTANCE_MM, STABLE_POINTS
-from validation.geometry import CHIN, EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT, Points, Pose, head_pose, size_px
+from validation.geometry import CHIN, Points, Pose, eye_midpoint, head_pose, size_px
 
 # The ball's middle behind the eyes and its radius: the crowns of heads turned to the side and tipped over.
 SKULL_DEPTH_MM: Final = 85.0
@@ -106,8 +106,7 @@ def head(landmarks: Points, pose: Pose, *, levelled_deg: float = 0.0, skull: Sku
     `levelled_deg`: by how much the picture will be turned back to be upright; up is then up in that upright picture.
     """
     points = np.asarray(landmarks, dtype=np.float64)
-    right, left = points[list(EYE_CORNERS_RIGHT), :2].mean(axis=0), points[list(EYE_CORNERS_LEFT), :2].mean(axis=0)
-    middle, mm = (right + left) / 2, size_px(landmarks) / EYE_DISTANCE_MM
+    middle, mm = eye_midpoint(points), size_px(points) / EYE_DISTANCE_MM
     tilt, turn, read = _in_the_picture(pose)
     across, down = np.array([math.cos(tilt), math.sin(tilt)]), np.array([-math.sin(tilt), math.cos(tilt)])
 
