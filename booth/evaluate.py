@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from validation.face import FaceModel
     from validation.profile import Profile
 
+# Columns of a terminal that holds the whole table; narrower ones do without the limits, which the files have.
+WIDE = 130
 NOT_EVALUATED = 2
 INTERRUPTED = 130
 
@@ -133,16 +135,16 @@ def _print(summary: Summary, out: Path | None) -> None:
 
     def table(title: str, *columns: str) -> Table:
         made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        made.add_column(columns[0], no_wrap=True)
-        for column in columns[1:]:
-            made.add_column(column, justify="right")
+        for number, column in enumerate(columns):
+            made.add_column(column, justify="right" if number else "left", no_wrap=True)
         return made
 
     whose = f"{summary.subjects} subjects" if summary.subjects else "files"
+    wide = console.width >= WIDE
     rules = table(
-        f"{summary.photos} photos, profile {summary.profile.name}; intervals: bootstrap over {whose}",
-        *("rule", "compliant", "not", "false rejects", "false accepts", "not assessed", "EER %", "95 %"),
-        *("judged only", "threshold at EER", "limit"),
+        f"{summary.photos} photos, labels 0 and 1; profile {summary.profile.name}; intervals: bootstrap over {whose}",
+        *("rule", "0", "1", "false\nrejects", "false\naccepts", "not\nassessed", "EER %", "95 % (resamples)"),
+        *(("judged\nonly", "at the EER", "limit") if wide else ()),
     )
     for one in summary.rules:
         span = "-"
@@ -157,9 +159,15 @@ def _print(summary: Summary, out: Path | None) -> None:
             f"{one.unassessed_compliant} + {one.unassessed_others}" if one.unassessed else "",
             "-" if one.eer is None else f"{100 * one.eer:.1f}",
             span,
-            per_cent(one.eer_judged) if one.unassessed else "",
-            f"{threshold_text(*threshold(one, summary))} {UNITS[one.rule]}".strip() if one.counted else "",
-            band_text(summary.profile.rules[one.rule]),
+            *(
+                (
+                    per_cent(one.eer_judged) if one.unassessed else "",
+                    f"{threshold_text(*threshold(one, summary))} {UNITS[one.rule]}".strip() if one.counted else "",
+                    band_text(summary.profile.rules[one.rule]),
+                )
+                if wide
+                else ()
+            ),
         )
     console.print(rules)
     for eers, how in (
@@ -169,7 +177,7 @@ def _print(summary: Summary, out: Path | None) -> None:
         both = mean_and_median(eers)
         if both is not None:
             told = f"EER over {len(eers)} rules with both classes ({how})"
-            console.print(f"{told}: mean {per_cent(both[0])}, median {per_cent(both[1])}", highlight=False)
+            console.print(f"{told}:\n  mean {per_cent(both[0])}, median {per_cent(both[1])}", highlight=False)
     for title, parts in (("groups", summary.groups), ("skin tone as measured in the photo", summary.skin)):
         if not parts:
             continue
@@ -177,10 +185,10 @@ def _print(summary: Summary, out: Path | None) -> None:
             f"\nBy {title}",
             "group",
             "photos",
-            "labels 0",
-            "labels 1",
-            "false rejects",
-            "false accepts",
+            "0",
+            "1",
+            "false\nrejects",
+            "false\naccepts",
             "mean EER",
             "rules",
         )
