@@ -22,8 +22,10 @@ LOOK_SIDE_PX: Final = 256
 STEP: Final = 2 / 3
 # The strips begin this far beside the mesh (of its width), where ears and hair end and the wall begins.
 CLEAR_OF_FACE: Final = 0.08
-# A narrower strip (of the face's width) has no room for a face that counts.
+# A narrower strip (of the face's width, of the strip's height, in pixels) has no room for a face that counts; so the squares stay few.
 LEAST_STRIP: Final = 0.1
+LEAST_OF_HEIGHT: Final = 1 / 12
+LEAST_PX: Final = 8
 # Standard deviation of grey: plain walls measure up to 4 with noise and shadow, small faces of any skin tone on grey from 12.
 LEAST_STRUCTURE: Final = 8.0
 
@@ -46,7 +48,7 @@ def windows(rgb: Image, face: tuple[float, float, float, float]) -> Iterator[Win
     edges = ((0, round(x - CLEAR_OF_FACE * wide)), (round(x + (1 + CLEAR_OF_FACE) * wide), width))
     for left, right in edges:
         side = min(right - left, bottom)
-        if side < max(LEAST_STRIP * wide, 1):
+        if side < max(LEAST_STRIP * wide, LEAST_OF_HEIGHT * max(bottom, right - left), LEAST_PX):
             continue
         for top in _starts(0, bottom, side):
             for start in _starts(left, right, side):
