@@ -102,17 +102,25 @@ def badness(effect: Effect, profile: Profile, value: float) -> float:
     return -value if low is not None else value
 
 
+def good_report(portrait: Portrait, profile: Profile, model: FaceModel, *, lossless: bool) -> Report:
+    """The judgement of the good portrait, through the same encoder as its faults, so that a step is the fault's own."""
+    return report_of(encoded(portrait.pixels, lossless=lossless)[0], profile, model)
+
+
 def courses(
-    portrait: Portrait, fault: Fault, profile: Profile, model: FaceModel, grades: tuple[int, ...] | None = None
+    portrait: Portrait,
+    fault: Fault,
+    profile: Profile,
+    model: FaceModel,
+    good: Report,
+    grades: tuple[int, ...] | None = None,
 ) -> Iterator[Course]:
     """The courses of a fault's rules on one person; of all grades, or of some (counted from 0)."""
     effects = [e for e in fault.effects if e.rule in profile.rules]
     if not effects:
         return
     chosen = [s for n, s in enumerate(fault.strengths) if grades is None or n in grades]
-    # The good portrait goes through the same encoder, so that a step is the fault's own.
-    photos = [encoded(portrait.pixels, lossless=fault.lossless)[0], *(fault.file(portrait, s)[0] for s in chosen)]
-    reports = [report_of(data, profile, model) for data in photos]
+    reports = [good, *(report_of(fault.file(portrait, s)[0], profile, model) for s in chosen)]
     for effect in effects:
         findings = [report.finding(effect.rule) for report in reports]
         native = tuple(f.value for f in findings)
@@ -171,8 +179,9 @@ def main() -> None:
     found: list[Course] = []
     with FaceModel() as model:
         for portrait in portraits(model, tuple(told.people.split(","))):
+            good = {kind: good_report(portrait, profile, model, lossless=kind) for kind in (False, True)}
             for fault in faults:
-                found.extend(courses(portrait, fault, profile, model))
+                found.extend(courses(portrait, fault, profile, model, good[fault.lossless]))
     found.sort(key=lambda c: (faults.index(c.fault), c.effect.rule))
     print(table(found))
     if told.csv:

@@ -7,10 +7,10 @@ import hashlib
 import pytest
 
 from tests.bench.fault import Effect
-from tests.bench.fault_table import Course, courses
+from tests.bench.fault_table import Course, courses, good_report
 from tests.bench.faults import BY_NAME, FAULTS, files
 from tests.bench.portraits import Portrait, portraits
-from validation.report import Verdict
+from validation.report import Report, Verdict
 from validation.rules import RULES
 
 PEOPLE = ("anna", "kwame")
@@ -29,15 +29,25 @@ STEP_BACK = 0.15
 
 
 def grades_of(fault, effect: Effect) -> tuple[int, ...]:
-    """A harmless grade, the first that is refused, and a gross one."""
+    """The first grade that is refused (or the middle one), and a gross one."""
     last = len(fault.strengths) - 1
     middle = effect.refused if effect.refused is not None else last // 2
-    return tuple(sorted({0, middle, last - 1 if last - 1 > middle else last}))
+    return tuple(sorted({middle, last - 1 if last - 1 > middle else last}))
 
 
 @pytest.fixture(scope="module")
 def people(face_model) -> list[Portrait]:
     return list(portraits(face_model, PEOPLE))
+
+
+@pytest.fixture(scope="module")
+def good(people, demo_profile, face_model) -> dict[tuple[str, bool], Report]:
+    """Reports on the good portraits by subject and encoder."""
+    return {
+        (p.subject, kind): good_report(p, demo_profile, face_model, lossless=kind)
+        for p in people
+        for kind in (False, True)
+    }
 
 
 def test_strengths_and_labels_are_those_that_were_frozen():
@@ -83,12 +93,13 @@ def test_a_course_tells_from_where_on_a_fault_is_told():
 
 
 @pytest.mark.parametrize("name", [f.name for f in FAULTS if {e.rule for e in f.effects} & RULE_IDS])
-def test_measures_follow_their_fault(name, people, demo_profile, face_model):
+def test_measures_follow_their_fault(name, people, good, demo_profile, face_model):
     fault = BY_NAME[name]
     effects = [e for e in fault.effects if e.rule in demo_profile.rules]
     grades = tuple(sorted({g for effect in effects for g in grades_of(fault, effect)}))
     for portrait in people:
-        for course in courses(portrait, fault, demo_profile, face_model, grades):
+        before = good[portrait.subject, fault.lossless]
+        for course in courses(portrait, fault, demo_profile, face_model, before, grades):
             rule = course.effect.rule
             if (name, rule) in NOT_FOLLOWED:
                 continue
