@@ -3,7 +3,8 @@
 Seen is what has the chromaticity of the person's own skin (validation.own_skin) and is not much darker than it: dark hair has the chromaticity of
 skin. Forehead: its middle, from the brows to the top of the mesh, which ends below the hair line; so a cap, a headscarf or a turban that
 leaves the forehead free counts for nothing. Sides: a strip along each edge of the face from temple to jaw, the worse side counts; each
-is compared with the skin of its own side, so light from one side is no cover, and with that of the other when its own is hidden.
+is compared with the skin of its own side, so light from one side is no cover, and with that of the other or of the
+forehead when its own is hidden.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from validation.canvas import CANVAS_EYE_DISTANCE_PX, Canvas
 from validation.own_skin import (
+    ABOVE_NOSE,
     LEFT_CHEEK,
     NO_COLOUR,
     RIGHT_CHEEK,
@@ -33,6 +35,8 @@ RIGHT_SKIN, LEFT_SKIN = (RIGHT_CHEEK, UNDER_RIGHT_EYE), (LEFT_CHEEK, UNDER_LEFT_
 STRIP_FROM, STRIP_TO = 0.03, 0.16
 # Calibrated, see docs/rules.md: part of the reference skin's luminance below which it is hair or a hat's shadow.
 FOREHEAD_LIGHT, SIDE_LIGHT = 0.40, 0.25
+# Part of the brightest reference's luminance below which a reference is hair or cloth (skin lit from one side: mostly above it).
+REFERENCE_LIGHT = 0.15
 LEAST_INSIDE = 0.9
 OUTSIDE = "a part of the face lies outside the picture"
 
@@ -52,14 +56,15 @@ def _seen(
     skins: tuple[tuple[tuple[int, ...], ...], ...],
     light: float,
 ) -> tuple[float, NDArray[np.uint8]] | str:
-    """Share of a zone that looks like skin and the rest of it; `skins` are groups of places, the first one that shows skin counts."""
+    """Share of a zone that looks like skin and the rest of it; `skins` are groups of places, the first that shows skin counts."""
     mask = window.polygon(zone)
     if np.count_nonzero(mask) * SHRINK**2 < LEAST_INSIDE * cv2.contourArea(zone.astype(np.float32)) or not mask.any():
         return OUTSIDE
     where = mask > 0
-    references = next(
-        (r for group in skins if (r := [k for p in group if (k := window.skin(face.points[list(p)]))])), []
-    )
+    groups = [[k for p in group if (k := window.skin(face.points[list(p)]))] for group in (*skins, (ABOVE_NOSE,))]
+    brightest = max((k.luminance for k in (*groups[0], *groups[-1])), default=0.0)
+    groups = [[k for k in group if k.luminance > REFERENCE_LIGHT * brightest] for group in groups]
+    references = next((group for group in groups if group), [])
     if not references:
         return NO_COLOUR
     found = np.zeros(np.count_nonzero(where), dtype=bool)
@@ -72,7 +77,7 @@ def _seen(
 def forehead(face: Canvas) -> Seen | str:
     """How much of the forehead is seen, or why it cannot be told."""
     skins = (*RIGHT_SKIN, *LEFT_SKIN)
-    window = skin_window(face, face.points[[*FOREHEAD, *(i for place in skins for i in place)]])
+    window = skin_window(face, face.points[[*FOREHEAD, *(i for place in (*skins, ABOVE_NOSE) for i in place)]])
     found = _seen(window, face, face.points[list(FOREHEAD)], (skins,), FOREHEAD_LIGHT)
     if isinstance(found, str):
         return found
@@ -82,7 +87,7 @@ def forehead(face: Canvas) -> Seen | str:
 def sides(face: Canvas) -> Seen | str:
     """How much of the edges of the face is seen, on the side where that is less, or why it cannot be told."""
     skins = (*RIGHT_SKIN, *LEFT_SKIN)
-    places = [*RIGHT_EDGE, *LEFT_EDGE, *(i for place in skins for i in place)]
+    places = [*RIGHT_EDGE, *LEFT_EDGE, *(i for place in (*skins, ABOVE_NOSE) for i in place)]
     window = skin_window(face, face.points[places])
     visible, covered = 1.0, np.zeros(window.inside.shape, dtype=np.uint8)
     for edge, own, other, inwards in ((RIGHT_EDGE, RIGHT_SKIN, LEFT_SKIN, 1), (LEFT_EDGE, LEFT_SKIN, RIGHT_SKIN, -1)):

@@ -6,7 +6,7 @@ Three things are counted, and the worst of them counts:
   the mouth leaves free: under both eyes and above the nose (validation.own_skin). The best of the three references counts, because hair may
   hide one or two; a reference that cannot be skin does not count.
 * The mouth: the share of its width at which the dark line between the lips is seen, or the inside of an open mouth. The mesh draws lips on
-  cloth and on the back of a hand too; there is no line. So covers in the colour of skin are found, and covers of overlit faces.
+  cloth and on the back of a hand too; there is no line, and between fingers one that does not end at the corners of the mouth. So covers in the colour of skin are found, and covers of overlit faces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.canvas import Canvas
+from validation.canvas import LINEAR, Canvas
 from validation.own_skin import ABOVE_NOSE, NO_COLOUR, SHRINK, UNDER_LEFT_EYE, UNDER_RIGHT_EYE, skin_window
 
 REFERENCES = (UNDER_RIGHT_EYE, UNDER_LEFT_EYE, ABOVE_NOSE)
@@ -26,17 +26,26 @@ BELOW_LIPS = (83, 18, 313, 406, 182, 194, 418, 208, 428, 171, 396, 148, 377, 152
 INNER_LIPS_RING = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 UPPER_LIP_EDGE = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_LIP_EDGE = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+# Linear light of a channel (sRGB 250) from which on the sensor's end has taken the colour; where that is half of a zone, its colour tells
+# nothing and the mouth alone decides.
+CLIPPED, CLIPPED_SHARE = float(LINEAR[250]), 0.5
+CUT_OFF = "the lower face is cut off by the picture's edge"
 # The mouth is read in columns without its ends, in canvas pixels: how far from the mesh's line the dark line may lie, where on both sides the
 # lips are read, how far a column reaches, the half gap from which a mouth is open, and how far around the inner lips that is read.
 COLUMNS, COLUMNS_FROM, COLUMNS_TO = 21, 1.0, 9.0
 LINE_OFF, LIP_AT, LIP_HEIGHT, COLUMN_REACH, OPEN_HALF_GAP, OPEN_REACH = 4, 10, 9, 32, 2, 12
 # Calibrated, see docs/rules.md: by which share of the lips' grey the line is darker.
 LINE_CONTRAST = 0.10
+# Beyond the corners: from where to where, how far from the axis of the mouth, and the contrast from which on a line runs on there.
+BEYOND_FROM, BEYOND_TO, BEYOND_COLUMNS, BEYOND_OFF, BEYOND_CONTRAST = 12.0, 40.0, 12, 8, 0.18
+LINE_BLUR = (7, 3)
+CORNERS = (61, 291)
 GREY_OFFSET = 2.0
 _POSITIONS = np.linspace(COLUMNS_FROM, COLUMNS_TO, COLUMNS)
 # Linear interpolation along an edge of eleven landmarks.
 _ALONG = np.maximum(1 - np.abs(_POSITIONS[:, None] - np.arange(len(UPPER_LIP_EDGE))), 0)
 _DOWN = np.arange(-COLUMN_REACH, COLUMN_REACH + 1, dtype=np.float32)[:, None]
+_BEYOND = np.linspace(BEYOND_FROM, BEYOND_TO, BEYOND_COLUMNS)[:, None]
 _LIP = np.ones((LIP_HEIGHT, 1), dtype=np.uint8)
 
 
@@ -50,34 +59,64 @@ class LowerFace:
 
 def _share(like: NDArray[np.bool_], zone: NDArray[np.bool_]) -> float:
     whole = int(np.count_nonzero(zone))
-    return int(np.count_nonzero(like & zone)) / whole if whole else 0.0
+    return (
+        int(np.count_nonzero(like & zone)) / whole if whole else 1.0
+    )  # nothing left that has a colour: the mouth decides
 
 
-def mouth_seen(face: Canvas) -> float:
-    """Share of the mouth's width, 0..1, at which the line between the lips or the inside of an open mouth is seen; 0 outside the picture."""
-    upper, lower = (_ALONG @ face.points[list(edge)] for edge in (UPPER_LIP_EDGE, LOWER_LIP_EDGE))
-    middle = (upper + lower) / 2
-    half = np.abs(lower[:, 1] - upper[:, 1]) / 2
-    side = face.pixels.shape[0]
-    low = np.floor(middle.min(axis=0)).astype(int) - np.array([2, COLUMN_REACH + 2])
-    high = np.ceil(middle.max(axis=0)).astype(int) + np.array([3, COLUMN_REACH + 3])
-    if np.any(low < 0) or np.any(high > side) or not face.inside[low[1] : high[1], low[0] : high[0]].all():
-        return 0.0
-    grey = cv2.cvtColor(face.pixels[low[1] : high[1], low[0] : high[0]], cv2.COLOR_BGR2GRAY)
-    across = np.repeat((middle[:, 0] - low[0])[None].astype(np.float32), len(_DOWN), axis=0)
-    along = (middle[:, 1] - low[1]).astype(np.float32) + _DOWN
-    columns = cv2.remap(cv2.GaussianBlur(grey, (3, 3), 0), across, along, cv2.INTER_LINEAR).astype(np.float32)
-    columns += np.float32(GREY_OFFSET)
-    away = np.abs(_DOWN)
-    at = np.where(away <= np.minimum(LINE_OFF + half, COLUMN_REACH - LIP_AT - LIP_HEIGHT / 2), columns, np.inf).argmin(
-        0
-    )
+def _around(face: Canvas, places: NDArray[np.float64]) -> tuple[tuple[slice, slice], bool]:
+    """The part of the canvas in which columns around these places lie, and whether the picture shows all of it."""
+    low = np.floor(places.min(axis=0)).astype(int) - np.array([4, COLUMN_REACH + 2])
+    high = np.ceil(places.max(axis=0)).astype(int) + np.array([5, COLUMN_REACH + 3])
+    window = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+    whole = bool(np.all(low >= 0) and np.all(high <= face.pixels.shape[0])) and bool(face.inside[window].all())
+    return window, whole
+
+
+def _grey(face: Canvas, window: tuple[slice, slice]) -> NDArray[np.uint8]:
+    # More along the mouth than across it: stubble and wrinkles are no line.
+    return np.asarray(cv2.blur(cv2.cvtColor(face.pixels[window], cv2.COLOR_BGR2GRAY), LINE_BLUR), dtype=np.uint8)
+
+
+def _line_contrast(
+    grey: NDArray[np.uint8], places: NDArray[np.float64], window: tuple[slice, slice], off: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """By which share the darkest point within `off` of each place is darker than what lies above and below; and the columns of grey."""
+    across = (places[:, 0] - window[1].start).astype(np.float32)
+    along = (places[:, 1] - window[0].start).astype(np.float32) + _DOWN
+    maps = np.repeat(across[None], len(_DOWN), axis=0), along
+    columns = np.asarray(cv2.remap(grey, *maps, cv2.INTER_LINEAR), dtype=np.float32) + np.float32(GREY_OFFSET)
+    near = np.abs(_DOWN) <= np.minimum(off, COLUMN_REACH - LIP_AT - LIP_HEIGHT / 2)
+    at = np.where(near, columns, np.inf).argmin(0)
     lips = cv2.dilate(columns, _LIP)
-    each = np.arange(COLUMNS)
-    contrast = 1 - columns[at, each] / np.minimum(lips[at - LIP_AT, each], lips[at + LIP_AT, each])
-    around = away <= half + OPEN_REACH
+    each = np.arange(columns.shape[1])
+    return 1 - columns[at, each] / np.minimum(lips[at - LIP_AT, each], lips[at + LIP_AT, each]), columns
+
+
+def mouth_seen(face: Canvas) -> float | None:
+    """Share of the mouth's width, 0..1, at which the line between the lips or the inside of an open mouth is seen; None outside the picture.
+
+    A line that runs on beyond a corner of the mouth is none of the mouth's (between fingers it does): then that half is not seen.
+    """
+    upper, lower = (_ALONG @ face.points[list(edge)] for edge in (UPPER_LIP_EDGE, LOWER_LIP_EDGE))
+    middle, half = (upper + lower) / 2, np.abs(lower[:, 1] - upper[:, 1]) / 2
+    corners = face.points[list(CORNERS)]
+    axis = (corners[1] - corners[0]) / max(float(np.linalg.norm(corners[1] - corners[0])), 1.0)
+    beyond = corners[0] - _BEYOND * axis, corners[1] + _BEYOND * axis
+    window, whole = _around(face, middle)
+    if not whole:
+        return None
+    contrast, columns = _line_contrast(_grey(face, window), middle, window, LINE_OFF + half)
+    around = np.abs(_DOWN) <= half + OPEN_REACH
     opened = 1 - np.where(around, columns, np.inf).min(0) / np.where(around, columns, 0).max(0)
-    return float((np.where(half > OPEN_HALF_GAP, np.maximum(contrast, opened), contrast) > LINE_CONTRAST).mean())
+    seen = np.where(half > OPEN_HALF_GAP, np.maximum(contrast, opened), contrast) > LINE_CONTRAST
+    for places, columns_of in zip(beyond, (slice(None, COLUMNS // 2), slice(-(COLUMNS // 2), None)), strict=True):
+        window, whole = _around(face, places)
+        if whole:
+            on, _ = _line_contrast(_grey(face, window), places, window, np.full(BEYOND_COLUMNS, float(BEYOND_OFF)))
+            if np.sort(on)[BEYOND_COLUMNS // 4] > BEYOND_CONTRAST:
+                seen[columns_of] = False
+    return float(seen.mean())
 
 
 def lower_face(face: Canvas) -> LowerFace | str:
@@ -87,17 +126,21 @@ def lower_face(face: Canvas) -> LowerFace | str:
     window = skin_window(face, face.points[[i for part in (*REFERENCES, LOWER_FACE, BELOW_LIPS) for i in part]])
     region, chin = window.hull(lower), window.hull(face.points[list(BELOW_LIPS)])
     if not chin.any() or np.count_nonzero(region) * SHRINK**2 < 0.9 * cv2.contourArea(hull):
-        return "the lower face is cut off by the picture's edge"
+        return CUT_OFF
     region &= ~window.hull(face.points[list(INNER_LIPS_RING)])
     counted = (region | chin) > 0
-    zones = region[counted] > 0, chin[counted] > 0
+    clipped = window.light[counted].max(axis=-1) >= CLIPPED
+    zones = tuple(zone[counted] > 0 for zone in (region, chin))
+    zones = tuple(zone for zone in zones if _share(clipped, zone) < CLIPPED_SHARE)
     shares = []
     for patch in REFERENCES:
         skin = window.skin(face.points[list(patch)])
         if skin is not None:
             like = window.like(skin, counted)
-            shares.append(min(_share(like, zone) for zone in zones))
+            shares.append(min((_share(like, zone) for zone in zones), default=1.0))
     seen = mouth_seen(face)
+    if seen is None:
+        return CUT_OFF
     outline = face.back(np.asarray(hull, dtype=np.float64))
     if shares:
         return LowerFace(visible=min(max(shares), seen), outline=outline)

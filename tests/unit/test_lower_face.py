@@ -82,6 +82,38 @@ def test_light_blur_and_size_do_not_cover_a_mouth(person, faces):
     assert seen(small, after) == pytest.approx(seen(image, landmarks), abs=0.05)
 
 
+def with_fingers(image, landmarks, share):
+    """Four fingers of the person's own colour from the picture's left over this share of the mouth, a gap between two of them along the lips."""
+    out = image.astype(np.float32)
+    x, y = np.rint(landmarks[280, :2]).astype(int)
+    skin = image[y - 5 : y + 5, x - 5 : x + 5].reshape(-1, 3).mean(axis=0)
+    right, left, line = landmarks[61, 0], landmarks[291, 0], landmarks[[13, 14], 1].mean()
+    wide = float(left - right)
+    thick = 0.2 * wide
+    rows = np.arange(image.shape[0], dtype=np.float32)[:, None]
+    for finger in range(-2, 2):
+        off = (rows - line) / thick - finger - 0.5
+        shade = np.where(np.abs(off) <= 0.5, np.clip(1.02 - 2.2 * off**2, 0.4, 1.02), 0)
+        part = slice(round(float(right - 0.7 * wide)), round(float(right + share * wide)))
+        covered = np.repeat(shade > 0, part.stop - part.start, axis=1)[..., None]
+        out[:, part] = np.where(covered, skin * shade[..., None], out[:, part])
+    return np.clip(cv2.GaussianBlur(out, (0, 0), 1), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_fingers_are_no_mouth_though_they_are_skin_and_have_lines_between_them(person, faces):
+    image, landmarks = faces[person]
+    for share in (0.4, 1.0):
+        assert seen(with_fingers(image, landmarks, share), landmarks) < 0.6
+
+
+def test_overlit_skin_is_no_cover_but_a_white_mask_is_one(faces):
+    image, landmarks = faces["mei"]
+    bright = cv2.convertScaleAbs(image, alpha=1.35)
+    assert seen(bright, landmarks) > 0.6
+    assert seen(covered(bright, landmarks, (255, 255, 255)), landmarks) < 0.5
+
+
 def test_an_open_mouth_is_seen(applicant, face_model):
     for name in ("anna_smile_teeth", "amara_smile_teeth", "jorge_mouth_open"):
         image = applicant(f"variations/{name}")
