@@ -84,10 +84,14 @@ def read_image(source: Path | str | bytes) -> tuple[NDArray[np.uint8], ImageFact
         raise ImageTooLargeError(f"The file has {len(data) / 1e6:.0f} MB, the checker takes up to 100 MB.")
     header = read_header(data)
     _refuse(header)
+    # What a decoder finds wrong is told by the error below, not by OpenCV's own log on standard error.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ImageUnreadableError(f"The {header.format} file is damaged; save or send it again.") from error
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if pixels is None:
         raise ImageUnreadableError(f"The {header.format} file is damaged; save or send it again.")
     if pixels.shape[1::-1] != (header.width, header.height):

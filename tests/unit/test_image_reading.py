@@ -262,3 +262,11 @@ def test_compression_is_raw_size_over_file_size_and_only_of_files_that_lost_some
 def test_a_grey_file_is_no_srgb_picture():
     grey = cv2.imencode(".jpg", np.full((80, 80), 128, np.uint8))[1].tobytes()
     assert read_image(grey)[1].departures == ("greyscale picture",)
+
+
+def test_a_damaged_file_is_told_in_one_sentence_and_nothing_else(capfd):
+    jp2 = bytearray(cv2.imencode(".jp2", picture(200, 200))[1].tobytes())
+    del jp2[300:700]
+    with pytest.raises(ImageUnreadableError):
+        read_image(bytes(jp2))
+    assert capfd.readouterr().err == ""
