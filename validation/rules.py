@@ -61,7 +61,7 @@ RULES: tuple[Rule, ...] = (
     Rule("pose.yaw", "°", geometry.yaw, "advice.turn_head_left", "advice.turn_head_right"),
     Rule("pose.pitch", "°", geometry.pitch, "advice.chin_up", "advice.chin_down"),
     Rule("pose.pitch_median", "°", geometry.pitch_median, "advice.chin_up", "advice.chin_down", unclear=NO_ADVICE),
-    # Without light enough nothing is seen behind a lens or on it.
+    # Without light enough nothing is seen behind a lens or on it. Where an eye does not show, the refusing rules of the eyes say what to do.
     Rule(
         "eyes.dark_lenses",
         "%",
@@ -78,7 +78,7 @@ RULES: tuple[Rule, ...] = (
         "advice.open_eyes",
         unclear="advice.uncover_face",
     ),
-    Rule("eyes.glasses", "%", eyes.glasses, "advice.take_off_glasses", "advice.take_off_glasses"),
+    Rule("eyes.glasses", "%", eyes.glasses, "advice.take_off_glasses", "advice.take_off_glasses", unclear=NO_ADVICE),
     Rule(
         "eyes.reflection",
         "%",
@@ -87,11 +87,11 @@ RULES: tuple[Rule, ...] = (
         "advice.take_off_glasses",
         unclear="advice.light_problem",
     ),
-    Rule("eyes.frames", "%", eyes.frames, "advice.take_off_glasses", "advice.take_off_glasses"),
-    Rule("eyes.hair", "%", eyes.hair, "advice.hair_from_eyes", "advice.hair_from_eyes"),
-    Rule("eyes.gaze", "°", eyes.gaze, "advice.look_here", "advice.look_here"),
-    Rule("eyes.red", "%", eyes.red, "advice.light_problem", "advice.light_problem"),
-    Rule("eyes.visible", "%", eyes.visible, "advice.uncover_face", "advice.uncover_face"),
+    Rule("eyes.frames", "%", eyes.frames, "advice.take_off_glasses", "advice.take_off_glasses", unclear=NO_ADVICE),
+    Rule("eyes.hair", "%", eyes.hair, "advice.hair_from_eyes", "advice.hair_from_eyes", unclear=NO_ADVICE),
+    Rule("eyes.gaze", "°", eyes.gaze, "advice.look_here", "advice.look_here", unclear=NO_ADVICE),
+    Rule("eyes.red", "%", eyes.red, "advice.light_problem", "advice.light_problem", unclear=NO_ADVICE),
+    Rule("eyes.visible", "%", eyes.visible, "advice.uncover_face", "advice.uncover_face", unclear=NO_ADVICE),
     Rule("face.lower_visible", "%", face.lower_visible, "advice.uncover_face", "advice.uncover_face"),
     Rule("face.forehead_visible", "%", face.forehead_visible, "advice.take_off_hat", "advice.take_off_hat"),
     Rule("face.sides_visible", "%", face.sides_visible, "advice.uncover_face", "advice.uncover_face"),
