@@ -120,6 +120,10 @@ class Tones:
         """How many of the 256 levels occur."""
         return int(np.count_nonzero(self.counts))
 
+    def up_to(self, level: int) -> float:
+        """Share of pixels with this level or less, 0..1."""
+        return float(self.shares[: level + 1].sum())
+
     @property
     def too_bright(self) -> float:
         """Share of pixels with luminance 247 or more, 0..1 (ISO/IEC 29794-5 over-exposure prevention)."""
@@ -172,8 +176,8 @@ def level_count(image: Image, outline: NDArray[np.floating]) -> int | None:
     return seen.levels if seen else None
 
 
-def dropped_out(face: Canvas, seen: Tones) -> float:
-    """Share of the face without usable light, 0..1: luminance up to a level that depends on the white of the picture.
+def black_level(face: Canvas) -> int:
+    """Luminance (0..255) up to which the face has no usable light; it depends on the white of the picture.
 
     The standard's level (25) alone calls well lit dark skin under-exposed. What stands around the face tells: when 5 % of the picture are bright,
     the exposure was right and only what is nearly black counts; when nothing is bright the standard's level holds.
@@ -182,8 +186,7 @@ def dropped_out(face: Canvas, seen: Tones) -> float:
     around = tones(np.ascontiguousarray(face.luminance[::3, ::3]), np.ascontiguousarray(face.inside[::3, ::3]))
     white = float(np.searchsorted(np.cumsum(around.shares), WHITE_SHARE)) if around else 0.0
     lack = min(max((WHITE_BRIGHT - white) / (WHITE_BRIGHT - WHITE_DULL), 0.0), 1.0)
-    level = round(BLACK_UP_TO + (DARK_UP_TO - BLACK_UP_TO) * lack)
-    return float(seen.shares[: level + 1].sum())
+    return round(BLACK_UP_TO + (DARK_UP_TO - BLACK_UP_TO) * lack)
 
 
 def cheek_squares(face: Canvas) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:

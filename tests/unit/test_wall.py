@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capture.portrait import cut, plan_crop
 from validation import wall
 from validation.canvas import canvas_matrix
+from validation.check import assess_live, check
 from validation.geometry import inter_eye_px, moved
 
 LIGHT = 205
@@ -175,3 +177,25 @@ def test_size_place_and_mirroring_change_nothing(neutral_landmarks, scale, x, y,
     assert wall.one_colour(after).value == pytest.approx(wall.one_colour(before).value, rel=0.05, abs=1)
     assert wall.strangers(after).value == pytest.approx(wall.strangers(before).value, rel=0.2, abs=0.01)
     assert after.colour == pytest.approx(before.colour, abs=2.5)
+
+
+def test_strangers_are_drawn_where_they_stand(applicant, demo_profile, face_model):
+    image = applicant("variations/ingrid_second_person")
+    found = check(image, demo_profile, face_model).finding("background.objects")
+    largest = np.array(found.evidence.outlines[0])
+    sitter = face_model.scene(image, mask=False).face.box
+    assert largest[:, 0].mean() > sitter.x + sitter.width
+    assert largest.min() >= 0
+    assert np.all(largest <= np.array([960, 1280]))
+
+
+@pytest.mark.parametrize("person", ["kwame", "mei"])
+def test_the_crop_and_the_preview_see_the_same_wall(person, applicant, demo_profile, face_model):
+    image = applicant(f"people/{person}/neutral")
+    scene = face_model.scene(image)
+    plan = plan_crop(scene.face.landmarks, (960, 1280), (622, 800), demo_profile.crop)
+    live = assess_live(image, scene, demo_profile)
+    cropped = check(cut(image, plan), demo_profile, face_model, judged="crop")
+    for rule, tolerance in (("lightness", 1), ("colour", 1), ("uniform", 0.2), ("shadow", 4), ("objects", 1)):
+        values = [report.finding(f"background.{rule}").value for report in (live, cropped)]
+        assert values[0] == pytest.approx(values[1], abs=tolerance)

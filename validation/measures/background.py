@@ -6,7 +6,7 @@ import numpy as np
 
 from validation import wall
 from validation.context import Judgement
-from validation.measured import PERCENT, Measured
+from validation.measured import PERCENT, Draw, Measured
 from validation.report import Evidence
 
 NOT_SEEN = "too little of the background is visible"
@@ -26,7 +26,7 @@ def colour(judged: Judgement) -> Measured | str:
     seen = judged.background
     if isinstance(seen, str):
         return seen
-    return NOT_SEEN if seen.colour is None else Measured(wall.off_light_grey(seen.colour))
+    return NOT_SEEN if seen.colour is None else Measured(wall.off_light_grey(seen.colour), _all(seen))
 
 
 def lightness(judged: Judgement) -> Measured | str:
@@ -34,7 +34,7 @@ def lightness(judged: Judgement) -> Measured | str:
     seen = judged.background
     if isinstance(seen, str):
         return seen
-    return NOT_SEEN if seen.colour is None else Measured(float(seen.colour[0]))
+    return NOT_SEEN if seen.colour is None else Measured(float(seen.colour[0]), _all(seen))
 
 
 def one_colour(judged: Judgement) -> Measured | str:
@@ -71,6 +71,11 @@ def contrast(judged: Judgement) -> Measured | str:
         return seen
     found = wall.contrast(seen)
     return "the head's outline is not visible" if found is None else _measured(seen, found)
+
+
+def _all(seen: wall.Wall) -> Draw:
+    """The whole wall that was looked at."""
+    return lambda: Evidence(outlines=() if seen.free is None else seen.back(seen.free))
 
 
 def _measured(seen: wall.Wall, found: wall.Found, unit: float = 1.0) -> Measured:

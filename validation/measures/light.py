@@ -33,6 +33,26 @@ def _spots(judged: Judgement, low: int, high: int) -> Draw:
     return draw
 
 
+def _face(judged: Judgement) -> Draw:
+    """The whole face."""
+
+    def draw() -> Evidence:
+        outline = judged.face.landmarks[list(FACE_OVAL), :2]
+        return Evidence(outlines=(tuple((float(x), float(y)) for x, y in outline),))
+
+    return draw
+
+
+def _cheeks(judged: Judgement) -> Evidence:
+    """The two squares of the standard's natural colour."""
+    shapes = []
+    for rows, columns in light.cheek_squares(judged.canvas) or ():
+        left, right = columns.start, columns.stop
+        corners = ((left, rows.start), (right, rows.start), (right, rows.stop), (left, rows.stop))
+        shapes.append(tuple((float(x), float(y)) for x, y in judged.canvas.back(np.array(corners, dtype=np.float64))))
+    return Evidence(outlines=tuple(shapes))
+
+
 def even(judged: Judgement) -> Measured | str:
     """Darkest / brightest of the four zones."""
     if judged.unlit:
@@ -66,7 +86,7 @@ def shadows(judged: Judgement) -> Measured | str:
 def exposure(judged: Judgement) -> Measured | str:
     """Mean linear luminance of the face."""
     mean = judged.face_luminance
-    return CUT_OFF if mean is None else Measured(mean * PERCENT)
+    return CUT_OFF if mean is None else Measured(mean * PERCENT, _face(judged))
 
 
 def overexposed(judged: Judgement) -> Measured | str:
@@ -80,7 +100,8 @@ def underexposed(judged: Judgement) -> Measured | str:
     seen = judged.face_tones
     if seen is None:
         return CUT_OFF
-    return Measured(light.dropped_out(judged.canvas, seen) * PERCENT, _spots(judged, 0, light.BLACK_UP_TO))
+    level = light.black_level(judged.canvas)
+    return Measured(seen.up_to(level) * PERCENT, _spots(judged, 0, level))
 
 
 def hot_spots(judged: Judgement) -> Measured | str:
@@ -99,16 +120,16 @@ def natural_colour(judged: Judgement) -> Measured | str:
     background = judged.background
     wall_lab = None if isinstance(background, str) else background.colour
     distance = colour.skin_colour_distance(judged.canvas, wall_lab)
-    return CHEEKS_CUT_OFF if distance is None else Measured(distance)
+    return CHEEKS_CUT_OFF if distance is None else Measured(distance, lambda: _cheeks(judged))
 
 
 def grey_levels(judged: Judgement) -> Measured | str:
     """How many of 256 grey levels the face shows."""
     count = light.level_count(judged.image, judged.face.landmarks[list(FACE_OVAL), :2])
-    return CUT_OFF if count is None else Measured(float(count))
+    return CUT_OFF if count is None else Measured(float(count), _face(judged))
 
 
 def entropy(judged: Judgement) -> Measured | str:
     """How evenly the face uses the grey levels."""
     seen = light.grey_tones(judged.canvas, judged.canvas.polygon(FACE_OVAL))
-    return CUT_OFF if seen is None else Measured(seen.entropy_bits)
+    return CUT_OFF if seen is None else Measured(seen.entropy_bits, _face(judged))
