@@ -19,9 +19,6 @@ RULE_IDS = {rule.id for rule in RULES}
 FROZEN = "cc64c9a15bcec65e"
 # (fault, rule) that a measure does not follow, and why. Told in docs/accuracy.md too.
 NOT_FOLLOWED = {
-    ("hand", "face.lower_visible"): "a hand is skin; the measure looks for what is not",
-    ("covered_sides", "face.sides_visible"): "between very wide pads the mesh finds a narrow face with free edges",
-    ("patterned_wall", "background.one_colour"): "two greys of one wall count as one colour until they are far apart",
     ("second_person", "face.single"): "the detectors miss faces below a fifth to a third of the sitter's size",
 }
 # Of one person's range; a step back of less is rounding, the encoder, or a landmark that moved.
