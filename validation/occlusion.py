@@ -26,8 +26,8 @@ BELOW_LIPS = (83, 18, 313, 406, 182, 194, 418, 208, 428, 171, 396, 148, 377, 152
 INNER_LIPS_RING = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 UPPER_LIP_EDGE = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_LIP_EDGE = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-# Linear light of a channel (sRGB 250) from which on the sensor's end has taken the colour; where that is half of a zone, its colour tells
-# nothing and the mouth alone decides.
+# Linear red light (sRGB 250; skin's brightest channel) from which on the sensor's end has taken the colour; where that is half of a zone, its
+# colour tells nothing and the mouth alone decides.
 CLIPPED, CLIPPED_SHARE = float(LINEAR[250]), 0.5
 CUT_OFF = "the lower face is cut off by the picture's edge"
 # The mouth is read in columns without its ends, in canvas pixels: how far from the mesh's line the dark line may lie, where on both sides the
@@ -129,7 +129,7 @@ def lower_face(face: Canvas) -> LowerFace | str:
         return CUT_OFF
     region &= ~window.hull(face.points[list(INNER_LIPS_RING)])
     counted = (region | chin) > 0
-    clipped = window.light[counted].max(axis=-1) >= CLIPPED
+    clipped = window.light[..., 2][counted] >= CLIPPED
     zones = tuple(zone[counted] > 0 for zone in (region, chin))
     zones = tuple(zone for zone in zones if _share(clipped, zone) < CLIPPED_SHARE)
     shares = []
