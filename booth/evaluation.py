@@ -7,8 +7,8 @@ EER is their mean where they meet. With few photos they rarely meet exactly; the
 competition", IEEE TPAMI 24 (2002): of the last threshold with FAR <= FRR and the first with FAR >= FRR, the one with the smaller sum. It
 depends on the order of the scores only. Infinite scores are allowed: a photo that could not be judged is the least compliant of all.
 
-Interval: percentile bootstrap over independent units (people, or photos), which are drawn whole. Where no error was seen, drawing again shows
-none either; then the upper end is that of the exact binomial interval for no error among the units of the smaller class (Clopper-Pearson).
+Interval: percentile bootstrap over independent units (people, or photos), which are drawn whole. Where a class shows no error at the EER, drawing
+again shows none either; then the upper end is at least that of the exact binomial interval for no error among its units (Clopper-Pearson).
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def curve(compliant: Sequence[float] | Floats, others: Sequence[float] | Floats)
     if np.isnan(good).any() or np.isnan(bad).any():
         raise ValueError("a score is not a number")
     scores = np.unique(np.concatenate([good, bad]))
-    frr = 1.0 - np.append(np.searchsorted(good, scores, side="left"), good.size) / good.size
+    # Counts are divided, not rates subtracted: equal rates are then equal numbers.
+    frr = (good.size - np.append(np.searchsorted(good, scores, side="left"), good.size)) / good.size
     far = np.append(np.searchsorted(bad, scores, side="left"), bad.size) / bad.size
     return Curve(scores, frr, far)
 
@@ -105,7 +106,8 @@ def interval(
 ) -> Interval:
     """The 95 % interval of the EER. `units`: whom each photo shows, or the photo itself; photos of one unit are drawn together."""
     values, is_bad = np.asarray(scores, dtype=np.float64), np.asarray(bad, dtype=np.bool_)
-    point = eer(values[~is_bad], values[is_bad])
+    rates = curve(values[~is_bad], values[is_bad])
+    point = rates.eer
     names = {name: number for number, name in enumerate(dict.fromkeys(units))}
     unit = np.array([names[name] for name in units])
     order = np.argsort(values, kind="stable")
@@ -123,17 +125,18 @@ def interval(
         both = (good_below[:, -1] > 0) & (bad_below[:, -1] > 0)
         good_below, bad_below = good_below[both], bad_below[both]
         nothing = np.zeros((len(good_below), 1))
-        frr = 1.0 - np.hstack([nothing, good_below / good_below[:, -1:]])
-        far = np.hstack([nothing, bad_below / bad_below[:, -1:]])
+        good_all, bad_all = good_below[:, -1:], bad_below[:, -1:]
+        frr = (good_all - np.hstack([nothing, good_below])) / good_all
+        far = np.hstack([nothing, bad_below]) / bad_all
         at = _meeting(frr, far)
         rows = np.arange(len(frr))
         found.append((frr[rows, at] + far[rows, at]) / 2)
     eers = np.concatenate(found)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.quantile(eers, [tail, 1 - tail])) if eers.size else (point, point)
-    if point == 0:
-        fewest = min(len(set(unit[is_bad])), len(set(unit[~is_bad])))
-        high = max(high, 1 - tail ** (1 / fewest))
+    for rate, own in ((rates.frr, ~is_bad), (rates.far, is_bad)):
+        if rate[rates.meeting] == 0:
+            high = max(high, 1 - tail ** (1 / len(set(unit[own]))))
     return Interval(min(low, point), max(high, point), int(eers.size))
 
 
