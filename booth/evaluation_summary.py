@@ -57,7 +57,7 @@ class Figures:
     false_accepts: int
     unassessed_compliant: int
     unassessed_others: int
-    counted: Curve | None  # None without both classes
+    counted: Curve | None  # None without both classes, and when no photo was judged
     judged: Curve | None  # the same without the photos that were not assessed; None when that leaves a class empty
     interval: Interval | None = None
 
@@ -148,7 +148,8 @@ def figures(rule: str, band: Band, pairs: Iterable[Pair], *, with_interval: bool
     verdicts_bad = [scored(p, rule).verdict for p in bad]
     scores_good, scores_bad = [score(p, rule, band) for p in good], [score(p, rule, band) for p in bad]
     judged_good, judged_bad = [s for s in scores_good if s < math.inf], [s for s in scores_bad if s < math.inf]
-    both = bool(good and bad)
+    # A rule that judged none of the photos (it needs several frames, say) was not evaluated.
+    both = bool(good and bad) and bool(judged_good or judged_bad)
     units = [_unit(p) for p in (*good, *bad)]
     marks = [False] * len(good) + [True] * len(bad)
     return Figures(

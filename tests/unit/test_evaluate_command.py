@@ -291,6 +291,12 @@ def test_what_was_not_assessed_counts_as_not_compliant_and_is_also_left_out():
     assert found.interval.resamples > 900
 
 
+def test_a_rule_that_judged_no_photo_was_not_evaluated():
+    pairs = [(labelled(f"{n}", bad=n > 3), said(None, Verdict.NOT_ASSESSED)) for n in range(6)]
+    found = figures("pose.yaw", Band(-5, 5, None, None), pairs, with_interval=True)
+    assert (found.unassessed, found.eer, found.eer_judged, found.interval) == (6, None, None, None)
+
+
 def test_skin_tones_are_told_from_light_to_dark_and_claim_nothing_on_few_photos():
     photos = [labelled(f"{n}", bad=False) for n in range(25)]
     answers = [said(0, Verdict.PASS)] * 22 + [Answer({}, "very light", 60.0)] * 2 + [Answer(error="not a picture")]
