@@ -187,60 +187,41 @@ def pose() -> str:
 
 
 # Why a rule misses the goal on a part; told only while it does.
-WHY: dict[tuple[str, str], str] = {
-    (
-        "renders",
-        "pose.pitch",
-    ): "absolute pitch depends on the shape of the face: level heads read up to 10° apart (see the last table), so "
-    "a clause of ±5° cannot be held from one picture. Several frames are steadier but keep the offset.",
-    (
-        "renders",
-        "light.exposure",
-    ): "a dark face in good light and a light face in poor light have the same brightness. The rule refuses what "
-    "no skin tone explains and leaves the rest to `light.underexposed` and `light.overexposed`.",
-    ("faults", "light.exposure"): "as for the renders.",
-    (
-        "faults",
-        "face.lower_visible",
-    ): "a hand in front of the mouth has the colour of skin. Cloth, masks and scarves are told.",
-    (
-        "faults",
-        "face.single",
-    ): "the second face is small, turned to the edge or half hidden, and the detectors miss it.",
-    (
-        "faults",
-        "face.sides_visible",
-    ): "the widest covers leave so little of the face that the mesh takes their edge for the face's own.",
-    (
-        "faults",
-        "eyes.open",
-    ): "half closed eyes of one person are as wide as another's open ones; only the change is certain, and one picture has none.",
-    ("faults", "background.shadow"): "the darkest shadows touch the hair and are taken for it.",
-    (
-        "faults",
-        "light.entropy",
-    ): "mild loss of contrast on an evenly lit face leaves as many bits as a smooth face has.",
-    ("real", "pose.pitch"): "one photo with a raised or lowered head against many level ones; see the renders.",
-    (
-        "real",
-        "light.even",
-    ): "the clause compares four zones by half their brightness; people call a photo uneven long before. Beards, dark hair "
-    "on the forehead and the sheen of dark skin measure lower than mild side light.",
-    (
-        "real",
-        "light.sides",
-    ): "two of the six photos labelled uneven have alike cheeks: their light is uneven elsewhere.",
-    ("real", "light.shadows"): "as for `light.sides`; deep-set eyes under even light look like shadow.",
-    ("real", "face.single"): "the mesh finds a face in one of two pictures that show none: a drawing is a face to it.",
-    ("real", "background.shadow"): "one of four shadows is a slow change of the whole wall.",
-    ("real", "background.objects"): "shadows and loose hair beside the head count as things.",
-    ("real", "background.colour"): "walls lit warmly are as coloured as faintly coloured walls.",
-    (
-        "real",
-        "eyes.visible",
-    ): "hands, a scarf and hair in the colour of skin; half of the photos are 200 pixels wide, 36 pixels between the eyes.",
-    ("real", "eyes.glasses"): "rimless glasses 38 pixels between the eyes leave no edge.",
-    ("real", "eyes.hair"): "one photo, 35 pixels between the eyes.",
+WHY = {
+    "renders": {
+        "pose.pitch": """absolute pitch depends on the shape of the face: level heads read up to 10° off (last table), so a clause of ±5°
+            cannot be held from one picture. Several frames are steadier but keep the offset.""",
+        "light.exposure": """a dark face in good light and a light face in poor light have the same brightness. The rule refuses what no
+            skin tone explains and leaves the rest to `light.underexposed` and `light.overexposed`.""",
+    },
+    "faults": {
+        "light.exposure": "as for the renders.",
+        "light.entropy": "mild loss of contrast on an evenly lit face leaves as many bits as a smooth face has.",
+        "face.lower_visible": """a hand in front of the mouth has the colour of skin, and few edges when fingers lie flat. Cloth, masks and
+            scarves are told.""",
+        "face.single": "the second face is small, at the edge or half hidden, and the detectors miss it.",
+        "face.sides_visible": "the widest covers leave so little of the face that the mesh takes their edge for the face's own.",
+        "eyes.open": """half closed eyes of one person are as wide as another's open ones; only the change is certain, and one picture
+            has none.""",
+        "background.shadow": "the darkest shadows touch the hair and are taken for it.",
+        "background.objects": "people beside the head who overlap it belong to the same outline.",
+    },
+    "real": {
+        "pose.pitch": "one photo with a lowered head against many level ones; see the renders.",
+        "light.even": """the clause compares four zones by half their brightness; people call a photo uneven long before. Beards, dark hair
+            on the forehead and the sheen of dark skin measure lower than mild side light.""",
+        "light.sides": "two of the six photos labelled uneven have alike cheeks: their light is uneven elsewhere.",
+        "light.shadows": "as for `light.sides`; deep-set eyes under even light look like shadow.",
+        "face.single": "the mesh finds a face in one of the two pictures that show none: a drawing is a face to it.",
+        "background.shadow": "one of four shadows is a slow change of the whole wall.",
+        "background.objects": "shadows and loose hair beside the head count as things.",
+        "background.colour": "walls in warm light are as coloured as faintly coloured walls.",
+        "background.one_colour": "a plant in one corner is a smaller part of the wall than a soft shadow on it.",
+        "eyes.visible": """hands, a scarf and hair in the colour of skin; four of the six photos are 200 pixels wide, with 36 pixels between
+            the eyes.""",
+        "eyes.glasses": "rimless glasses leave no edge with 38 pixels between the eyes.",
+        "eyes.hair": "one photo, 35 pixels between the eyes.",
+    },
 }
 
 
@@ -251,7 +232,7 @@ def why(part: str, summary: Summary) -> str:
         return f"No rule is above {100 * GOAL_MEAN:g} %."
     told = []
     for one in sorted(missed, key=lambda f: -(f.eer or 0.0)):
-        text = WHY.get((part, one.rule), "not looked into yet.")
+        text = " ".join(WHY[part].get(one.rule, "not looked into yet.").split())
         told.append(f"* `{one.rule}`, {per_cent(one.eer)} % of {one.compliant} and {one.others}: {text}")
     return f"Above {100 * GOAL_MEAN:g} %, and why:\n\n" + "\n".join(told)
 
