@@ -111,7 +111,10 @@ def head_pose(
     seen = (np.asarray(landmarks, dtype=np.float64)[index, :2] - eye_midpoint(landmarks)) / size
     camera = np.array([[focal, 0.0, 0.0], [0.0, focal, 0.0], [0.0, 0.0, 1.0]])
     # A refinement afterwards changes the angles by 0.15 degrees at most and no error against the labels; it costs three times as much.
-    _, turn, _ = cv2.solvePnP(model, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    solved, turn, _ = cv2.solvePnP(model, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    if not solved or np.size(turn) != 3 or not np.isfinite(turn).all():
+        # No head seen from the front gives such landmarks (a mesh gone astray): what is not the front is refused as turned away.
+        return Pose(yaw_deg=90.0, pitch_deg=0.0, roll_deg=roll_deg(landmarks))
     # From the camera's axes (y down, z away) to x = subject's left, y = up, z = towards the camera.
     flip = np.array([1.0, -1.0, -1.0])
     rotation = flip[:, None] * cv2.Rodrigues(turn)[0] * flip

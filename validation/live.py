@@ -3,7 +3,7 @@
 Every frame: the mesh and all rules that refuse. Every ADVICE_EVERY-th frame also the rules that only advise or tell; between them their
 newest findings stand in the report, and its notes tell their age, as they do for the person's outline and the search for other people.
 A frame without a face forgets them: they belonged to somebody who may have gone.
-Along the way the series is taken that some rules ask for: the pitch of the latest frames, the face in frames that broke no rule.
+Along the way the series is taken that some rules ask for: the pitch of the latest frames, the face in frames that broke no rule and showed no smile.
 A LiveAssessor belongs to one thread and one person at a time; `forget` empties it.
 """
 
@@ -18,7 +18,7 @@ from validation.check import assess_live
 from validation.expression import expression
 from validation.face import FaceModel, Scene
 from validation.profile import Profile
-from validation.report import Expression, Finding, Level, Report, Series
+from validation.report import Expression, Finding, Level, Report, Series, Verdict
 from validation.rules import RULES
 
 ADVICE_EVERY = 15
@@ -80,5 +80,6 @@ class LiveAssessor:
         pitch = next((found.value for found in report.findings if found.rule == "pose.pitch"), None)
         if pitch is not None:
             self._pitch.append(pitch)
-        if report.compliant and scene.face is not None:
+        smiling = any(found.rule == "expression.smile" and found.verdict is Verdict.WARN for found in report.findings)
+        if report.compliant and not smiling and scene.face is not None:
             self._relaxed.append(expression(scene.face.landmarks))
