@@ -20,6 +20,11 @@ def test_random_and_mutated_pictures_are_judged_or_refused():
     assert len({kind for kind, _ in ends}) == len(set(fuzz_check.KINDS))
 
 
+def test_landmarks_that_no_head_gives_count_as_turned_away():
+    # Case 7731: the pose solver finds no head behind these landmarks.
+    assert not fuzz_check.run(1, first=7731)[1]
+
+
 def test_a_case_is_the_same_each_time(face_model):
     material = fuzz_check.Material(face_model)
     for kind in fuzz_check.PICTURES.values():
