@@ -23,6 +23,10 @@ CANVAS_SIDE = 616
 # Right eye, left eye (image left, image right), nose tip, mouth corners: ISO/IEC 29794-5 alignment targets.
 CANVAS_TARGETS = np.array([(251, 272), (364, 272), (308, 336), (262, 402), (355, 402)], dtype=np.float64)
 CANVAS_EYE_DISTANCE_PX = 113
+# What the measures look at around the landmarks: hair and hats above the forehead, the face's edges, the detail of its outline.
+MARGIN_PX = 45
+# The surroundings tell how the picture is exposed: a share of them needs no more than every third row and column.
+AROUND_STEP = 3
 NOSE_TIP, MOUTH_CORNERS = 1, (61, 291)
 MESH_POINTS = 468  # the rest are the irises
 # Landmarks whose hull is the face without the forehead (the standard leaves it out: alpha 0).
@@ -90,11 +94,20 @@ class Canvas:
     pixels: Image
     points: NDArray[np.float64]  # landmarks on the canvas
     inside: Image  # 255 where the source has pixels
+    source: Image
 
     @cached_property
     def luminance(self) -> Image:
         """Linear luminance of the canvas."""
         return luminance(self.pixels)
+
+    @cached_property
+    def around(self) -> tuple[Image, Image]:
+        """The whole canvas, every third row and column: pixels of the source, and 255 where it has any."""
+        side = CANVAS_SIDE // AROUND_STEP
+        small = self.matrix / AROUND_STEP
+        pixels = cv2.warpAffine(self.source, small, (side, side), flags=cv2.INTER_NEAREST)
+        return np.asarray(pixels, dtype=np.uint8), _inside(self.source, small, (side, side))
 
     def polygon(self, indices: tuple[int, ...], *, hull: bool = False) -> Image:
         """Mask of a polygon of landmarks, where the source has pixels."""
@@ -112,14 +125,34 @@ class Canvas:
         return np.asarray(cv2.invertAffineTransform(self.matrix), dtype=np.float64)
 
 
-def canvas(image: Image, landmarks: NDArray[np.floating]) -> Canvas:
-    """The face of a picture on the standard canvas."""
-    matrix = canvas_matrix(landmarks)
-    size = (CANVAS_SIDE, CANVAS_SIDE)
-    points = np.asarray(landmarks, dtype=np.float64)[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+def _inside(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) -> Image:
+    """Where (width, height) under the matrix has pixels of the picture, without those at its edge."""
     height, width = image.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
+    seen = np.zeros((size[1], size[0]), dtype=np.uint8)
+    cv2.fillConvexPoly(seen, np.rint(corners).astype(np.int32), 255)
+    return np.asarray(cv2.erode(seen, np.ones((3, 3), np.uint8), borderValue=255), dtype=np.uint8)
+
+
+def canvas(image: Image, landmarks: NDArray[np.floating], *, whole: bool = False) -> Canvas:
+    """The face of a picture (H, W, 3) on the standard canvas.
+
+    Only the face and MARGIN_PX around it are brought there, about a third of the canvas, unless the `whole` is asked for: the rest is black and
+    not `inside`.
+    """
+    matrix = canvas_matrix(landmarks)
+    points = np.asarray(landmarks, dtype=np.float64)[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    low, high = np.zeros(2, dtype=int), np.full(2, CANVAS_SIDE)
+    if not whole:
+        low = np.clip(np.floor(points.min(axis=0)).astype(int) - MARGIN_PX, 0, CANVAS_SIDE)
+        high = np.clip(np.ceil(points.max(axis=0)).astype(int) + MARGIN_PX, 0, CANVAS_SIDE)
+    wide, tall = (int(side) for side in high - low)
+    pixels = np.zeros((CANVAS_SIDE, CANVAS_SIDE, 3), dtype=np.uint8)
     inside = np.zeros((CANVAS_SIDE, CANVAS_SIDE), dtype=np.uint8)
-    cv2.fillConvexPoly(inside, np.rint(corners).astype(np.int32), 255)
-    inside = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=255), dtype=np.uint8)
-    return Canvas(matrix=matrix, pixels=area_warp(image, matrix, size), points=points, inside=inside)
+    if wide > 0 and tall > 0:
+        window = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+        there = matrix.copy()
+        there[:, 2] -= low
+        inside[window] = _inside(image, there, (wide, tall))
+        pixels[window] = area_warp(image, there, (wide, tall))
+    return Canvas(matrix=matrix, pixels=pixels, points=points, inside=inside, source=image)

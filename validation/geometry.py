@@ -21,6 +21,7 @@ Points = NDArray[np.floating]
 
 EYE_CORNERS_RIGHT = (33, 133)
 EYE_CORNERS_LEFT = (362, 263)
+EYE_CORNERS = (*EYE_CORNERS_RIGHT, *EYE_CORNERS_LEFT)
 LIDS_RIGHT = ((160, 144), (159, 145), (158, 153))
 LIDS_LEFT = ((385, 380), (386, 374), (387, 373))
 INNER_LIPS = ((81, 178), (13, 14), (311, 402))
@@ -32,13 +33,13 @@ PUPIL_RISE = 0.035
 
 
 def _distance(a: Points, b: Points) -> float:
-    return float(np.hypot(a[0] - b[0], a[1] - b[1]))
+    return math.hypot(float(a[0]) - float(b[0]), float(a[1]) - float(b[1]))
 
 
 def eyes(landmarks: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The eye centres: the subject's right (image left), then left."""
-    points = np.asarray(landmarks, dtype=np.float64)[:, :2]
-    return points[list(EYE_CORNERS_RIGHT)].mean(axis=0), points[list(EYE_CORNERS_LEFT)].mean(axis=0)
+    corners = np.asarray(landmarks[EYE_CORNERS, :2], dtype=np.float64)
+    return (corners[0] + corners[1]) / 2, (corners[2] + corners[3]) / 2
 
 
 def eye_midpoint(landmarks: Points) -> NDArray[np.float64]:

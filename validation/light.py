@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.canvas import FACE_BELOW_BROWS, Canvas, Image
+from validation.canvas import FACE_BELOW_BROWS, Canvas, Image, luminance
 from validation.geometry import INNER_LIPS, eyes
 
 # Spread / mean of grey above which a square shows no bare skin: forehead (bare ones measured up to 0.10, fringes and hats from 0.13), chin (smooth
@@ -130,19 +130,24 @@ class Tones:
         return float(self.shares[BRIGHT_FROM:].sum())
 
 
-def tones(luminance: Image, region: Image) -> Tones | None:
-    """Histogram of the luminance (uint8) where the region (uint8) is not zero; None for an empty region."""
+def tones(light: Image, region: Image) -> Tones | None:
+    """Histogram of the light (uint8) where the region (uint8) is not zero; None for an empty region."""
     x, y, width, height = cv2.boundingRect(region)
     window = (slice(y, y + height), slice(x, x + width))
     if width == 0:
         return None
-    counts = cv2.calcHist([luminance[window]], [0], region[window], [256], [0, 256]).reshape(-1).astype(np.float64)
+    counts = cv2.calcHist([light[window]], [0], region[window], [256], [0, 256]).reshape(-1).astype(np.float64)
     return Tones(counts) if counts.sum() > 0 else None
 
 
 def face_tones(face: Canvas) -> Tones | None:
     """Tones of the hull of the face below the brows, the region of the standard's luminance measures; None where the picture shows none of it."""
-    return tones(face.luminance, face.polygon(FACE_BELOW_BROWS, hull=True))
+    region = face.polygon(FACE_BELOW_BROWS, hull=True)
+    x, y, width, height = cv2.boundingRect(region)
+    if width == 0:
+        return None
+    window = (slice(y, y + height), slice(x, x + width))
+    return tones(luminance(face.pixels[window]), np.ascontiguousarray(region[window]))
 
 
 def grey_tones(face: Canvas, region: Image) -> Tones | None:
@@ -182,8 +187,8 @@ def black_level(face: Canvas) -> int:
     The standard's level (25) alone calls well lit dark skin under-exposed. What stands around the face tells: when 5 % of the picture are bright,
     the exposure was right and only what is nearly black counts; when nothing is bright the standard's level holds.
     """
-    # Every third row and column: a share needs no more.
-    around = tones(np.ascontiguousarray(face.luminance[::3, ::3]), np.ascontiguousarray(face.inside[::3, ::3]))
+    pixels, inside = face.around
+    around = tones(luminance(pixels), inside)
     white = float(np.searchsorted(np.cumsum(around.shares), WHITE_SHARE)) if around else 0.0
     lack = min(max((WHITE_BRIGHT - white) / (WHITE_BRIGHT - WHITE_DULL), 0.0), 1.0)
     return round(BLACK_UP_TO + (DARK_UP_TO - BLACK_UP_TO) * lack)

@@ -7,7 +7,7 @@ Whoever changes a rule says why: a rule's table without a source of its own is r
 from __future__ import annotations
 
 import tomllib
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Self
 
@@ -39,12 +39,12 @@ class RuleLimits(_Settings):
             raise ValueError("low is above high")
         return self
 
-    @property
+    @cached_property
     def limit(self) -> Limit:
         """The band whose breach fails."""
         return Limit(low=self.low, high=self.high)
 
-    @property
+    @cached_property
     def warn_limit(self) -> Limit | None:
         """The narrower band whose breach warns."""
         if self.warn_low is None and self.warn_high is None:

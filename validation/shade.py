@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.canvas import Canvas
+from validation.canvas import Canvas, luminance
 
 # Part of the way from the skin's colour to white (calibrated, docs/rules.md: neutral skin of any tone stays below).
 HOT_FROM = 0.7
@@ -70,7 +70,7 @@ def _light(face: Canvas, landmarks: tuple[int, ...]) -> float | None:
         return None
     inside = np.zeros((height, width), dtype=np.uint8)
     cv2.fillConvexPoly(inside, hull - (x, y), 255)
-    return float(cv2.mean(face.luminance[y : y + height, x : x + width], inside)[0]) + DARK_OFFSET
+    return float(cv2.mean(luminance(face.pixels[y : y + height, x : x + width]), inside)[0]) + DARK_OFFSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,10 @@ def changed(face, pixels) -> canvas.Canvas:
 
 
 def exposed(face, stops) -> canvas.Canvas:
-    linear = canvas.LINEAR[face.pixels] / 255 * 2.0**stops
-    return changed(face, np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055) * 255)
+    linear = np.minimum(canvas.LINEAR / 255 * 2.0**stops, 1)
+    table = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+    table = table.astype(np.uint8)
+    return dataclasses.replace(face, pixels=table[face.pixels], source=table[face.source])
 
 
 @given(level=st.integers(0, 255))
