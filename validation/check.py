@@ -7,8 +7,10 @@ A value is held against its bands as measured, not as rounded for people. No fac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -22,6 +24,8 @@ from validation.orientation import not_upright
 from validation.profile import Profile, RuleLimits
 from validation.report import CropFacts, Finding, Judged, Level, Report, Series, Verdict
 from validation.rules import NO_ADVICE, NO_FACE, RULES, TURN_PHOTO, Measured, Rule
+
+NOTHING: Mapping[str, Finding] = MappingProxyType({})
 
 
 @cache
@@ -82,13 +86,15 @@ def _finding(rule: Rule, limits: RuleLimits, judged: Judgement) -> Finding:
 
 
 def _report(
-    judged: Judgement, kind: Judged, notes: tuple[str, ...], crop: CropFacts | None, *, advising: bool = True
+    judged: Judgement,
+    kind: Judged,
+    notes: tuple[str, ...],
+    crop: CropFacts | None,
+    kept: Mapping[str, Finding] = NOTHING,
 ) -> Report:
     profile = judged.profile
-    rows = [(rule, profile.rules[rule.id]) for rule in RULES if rule.id in profile.rules]
-    if kind == "live":
-        rows = [(rule, limits) for rule, limits in rows if rule.live and (advising or limits.level is Level.REJECT)]
-    findings = [_finding(rule, limits, judged) for rule, limits in rows]
+    rows = [rule for rule in RULES if rule.id in profile.rules and (rule.live or kind != "live")]
+    findings = [kept.get(rule.id) or _finding(rule, profile.rules[rule.id], judged) for rule in rows]
     height, width = judged.image.shape[:2]
     return Report(
         profile=profile.name,
@@ -146,14 +152,15 @@ def assess_live(
     profile: Profile,
     *,
     still_size: tuple[int, int] | None = None,
-    advising: bool = True,
     series: Series | None = None,
+    kept: Mapping[str, Finding] = NOTHING,
 ) -> Report:
     """The report on a preview frame: what the portrait would be if the shutter fell now.
 
     Geometry is that of the crop the booth would cut from a still of `still_size` (width, height; same view as the preview): too far away
     shows as a head that is too small even in the smallest crop without upscaling, too near the edge as a face off the middle. The tilt
-    is the head's own, before levelling. Without `advising` only the rules that refuse are judged (validation.live).
+    is the head's own, before levelling. `kept`: findings on earlier
+    frames that still stand; their rules are not judged again (validation.live).
     """
     height, width = image_bgr.shape[:2]
     still_width, still_height = still_size or (width, height)
@@ -162,7 +169,7 @@ def assess_live(
     face = scene.face
     notes = [f"person outline {scene.mask_age} frames old, other faces {scene.others_age} frames old"]
     if face is None:
-        return _report(Judgement(image_bgr, scene, profile), "live", tuple(notes), None, advising=advising)
+        return _report(Judgement(image_bgr, scene, profile), "live", tuple(notes), None, kept)
     plan = plan_crop(
         face.landmarks * np.float32(scale),
         (still_width, still_height),
@@ -172,4 +179,4 @@ def assess_live(
     if plan.scale > 1:
         notes.append(f"the still of {still_width}x{still_height} is smaller than the portrait")
     judged = Judgement(image_bgr, scene, profile, crop=plan, still_scale=scale, series=series)
-    return _report(judged, "live", tuple(notes), None, advising=advising)
+    return _report(judged, "live", tuple(notes), None, kept)

@@ -1,7 +1,7 @@
 """Judging preview frames one after the other: what is kept between them so that each frame stays cheap.
 
-Every frame: the mesh and all rules that refuse. Every ADVICE_EVERY-th frame also the rules that only advise or tell; between them their
-newest findings stand in the report, and its notes tell their age, as they do for the person's outline and the search for other people.
+Every frame: the mesh and the rules that refuse. Rules that look beside the person are judged with each new outline. Every ADVICE_EVERY-th frame:
+the rules that only advise or tell. Between, their newest findings stand in the report, and its notes tell how old outline and advice are.
 A frame without a face forgets them: they belonged to somebody who may have gone.
 Along the way the series is taken that some rules ask for: the pitch of the latest frames, the face in frames that broke no rule and showed no smile.
 A LiveAssessor belongs to one thread and one person at a time; `forget` empties it.
@@ -31,8 +31,9 @@ class LiveAssessor:
 
     def __init__(self, model: FaceModel, profile: Profile) -> None:
         self._model, self._profile = model, profile
-        self._advice: dict[str, Finding] = {}
+        self._kept: dict[str, Finding] = {}
         self._advice_age = 0
+        self._outline: NDArray[np.uint8] | None = None
         self._pitch: deque[float] = deque(maxlen=PITCH_KEPT)
         self._relaxed: deque[Expression] = deque(maxlen=RELAXED_KEPT)
 
@@ -41,21 +42,23 @@ class LiveAssessor:
     ) -> tuple[Scene, Report]:
         """Scene and report of the next frame, (H, W, 3) uint8; raises ModelFailedError."""
         scene = self._model.scene(image_bgr)
-        self._advice_age += 1
-        advising = not self._advice or self._advice_age >= ADVICE_EVERY
-        report = assess_live(
-            image_bgr, scene, self._profile, still_size=still_size, advising=advising, series=self.series
-        )
         if scene.face is None:
             self.forget()
+        self._advice_age = self._advice_age + 1 if self._advice_age < ADVICE_EVERY - 1 and self._kept else 0
+        report = assess_live(
+            image_bgr,
+            scene,
+            self._profile,
+            still_size=still_size,
+            series=self.series,
+            kept=self._standing(new_outline=scene.person_mask is not self._outline),
+        )
+        if scene.face is not None:
+            self._remember(scene, report)
+        if not self._advice_age:
             return scene, report
-        if advising:
-            self._advice = {found.rule: found for found in report.findings if found.level is not Level.REJECT}
-            self._advice_age = 0
-        else:
-            report = self._with_advice(report)
-        self._remember(scene, report)
-        return scene, report
+        notes = (*report.notes, f"advice {self._advice_age} frames old")
+        return scene, report.model_copy(update={"notes": notes})
 
     @property
     def series(self) -> Series | None:
@@ -66,17 +69,22 @@ class LiveAssessor:
 
     def forget(self) -> None:
         """Drops everything about the person."""
-        self._advice, self._advice_age = {}, 0
+        self._kept, self._advice_age, self._outline = {}, 0, None
         self._pitch.clear()
         self._relaxed.clear()
 
-    def _with_advice(self, report: Report) -> Report:
-        fresh = {found.rule: found for found in report.findings}
-        merged = [found for rule in RULES if (found := fresh.get(rule.id) or self._advice.get(rule.id)) is not None]
-        notes = (*report.notes, f"advice {self._advice_age} frames old")
-        return report.model_copy(update={"findings": tuple(merged), "notes": notes})
+    def _standing(self, *, new_outline: bool) -> dict[str, Finding]:
+        """Findings on earlier frames that need not be made again on this one."""
+        return {
+            rule.id: found
+            for rule in RULES
+            if (found := self._kept.get(rule.id)) is not None
+            and not (new_outline if rule.outline else found.level is Level.REJECT or not self._advice_age)
+        }
 
     def _remember(self, scene: Scene, report: Report) -> None:
+        self._kept = {found.rule: found for found in report.findings}
+        self._outline = scene.person_mask
         pitch = next((found.value for found in report.findings if found.rule == "pose.pitch"), None)
         if pitch is not None:
             self._pitch.append(pitch)

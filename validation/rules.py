@@ -43,6 +43,7 @@ class Rule:
     unclear: str = ""  # advice when it could not be judged; empty: that of `below`
     needs_face: bool = True
     live: bool = True  # a preview frame can be judged by it
+    outline: bool = False  # it looks beside the person: on preview frames it is judged with each new outline
 
 
 RULES: tuple[Rule, ...] = (
@@ -121,25 +122,65 @@ RULES: tuple[Rule, ...] = (
         "advice.light_problem",
         "advice.light_problem",
         unclear="advice.uncover_face",
+        outline=True,
     ),
     Rule("light.grey_levels", "levels", light.grey_levels, "advice.light_problem", "advice.light_problem"),
     Rule("light.entropy", "bit", light.entropy, "advice.light_problem", "advice.light_problem"),
-    Rule("background.uniform", "L*", background.uniform, "advice.background_problem", "advice.background_problem"),
-    Rule("background.colour", "CIELAB", background.colour, "advice.background_problem", "advice.background_problem"),
-    Rule("background.lightness", "L*", background.lightness, "advice.background_problem", "advice.background_problem"),
+    Rule(
+        "background.uniform",
+        "L*",
+        background.uniform,
+        "advice.background_problem",
+        "advice.background_problem",
+        outline=True,
+    ),
+    Rule(
+        "background.colour",
+        "CIELAB",
+        background.colour,
+        "advice.background_problem",
+        "advice.background_problem",
+        outline=True,
+    ),
+    Rule(
+        "background.lightness",
+        "L*",
+        background.lightness,
+        "advice.background_problem",
+        "advice.background_problem",
+        outline=True,
+    ),
     Rule(
         "background.one_colour",
         "CIELAB",
         background.one_colour,
         "advice.background_problem",
         "advice.background_problem",
-    ),
-    Rule("background.shadow", "%", background.shadow, "advice.background_problem", "advice.background_problem"),
-    Rule(
-        "background.objects", "% of head", background.objects, "advice.background_problem", "advice.background_problem"
+        outline=True,
     ),
     Rule(
-        "background.contrast", "CIELAB", background.contrast, "advice.background_problem", "advice.background_problem"
+        "background.shadow",
+        "%",
+        background.shadow,
+        "advice.background_problem",
+        "advice.background_problem",
+        outline=True,
+    ),
+    Rule(
+        "background.objects",
+        "% of head",
+        background.objects,
+        "advice.background_problem",
+        "advice.background_problem",
+        outline=True,
+    ),
+    Rule(
+        "background.contrast",
+        "CIELAB",
+        background.contrast,
+        "advice.background_problem",
+        "advice.background_problem",
+        outline=True,
     ),
     Rule("image.sharp", "%", image.sharp, "advice.camera_problem", NO_ADVICE),
     Rule("image.motion", "%", image.motion, "advice.hold_still", NO_ADVICE),
