@@ -1,6 +1,7 @@
 """What `booth check` prints: one table for one photo, one line per photo for many.
 
-The table has the rules by subject, in the order of guidance. A line names the broken rules with value and limit; what only advises is counted.
+The table has the rules by subject; below it, and in a photo's line, stand the broken rules with value and limit, the most urgent first, then what
+only advises, by name.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ SUBJECTS: Mapping[str, str] = {
 }
 # In the booth these say what its own devices are doing; to whoever holds a file they would mean nothing.
 FILE_ADVICE = {
+    "advice.no_face": "Use a photo that shows one face from the front",
+    "advice.one_person": "Use a photo that shows one person only",
     "advice.light_problem": "Light the face evenly from the front, without flash",
     "advice.background_problem": "Use a plain, light wall without shadows, with nothing and nobody beside the head",
     "advice.camera_problem": "Use the camera's original file, or take the photo again",
@@ -47,6 +50,7 @@ VERDICT_STYLES = {
 }
 MOST_DIGITS = 4
 COUNTS = frozenset({"faces", "levels"})
+MOST_NAMED = 4  # borderline rules in a photo's line
 WIDE = 125  # columns of a terminal that hold a whole table
 NARROWEST = 24  # columns for the rules' names
 JUDGED_WORDS = {"as_submitted": "as submitted", "crop": "as the booth would cut it", "live": "live"}
@@ -129,6 +133,7 @@ def remedy(messages: Messages, found: Finding) -> str:
 def print_report(console: Console, one: Checked, messages: Messages) -> None:
     """The whole table of one photo."""
     from rich.markup import escape
+    from rich.padding import Padding
 
     report = one.report
     if report is None:
@@ -148,8 +153,19 @@ def print_report(console: Console, one: Checked, messages: Messages) -> None:
         console.print(f"  portrait written: {escape(shown(str(one.portrait)))}", highlight=False, soft_wrap=True)
     style, text = OUTCOMES[one.outcome]
     console.print(
-        f"  [{style}]{text}[/{style}] under profile {escape(report.profile)}: {counts(report)}\n", highlight=False
+        f"  [{style}]{text}[/{style}] under profile {escape(report.profile)}: {counts(report)}", highlight=False
     )
+    # Last, so that it is read without scrolling up the table.
+    lines = [
+        f"[bold]{escape(name)}[/bold]: {escape(told)}" + (f" - {escape(help_)}" if help_ else "")
+        for name, told, help_ in in_the_way(report, messages)
+    ]
+    named = borderline(report, messages)
+    if named:
+        lines.append(f"borderline: {escape(', '.join(named))}")
+    for line in lines:
+        console.print(Padding(line, (0, 0, 0, 4), expand=False), highlight=False)
+    console.print()
 
 
 def counts(report: Report) -> str:
@@ -177,14 +193,20 @@ def print_line(console: Console, one: Checked, messages: Messages) -> None:
 
 
 def reasons(one: Checked, messages: Messages) -> str:
-    """What stands in the way, most urgent first, and how much else is advised."""
+    """What stands in the way, most urgent first, and what else is borderline."""
     if one.report is None:
         return one.error or ""
     parts = [f"{name} ({told})" for name, told, _ in in_the_way(one.report, messages)]
-    warned = sum(found.verdict is Verdict.WARN for found in one.report.findings)
-    if warned:
-        parts.append(f"{warned} borderline")
+    named = borderline(one.report, messages)
+    if named:
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        parts.append(f"borderline: {', '.join(named[:MOST_NAMED])}{more}")
     return "; ".join(parts)
+
+
+def borderline(report: Report, messages: Messages) -> list[str]:
+    """The names of the rules that warn, in the order of guidance."""
+    return [rule_name(messages, found.rule) for found in report.findings if found.verdict is Verdict.WARN]
 
 
 def in_the_way(report: Report, messages: Messages) -> list[tuple[str, str, str]]:

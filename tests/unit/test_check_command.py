@@ -24,8 +24,10 @@ from typer.testing import CliRunner
 
 from booth.check import _profiles, check_command
 from booth.check_files import PORTRAIT_SUFFIX, portrait_targets, wanted, whole_file
+from booth.check_table import remedy
+from booth.messages import Messages
 from validation.profile import profile_names
-from validation.report import Report
+from validation.report import Finding, Level, Limit, Report, Verdict
 
 # The command in its own process, which tells its peak memory in kB.
 # VmHWM is this program's own peak; ru_maxrss would start at the size of the test process that forked it.
@@ -297,6 +299,31 @@ def test_many_photos_get_a_line_each_and_whole_tables_when_asked(people, tmp_pat
     assert lines[3] == "3 photos: 2 not compliant, 1 could not be judged"
     full = run("--profile", "demo", "--full", *photos).stdout
     assert full.count("Head pose") == 2
+
+
+def test_what_to_do_stands_below_the_table_and_advice_is_named(people):
+    capped = people.parent / "variations" / "kwame_cap.jpg"
+    table = run(capped).stdout
+    end = table[table.index("not compliant under profile icao") :].strip().splitlines()
+    assert "Head size" in end[1]
+    assert "Come a little closer" in end[1]
+    assert "borderline: Forehead visible" in end[-1]
+    line = run(capped, people / "anna" / "neutral.jpg").stdout.splitlines()[0]
+    assert "borderline: Forehead visible" in line
+
+
+def test_advice_on_a_file_does_not_speak_of_the_booth():
+    found = Finding(
+        rule="face.single",
+        value=0,
+        unit="faces",
+        limit=Limit(low=1, high=1),
+        verdict=Verdict.FAIL,
+        level=Level.REJECT,
+        source="x",
+        advice="advice.no_face",
+    )
+    assert remedy(Messages.load("en"), found) == "Use a photo that shows one face from the front"
 
 
 def test_ofiq_columns_hold_what_was_measured_and_failures_for_what_could_not(people, tmp_path):
