@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from booth.check_files import OutputRefusedError, Wanted, portrait_targets, refuse_output, wanted, whole_file
+from booth.check_files import (
+    OutputRefusedError,
+    Wanted,
+    file_cell,
+    portrait_targets,
+    refuse_output,
+    wanted,
+    whole_file,
+)
 from booth.check_photo import Checked, Outcome, Wishes, check_photo, process_died
 
 if TYPE_CHECKING:
@@ -221,7 +229,7 @@ def _write_ofiq(target: Path, told: list[Checked]) -> None:
     lines = csv.writer(text, delimiter=";", lineterminator=";\n")
     lines.writerow(ofiq.header())
     failed = dict.fromkeys(ofiq.COMPUTED, ofiq.FAILED)
-    lines.writerows(ofiq.row(one.photo, failed if one.ofiq is None else one.ofiq) for one in told)
+    lines.writerows(ofiq.row(file_cell(one.photo), failed if one.ofiq is None else one.ofiq) for one in told)
     with whole_file(target) as file:
         file.write(text.getvalue().encode("utf-8", "replace"))
 

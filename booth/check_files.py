@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".jp2", ".j2k"})
 PORTRAIT_SUFFIX = ".portrait.jpg"
+# What a cell begins with that a spreadsheet takes for a formula and runs (OWASP, "CSV injection").
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class OutputRefusedError(Exception):
@@ -121,6 +123,16 @@ def portrait_targets(place: Path, photos: Sequence[Wanted], *, folder: bool) -> 
         if any(_same(target, one.path) for one in photos):
             raise OutputRefusedError(f"{target} is one of the photos; it would be overwritten. Name another folder.")
     return targets
+
+
+def file_cell(name: str) -> str:
+    """A file name for a table: the same file, and never a formula."""
+    return f"./{name}" if name.startswith(FORMULA_STARTS) else name
+
+
+def text_cell(text: str) -> str:
+    """A text for a table, never a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import ClassVar, Literal
 
 LABELS_NAME = "labels.csv"
 MOST_PROBLEMS = 20
+LONGEST_SHOWN = 300
 MAX_LABELS_BYTES = 200_000_000
 PLAIN_COLUMNS = ("file", "subject", "group")
 
@@ -91,6 +92,8 @@ def _refusal(source: Path, problems: list[str]) -> DatasetError:
 
 def _rows(source: Path) -> list[tuple[int, list[str]]]:
     try:
+        if not source.is_file() and source.exists():  # a pipe or a device has no end
+            raise DatasetError(f"{shown(source)} is not an ordinary file.")
         if source.stat().st_size > MAX_LABELS_BYTES:
             raise DatasetError(f"{shown(source)} has more than {MAX_LABELS_BYTES // 1_000_000} MB.")
         text = source.read_text("utf-8-sig")
@@ -144,10 +147,21 @@ def _labelled(folder: Path, columns: Sequence[str], cells: Sequence[str]) -> Lab
     path = _inside(folder, name)
     if path is None:
         return f"'{shown(name)}' leads out of the folder"
-    if not path.is_file():
-        return f"there is no file '{shown(name)}'"
+    if not _is_file(path):
+        return f"there is no file '{_short(name)}'"
     labels = {c: v == "1" for c, v in row.items() if c not in PLAIN_COLUMNS and v}
     return Labelled(name, path, row.get("subject") or None, row.get("group") or None, labels)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any file has
+        return False
+
+
+def _short(name: str) -> str:
+    return shown(name if len(name) <= LONGEST_SHOWN else name[:LONGEST_SHOWN] + "…")
 
 
 def _inside(folder: Path, name: str) -> Path | None:

@@ -1,6 +1,6 @@
 """`booth evaluate DATASET`: how often the rules are right on photos whose answer is known.
 
-Order: labels read and checked, all problems told at once -> every photo judged as submitted, with its file, on all cores -> figures -> files, tables.
+Order: labels read and checked, all problems told at once -> where results go -> every photo judged as submitted, with its file, on all cores -> figures -> files, tables.
 A photo that cannot be judged is counted and listed and stays in the figures as not assessed. Nothing is written before all photos are judged.
 Exit code: 0 evaluated, 2 not evaluated (one sentence per reason), 130 interrupted.
 """
@@ -44,9 +44,9 @@ def evaluate_command(
 
     [bold]Examples[/bold]: booth evaluate photos      booth evaluate photos --out report      booth evaluate photos --labels mine.csv --json
     """
-    from booth.dataset import DatasetError, read_dataset
+    from booth.dataset import LABELS_NAME, DatasetError, read_dataset
     from booth.evaluation_files import as_json as whole_summary
-    from booth.evaluation_files import write_all
+    from booth.evaluation_files import refuse_folder, write_all
     from booth.evaluation_summary import summarise
     from validation.errors import ValidationError
     from validation.rules import RULES, load_profile
@@ -54,6 +54,8 @@ def evaluate_command(
     try:
         limits = load_profile(profile)
         photos = read_dataset(dataset, [rule.id for rule in RULES], labels)
+        if out is not None:
+            refuse_folder(out, labels or dataset / LABELS_NAME)
         answers = judged_photos(photos, limits, jobs)
         if all(answer.error is not None for answer in answers):
             raise DatasetError(f"None of the {len(answers)} photos could be judged; the first one: {answers[0].error}")

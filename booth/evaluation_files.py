@@ -1,18 +1,23 @@
 """What `booth evaluate --out` writes: scores.csv, summary.csv, summary.json, one DET plot per rule with both classes, index.html.
 
+What cannot be written, or would take the place of the labels, is refused before anything is judged. Each file is either whole or as it was.
+In the tables no name begins a formula: a file gets `./` before it, a subject or group an apostrophe.
 Rates are shares, 0 to 1; in summary.json too. An infinite score (not assessed) is written as `inf`.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from booth.dataset import Labelled
+from booth.check_files import file_cell, text_cell, whole_file
+from booth.dataset import DatasetError, Labelled, shown
 from booth.det_plot import det_svg, page
 from booth.evaluation import CONFIDENCE, RESAMPLES, SEED, Band
 from booth.evaluation_summary import (
@@ -71,30 +76,56 @@ FIGURE_COLUMNS = (
 )
 
 
+def refuse_folder(folder: Path, labels: Path) -> None:
+    """Raises DatasetError when the results cannot be written to the folder, or the labels would be lost."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise DatasetError(f"The results cannot be written to {shown(folder)}; name another folder.")
+    if labels.resolve() in {(folder / name).resolve() for name in _names()}:
+        raise DatasetError(f"The results would overwrite the labels {shown(labels)}; name another folder.")
+
+
+def _names() -> Iterable[str]:
+    """Every file that may be written."""
+    return ("scores.csv", "summary.csv", "summary.json", "index.html", *(f"det-{rule.id}.svg" for rule in RULES))
+
+
 def write_all(folder: Path, summary: Summary, photos: Sequence[Labelled], answers: Sequence[Answer]) -> None:
     """Everything into a folder, which is made. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     _csv(folder / "scores.csv", SCORE_COLUMNS, _score_rows(summary, photos, answers))
-    _csv(folder / "summary.csv", FIGURE_COLUMNS, (tuple(row.values()) for row in figure_rows(summary)))
-    (folder / "summary.json").write_text(json.dumps(as_json(summary), ensure_ascii=False, indent=2) + "\n", "utf-8")
+    figures = (row | {"name": text_cell(row["name"])} for row in figure_rows(summary))
+    _csv(folder / "summary.csv", FIGURE_COLUMNS, (tuple(row.values()) for row in figures))
+    _text(folder / "summary.json", json.dumps(as_json(summary), ensure_ascii=False, indent=2) + "\n")
     for one in summary.rules:
         if one.counted is not None:
-            (folder / f"det-{one.rule}.svg").write_text(_plot(one), "utf-8")
-    (folder / "index.html").write_text(_index(summary), "utf-8")
+            _text(folder / f"det-{one.rule}.svg", _plot(one))
+    _text(folder / "index.html", _index(summary))
+
+
+def _text(path: Path, text: str) -> None:
+    with whole_file(path) as out:
+        out.write(text.encode())
 
 
 def _csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as out:
+    with whole_file(path) as file:
+        out = io.TextIOWrapper(file, "utf-8", newline="")
         writer = csv.writer(out)
         writer.writerow(columns)
         writer.writerows(rows)
+        out.flush()
+        out.detach()  # the file is not closed with it
 
 
 def _score_rows(summary: Summary, photos: Sequence[Labelled], answers: Sequence[Answer]) -> Iterable[Sequence[Any]]:
     bands = {rule: Band.of(limits) for rule, limits in summary.profile.rules.items()}
     for photo, answer in zip(photos, answers, strict=True):
         ita = "" if answer.ita_deg is None else round(answer.ita_deg, 1)
-        whom = (photo.file, photo.subject or "", photo.group or "", answer.skin or "", ita)
+        names = (file_cell(photo.file), text_cell(photo.subject or ""), text_cell(photo.group or ""))
+        whom = (*names, answer.skin or "", ita)
         for rule in (r.id for r in RULES if r.id in bands):
             found = scored((photo, answer), rule)
             label = {True: "1", False: "0", None: ""}[photo.labels.get(rule)]
