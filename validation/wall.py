@@ -28,8 +28,13 @@ WALL_SIDE_MOST_PX = 480
 NOBODY_BELOW, SOMEBODY_FROM = 26, 128
 # Hair tips beside the outline, and what an old outline adds: a sitter moves by less than this in one preview frame.
 MARGIN, MARGIN_PER_FRAME = 0.22, 0.03
-# Fewer pixels than this share of the picture say nothing about the wall.
-WALL_LEAST = 0.02
+# Fewer pixels than this share of the picture say nothing about the wall: wide hair leaves the corners of a portrait, some hundred small pixels.
+WALL_LEAST = 0.005
+# The same for bands beside the head: the ring of shadows, the outline, and the wall near a place of the outline.
+RING_LEAST, OUTLINE_LEAST, BESIDE_LEAST = 0.01, 0.005, 0.02
+# Plainness is judged as far from the outline as enough wall is seen: strands of hair and the head's shadow lie nearer (rules of their own judge
+# them), a pattern is everywhere.
+PLAIN_FROM = (0.5, 0.4, 0.3)
 # The share of the wall that makes its colour, and the difference that is drawn as another colour.
 MOST_OF_WALL_PERCENT, OTHER_COLOUR = 95, 15.0
 # L* of #A1A1A1, the darkest grey of BSI TR-03121-3 v6.0.
@@ -39,9 +44,10 @@ STEEP = 2.0
 # Shadows: the ring beside the head, how far away the wall's light is compared, and the share of the ring that may be darker than the value.
 RING_FROM, RING, BESIDE = 0.12, 0.8, 0.6
 DARKEST_PERCENT = 5
-# A shadow keeps the wall's chromaticity (r, g of linear light) and some of its light; anything else that differs is a thing.
+# A shadow keeps the wall's chromaticity (shares of linear light; the light that fills it has another colour than the lamp's) and some of its light;
+# anything else that differs is a thing.
 THING_DIFFERENCE = 25.0
-SHADOW_CHROMATICITY, SHADOW_LEAST_LIGHT = 0.04, 0.1
+SHADOW_CHROMATICITY, SHADOW_LEAST_LIGHT = 0.07, 0.2
 # Where a head with any hair and a body may be: half widths in T (eyes to chin) beside the face's axis, and how fast shoulders widen.
 HEAD_HALF_WIDTH, BODY_WIDENS, ABOVE_EYES = 1.3, 2.0, 2.2
 # Down to here (in T below the eyes) nothing of a sitter stands apart from the head: below are shoulders.
@@ -172,15 +178,20 @@ class Found:
 
 
 def unevenness(seen: Wall) -> Found | None:
-    """How much the wall's lightness changes on average: L* per tenth of an eye distance, after a blur of one small pixel; 0 for a plain wall."""
+    """How much the wall's lightness changes on average: L* per tenth of an eye distance, after a blur of one small pixel; 0 for a plain wall.
+
+    Where enough of the wall is seen, what lies close to the person is left out.
+    """
     if seen.free is None:
         return None
+    farther = (seen.away > margin for margin in PLAIN_FROM if margin > seen.margin)
+    judged = next((far for far in farther if far.mean() >= WALL_LEAST), seen.free)
     smooth = cv2.GaussianBlur(seen.lab[..., 0], (0, 0), 1.0)
     # A Scharr kernel answers 32 for a slope of 1 a pixel.
     slope = (
         cv2.magnitude(cv2.Scharr(smooth, cv2.CV_32F, 1, 0), cv2.Scharr(smooth, cv2.CV_32F, 0, 1)) / 32 * seen.unit / 10
     )
-    return Found(float(slope[seen.free].mean()), seen.free & (slope > STEEP))
+    return Found(float(slope[judged].mean()), judged & (slope > STEEP))
 
 
 def one_colour(seen: Wall) -> Found | None:
@@ -211,7 +222,7 @@ def shadow(seen: Wall) -> Found | None:
         return None
     near = seen.away > seen.margin - MARGIN + RING_FROM
     ring = near & (seen.away < RING) & _above_chin(seen)
-    if ring.mean() < WALL_LEAST / 2:
+    if ring.mean() < RING_LEAST:
         return None
     light = cv2.GaussianBlur(seen.light, (0, 0), 1.0) + 1.0  # one level: black walls have no shadows
     side = 2 * round(BESIDE * seen.unit) + 1
@@ -279,8 +290,8 @@ def contrast(seen: Wall) -> Found | None:
     outer = ((seen.away > BAND_FROM) & (seen.away < BAND_OUT_TO) & above).astype(np.float32)
     side = 2 * round(seen.unit / 2) + 1
     weight = cv2.blur(outer, (side, side))
-    near = inner & (weight > WALL_LEAST)
-    if near.mean() < WALL_LEAST / 4:
+    near = inner & (weight > BESIDE_LEAST)
+    if near.mean() < OUTLINE_LEAST:
         return None
     beside = cv2.blur(seen.lab * outer[..., None], (side, side))[near] / weight[near][:, None]
     step = np.linalg.norm(seen.lab[near] - beside, axis=1)

@@ -143,6 +143,39 @@ def test_no_wall_is_said_and_not_guessed(neutral_landmarks):
     assert wall.wall(plain(), everywhere, neutral_landmarks, 0.6, window=outside) is None
 
 
+def test_loose_hair_beside_the_head_is_no_pattern_of_the_wall(neutral_landmarks):
+    mask = silhouette(neutral_landmarks)
+    shape = plain()
+    unit = inter_eye_px(neutral_landmarks)
+    outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    for x, y in outline[0].reshape(-1, 2)[:: max(round(unit / 4), 1)]:
+        cv2.line(shape, (int(x), int(y)), (int(x), int(y - 0.4 * unit)), (20, 25, 30), max(round(unit / 30), 1))
+    strands = person_before(shape, neutral_landmarks)
+    near = strands.free & (strands.away < 0.4)
+    assert np.percentile(strands.difference[near], 95) > 10
+    assert wall.unevenness(strands).value < 0.3
+
+
+def test_wide_hair_that_leaves_two_corners_leaves_a_wall_to_judge(neutral_landmarks):
+    mask = np.full((1280, 960), 255, np.uint8)
+    mask[:150, :150] = mask[:150, -150:] = 0
+    seen = wall.wall(plain(), mask, neutral_landmarks, scale_of(neutral_landmarks))
+    assert seen.free is not None
+    assert 0.005 < seen.free.mean() < 0.03
+    assert wall.unevenness(seen).value == pytest.approx(0, abs=0.01)
+    assert wall.strangers(seen) is not None
+
+
+@pytest.mark.parametrize(("tint", "thing"), [((0.9, 1.0, 1.06), False), ((0.45, 1.0, 1.4), True)])
+def test_a_shadow_filled_by_light_of_another_colour_is_no_thing(neutral_landmarks, tint, thing):
+    background = plain()
+    linear = (background / 255.0) ** 2.2
+    linear[200:700, :200] *= 0.3 * np.array(tint)
+    shaded = np.rint(linear ** (1 / 2.2) * 255).astype(np.uint8)
+    value = wall.strangers(person_before(shaded, neutral_landmarks)).value
+    assert (value > 0.08) is thing
+
+
 def test_an_old_outline_is_kept_further_away_from(neutral_landmarks):
     mask = silhouette(neutral_landmarks)
     scale = scale_of(neutral_landmarks)
@@ -173,7 +206,8 @@ def test_size_place_and_mirroring_change_nothing(neutral_landmarks, scale, x, y,
         points[:, 0] = size[0] - points[:, 0]
     after = wall.wall(shown, outline, points, scale_of(neutral_landmarks) / scale)
     assert after.unit == pytest.approx(before.unit, rel=0.02)
-    assert wall.unevenness(after).value == pytest.approx(wall.unevenness(before).value, rel=0.15, abs=0.1)
+    # A mean over the wall, and the border beside the picture is more plain wall.
+    assert wall.unevenness(after).value == pytest.approx(wall.unevenness(before).value, rel=0.2, abs=0.1)
     assert wall.one_colour(after).value == pytest.approx(wall.one_colour(before).value, rel=0.05, abs=1)
     assert wall.strangers(after).value == pytest.approx(wall.strangers(before).value, rel=0.2, abs=0.01)
     assert after.colour == pytest.approx(before.colour, abs=2.5)
