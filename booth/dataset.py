@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -56,14 +56,15 @@ def read_dataset(folder: Path, rules: Sequence[str], labels: Path | None = None)
     _, header = rows[0]
     columns = [name.strip() for name in header]
     problems = _column_problems(columns, rules)
-    if problems:
+    if "file" not in columns or len(set(columns)) < len(columns):  # without them no row can be read
         raise _refusal(source, problems)
+    judged = frozenset(columns) & frozenset(rules)
     found: list[Labelled] = []
     seen: dict[Path, int] = {}
     for line, cells in rows[1:]:
         if not any(cell.strip() for cell in cells):
             continue
-        one = _labelled(folder, columns, cells)
+        one = _labelled(folder, columns, cells, judged)
         if isinstance(one, str):
             problems.append(f"line {line}: {one}")
         elif one.path in seen:
@@ -100,7 +101,7 @@ def _rows(source: Path) -> list[tuple[int, list[str]]]:
     except OSError as error:
         raise DatasetError(f"{shown(source)} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{shown(source)} is not UTF-8 text (byte {error.start}).") from error
+        raise DatasetError(f"{shown(source)} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8.") from error
     first = text.partition("\n")[0]
     delimiter = ";" if first.count(";") > first.count(",") else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -123,6 +124,8 @@ def _column_problems(columns: Sequence[str], rules: Sequence[str]) -> list[str]:
         near = get_close_matches(column, [*PLAIN_COLUMNS, *rules], n=1, cutoff=0.4)
         hint = f"; the nearest is '{near[0]}'" if near else ""
         problems.append(f"the column '{shown(column)}' is no rule{hint}")
+    if len(columns) == 1:
+        problems.append("there is one column only; columns are parted by commas or semicolons")
     if "file" not in columns:
         problems.append("the column 'file' is missing")
     if not set(columns) & set(rules):
@@ -130,7 +133,7 @@ def _column_problems(columns: Sequence[str], rules: Sequence[str]) -> list[str]:
     return problems
 
 
-def _labelled(folder: Path, columns: Sequence[str], cells: Sequence[str]) -> Labelled | str:
+def _labelled(folder: Path, columns: Sequence[str], cells: Sequence[str], judged: Collection[str]) -> Labelled | str:
     if len(cells) != len(columns):
         return f"{len(cells)} cells for {len(columns)} columns"
     row = {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
@@ -138,9 +141,7 @@ def _labelled(folder: Path, columns: Sequence[str], cells: Sequence[str]) -> Lab
     if not name:
         return "no file is named"
     wrong = [
-        f"{c} is '{shown(v)}', not 0, 1 or empty"
-        for c, v in row.items()
-        if c not in PLAIN_COLUMNS and v not in {"", "0", "1"}
+        f"{c} is '{shown(v)}', not 0, 1 or empty" for c, v in row.items() if c in judged and v not in {"", "0", "1"}
     ]
     if wrong:
         return ", ".join(wrong)
@@ -149,7 +150,7 @@ def _labelled(folder: Path, columns: Sequence[str], cells: Sequence[str]) -> Lab
         return f"'{shown(name)}' leads out of the folder"
     if not _is_file(path):
         return f"there is no file '{_short(name)}'"
-    labels = {c: v == "1" for c, v in row.items() if c not in PLAIN_COLUMNS and v}
+    labels = {c: v == "1" for c, v in row.items() if c in judged and v}
     return Labelled(name, path, row.get("subject") or None, row.get("group") or None, labels)
 
 

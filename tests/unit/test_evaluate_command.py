@@ -214,6 +214,19 @@ def test_all_problems_are_told_at_once_but_not_thousands(tmp_path):
     assert result.stderr.count("\n") == 21
 
 
+def test_wrong_columns_do_not_hide_wrong_rows(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,pose.yow,pose.roll\na.jpg,x,2\nb.jpg,0,0\n")
+    told = run(tmp_path).stderr
+    assert "'pose.yow' is no rule" in told
+    assert "line 2: pose.roll is '2'" in told
+    assert "line 3: there is no file 'b.jpg'" in told
+
+
+def test_columns_parted_by_something_else_are_told(tmp_path):
+    (tmp_path / "labels.csv").write_text("file\tpose.yaw\na.jpg\t0\n")
+    assert "parted by commas or semicolons" in run(tmp_path).stderr
+
+
 def test_names_cannot_steer_the_terminal(tmp_path):
     result = run(write(tmp_path, "file,pose.yaw\n\x1b[31mred.jpg,0\n"))
     assert result.exit_code == 2
