@@ -5,27 +5,29 @@ face mesh -> if it finds nobody but a detector does, the mesh again on an enlarg
 other people -> person mask. In a single picture also small faces beside the head are looked for, and which way up it is. All results are in
 pixels of the picture that was given.
 A FaceModel belongs to one thread. `video=False` keeps no memory between pictures: same pixels, same scene. `video=True` tracks the face;
-the mask is then computed on every MASK_EVERY-th frame and the detectors look on every OTHERS_EVERY-th; the scene tells both ages in frames.
+the mask is then computed on every MASK_EVERY-th frame and the detectors look on every OTHERS_EVERY-th, both in a thread beside the mesh
+(validation.aside); the scene tells both ages in frames.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from types import ModuleType, TracebackType
-from typing import Any, Self, cast
+from types import TracebackType
+from typing import Any, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from validation.aside import Aside
 from validation.beside import windows
 from validation.errors import ModelFailedError
 from validation.geometry import roll_deg
 from validation.orientation import turn_needed
+from validation.quiet import without_chatter, without_extras
 
 MODEL_SIDE_PX = 2048
 # A sitter who holds still has the same outline for half a second at fifteen frames a second; somebody else is seen within one second.
@@ -46,13 +48,6 @@ SECOND_LOOK_WIDTHS = 3.0
 SECOND_LOOK_SIDE_PX = 512
 BLANK = np.zeros((64, 64, 3), np.uint8)
 BLANK.setflags(write=False)
-# What mediapipe 0.10.21 writes to descriptor 2 on every start, whatever its log level; other lines are passed on.
-CHATTER = (
-    b"Created TensorFlow Lite XNNPACK delegate",
-    b"All log messages before absl::InitializeLog",
-    b"inference_feedback_manager",
-    b"landmark_projection_calculator",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,47 +125,6 @@ class Scene:
         return self if len(kept) == len(self.faces) else replace(self, faces=kept)
 
 
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Runs the body with descriptor 2 caught; passes on every line that is not known start-up chatter of the graph."""
-    sys.stderr.flush()
-    saved, caught = os.dup(2), os.memfd_create("stderr")
-    os.dup2(caught, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        size = os.lseek(caught, 0, os.SEEK_CUR)
-        lines = os.pread(caught, size, 0).splitlines(keepends=True)
-        kept = b"".join(line for line in lines if not any(known in line for known in CHATTER))
-        if kept:
-            os.write(2, kept)
-        os.close(caught)
-        os.close(saved)
-
-
-@contextmanager
-def _without_extras() -> Iterator[None]:
-    """Runs the body with empty stand-ins for matplotlib, and with no sound library, unless they are loaded already.
-
-    mediapipe imports both for helpers that nobody here calls. Plotting is more than half of the start-up time (1.0 of 1.7 s) and 25 MB;
-    the sound library opens the machine's audio devices.
-    """
-    plots, pyplot = ModuleType("matplotlib"), ModuleType("matplotlib.pyplot")
-    plots.pyplot = pyplot  # type: ignore[attr-defined]
-    stand_ins: dict[str, ModuleType | None] = {"sounddevice": None}  # None: importing it fails, which mediapipe expects
-    if "matplotlib" not in sys.modules:
-        stand_ins |= {"matplotlib": plots, "matplotlib.pyplot": pyplot}
-    ours = {name: module for name, module in stand_ins.items() if name not in sys.modules}
-    modules = cast("dict[str, ModuleType | None]", sys.modules)
-    modules.update(ours)
-    try:
-        yield
-    finally:
-        for name in ours:  # whoever imports it later gets the real one
-            modules.pop(name, None)
-
-
 class FaceModel:
     """The networks of the mediapipe wheel behind one call. Construction loads nothing; `with` loads and always releases."""
 
@@ -181,14 +135,12 @@ class FaceModel:
         self._detectors: tuple[Any, ...] = ()
         self._segmenter: Any = None
         self._seen_a_face = False
-        self._mask: NDArray[np.uint8] | None = None
-        self._mask_age = 0
-        self._others: tuple[FaceBox, ...] = ()
-        self._others_age = OTHERS_EVERY
+        self._outline: Aside[NDArray[np.uint8]] | None = None  # video only, like the next
+        self._others: Aside[tuple[FaceBox, ...]] | None = None
 
     def __enter__(self) -> Self:
         try:
-            with _without_chatter():
+            with without_chatter():
                 self._load()
         except (ImportError, RuntimeError, OSError, ValueError) as error:
             self._open.close()
@@ -201,11 +153,11 @@ class FaceModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
-        self._mesh = self._segmenter = self._mask = None
-        self._detectors = self._others = ()
+        self._mesh = self._segmenter = self._outline = self._others = None
+        self._detectors = ()
 
     def _load(self) -> None:
-        with _without_extras():
+        with without_extras():
             import mediapipe
 
         solutions = mediapipe.solutions
@@ -229,6 +181,10 @@ class FaceModel:
         self._segmenter = self._owned(solutions.selfie_segmentation.SelfieSegmentation(model_selection=0))
         for graph in self._graphs():
             graph.process(BLANK)  # makes every graph start now and not at the first picture
+        if self._video:
+            thread = self._open.enter_context(ThreadPoolExecutor(1, thread_name_prefix="outline"))
+            self._outline = Aside(self._segment, MASK_EVERY, thread)
+            self._others = Aside(self._detect, OTHERS_EVERY, thread)
 
     def _owned(self, graph: Any) -> Any:
         self._open.callback(graph.close)
@@ -236,12 +192,13 @@ class FaceModel:
 
     def forget(self) -> None:
         """Drops what is kept of earlier pictures: the track, the mask, the others, and the graphs' last pictures and outputs."""
-        self._mask, self._mask_age = None, 0
-        self._others, self._others_age = (), OTHERS_EVERY
         if self._mesh is None:
             return
         try:
-            with _without_chatter():
+            for look in (self._outline, self._others):
+                if look is not None:
+                    look.forget()
+            with without_chatter():
                 for graph in self._graphs():
                     if self._video:
                         graph.reset()
@@ -259,6 +216,8 @@ class FaceModel:
         height, width = image_bgr.shape[:2]
         rgb, scale = _for_model(image_bgr)
         try:
+            if self._outline is not None and mask:
+                self._outline.offer(rgb)
             faces = self._faces(rgb)
             others = self._other_faces(rgb, faces)
             if not faces and others:
@@ -266,7 +225,7 @@ class FaceModel:
                 others = tuple(o for o in others if not any(o.overlap(f.box) > SAME_FACE_OVERLAP for f in faces))
             if faces and not self._video:
                 others = _apart((*others, *self._beside(rgb, faces[0])), faces)
-            outline = self._outline(rgb, (width, height)) if mask else None
+            outline = self._mask_of(rgb, (width, height)) if mask else None
             turn_deg = 0 if self._video else turn_needed(rgb, _tilt(faces), self._certainty, self._tilt_of_face)
         except (RuntimeError, ValueError) as error:
             raise ModelFailedError("The face model did not answer; start the checker again.") from error
@@ -276,15 +235,15 @@ class FaceModel:
             faces=tuple(Face(_scaled(f.landmarks, 1 / scale), width, height) for f in faces),
             other_faces=tuple(FaceBox(o.x / scale, o.y / scale, o.width / scale, o.height / scale) for o in others),
             person_mask=outline,
-            mask_age=self._mask_age if mask else 0,
-            others_age=self._others_age,
+            mask_age=self._outline.age if self._outline is not None and mask else 0,
+            others_age=self._others.age if self._others is not None else 0,
         )
 
     def _mesh_on(self, rgb: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         if self._seen_a_face:
             found = self._mesh.process(rgb)
         else:  # the first face makes one more graph start
-            with _without_chatter():
+            with without_chatter():
                 found = self._mesh.process(rgb)
         all_points = found.multi_face_landmarks or ()
         self._seen_a_face = self._seen_a_face or bool(all_points)
@@ -301,12 +260,11 @@ class FaceModel:
         return tuple(kept)
 
     def _other_faces(self, rgb: NDArray[np.uint8], faces: tuple[Face, ...]) -> tuple[FaceBox, ...]:
-        self._others_age += 1
-        if not self._video or self._others_age >= OTHERS_EVERY or not faces:
-            self._others = self._detect(rgb)
-            self._others_age = 0
-        kept = _apart(self._others, faces)
-        if self._video and faces and kept and kept[0].area > faces[0].box.area:
+        if self._others is None:
+            return _apart(self._detect(rgb), faces)
+        self._others.offer(rgb)
+        kept = _apart(self._others.newest(rgb, now=not faces), faces)
+        if faces and kept and kept[0].area > faces[0].box.area:
             self._mesh.reset()  # it follows the smaller of two people; look afresh on the next frame
         return kept
 
@@ -357,17 +315,16 @@ class FaceModel:
             faces.append(Face(back, width, height))
         return tuple(sorted(faces, key=lambda f: -f.box.area)[:1])
 
-    def _outline(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-        self._mask_age += 1
-        old = self._mask
-        if self._video and old is not None and self._mask_age < MASK_EVERY and old.shape == (size[1], size[0]):
-            return old
+    def _mask_of(self, rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The person in a picture of (width, height), 255 = person."""
+        mask = self._segment(rgb) if self._outline is None else self._outline.newest(rgb)
+        if mask.shape == (size[1], size[0]):
+            return mask
+        return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+    def _segment(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         soft = self._segmenter.process(rgb).segmentation_mask
-        mask = np.asarray(np.rint(np.clip(soft, 0.0, 1.0) * 255.0), dtype=np.uint8)
-        if mask.shape != (size[1], size[0]):
-            mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-        self._mask, self._mask_age = mask, 0
-        return mask
+        return np.asarray(np.rint(np.clip(soft, 0.0, 1.0) * 255.0), dtype=np.uint8)
 
 
 def _apart(boxes: Iterable[FaceBox], faces: tuple[Face, ...]) -> tuple[FaceBox, ...]:

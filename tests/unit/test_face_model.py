@@ -85,8 +85,8 @@ def test_a_model_that_forgot_keeps_nothing_of_the_last_picture(applicant):
             model.scene(image)
         assert model.scene(image).mask_age > 0
         model.forget()
-        assert model._mask is None
-        assert model._others == ()
+        assert model._outline._known is None
+        assert model._others._known is None
         kept = {name: packet for graph in model._graphs() for name, packet in graph._graph_outputs.items()}
         assert all(packet.is_empty() for name, packet in kept.items() if name != "segmentation_mask"), kept
         afresh = model.scene(image)
@@ -108,14 +108,15 @@ def test_video_follows_a_sitter_and_tells_how_old_its_side_looks_are(applicant):
             assert len(scene.faces) == 1
             ages.append((scene.mask_age, scene.others_age))
     assert ages[0] == (0, 0)
-    assert max(mask for mask, _ in ages) == MASK_EVERY - 1
-    assert max(others for _, others in ages) == OTHERS_EVERY - 1
+    # Looked for beside the mesh: a frame or two may pass before the answer is there.
+    assert MASK_EVERY - 1 <= max(mask for mask, _ in ages) <= MASK_EVERY + 2
+    assert OTHERS_EVERY - 1 <= max(others for _, others in ages) <= OTHERS_EVERY + 2
 
 
 def test_video_notices_a_second_person(applicant):
     with FaceModel(video=True) as model:
         model.scene(applicant("people/ingrid/neutral"))
-        seen = [model.scene(applicant("variations/ingrid_second_person")) for _ in range(OTHERS_EVERY + 1)]
+        seen = [model.scene(applicant("variations/ingrid_second_person")) for _ in range(OTHERS_EVERY + 3)]
     assert len(seen[-1].faces) + len(seen[-1].other_faces) == 2
 
 
