@@ -2,7 +2,8 @@
 
 Natural colour is that of ISO/IEC 29794-5: the mean sRGB colour of the two cheek squares (validation.light) in CIELAB under D50, and how far its
 (a*, b*) lies outside the box 5..25 x 5..35. The standard's reference answers 0, the best value, for a picture without any colour; here such a
-picture is found by its own measure.
+picture is found by its own measure: of one tint, grey included, is a face whose colour follows from its lightness alone (sepia, a toned print);
+blood gives every real face other hues at lips, cheeks and lids than beside them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from numpy.typing import NDArray
 
 from validation.canvas import Canvas
 from validation.light import cheek_squares
+from validation.skin import FACE_OVAL
 
 A_BAND, B_BAND = (5.0, 25.0), (5.0, 35.0)
 # What the standard answers for a* or b* below zero.
 NO_SKIN_COLOUR = 100.0
 # Chroma below which the skin has lost its colour; the palest skin measured 12.
 COLOURLESS = 5.0
+# One tint: a*, b* stray from those of the same lightness by this much at least. Toned pictures measured 0.5 to 0.9, dark and backlit faces from 1.8,
+# all others from 3.1. Means of 8 x 8 pixels are read, in steps of lightness that hold enough of them, without the clipped ends.
+LEAST_STRAY, STRAY_STEP, TONE_BINS = 1.2, 8, 25
+TONES, LEAST_IN_TONE, LEAST_PIXELS = (8.0, 97.0), 5, 150
 # Tints shared by wall and skin: the usual a*, b* of skin (mean of renders and real photos), how much further from it the skin may come by taking the
 # tint out, the chroma that a plain grey wall has at most, what a tint alone can add, and the lightness that a wall needs to tell.
 USUAL_SKIN = (16.0, 18.0)
@@ -57,8 +63,37 @@ def natural_colour_distance(a: float, b: float) -> float:
     return math.hypot(off_a, off_b)
 
 
+def colour_stray(face: Canvas) -> float | None:
+    """How far the face's colours stray from one colour per lightness, CIELAB (root mean square); None where too little of it is drawn."""
+    points = face.points[list(FACE_OVAL)] / STRAY_STEP
+    side = face.pixels.shape[0] // STRAY_STEP
+    x0, y0 = np.clip(np.floor(points.min(axis=0)), 0, side - 1).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil(points.max(axis=0)), (x0 + 1, y0 + 1), side).astype(int).tolist()
+    window = slice(y0 * STRAY_STEP, y1 * STRAY_STEP), slice(x0 * STRAY_STEP, x1 * STRAY_STEP)
+    size = (x1 - x0, y1 - y0)
+    oval = np.zeros(size[::-1], dtype=np.uint8)
+    cv2.fillPoly(oval, [np.rint(points - (x0 + 0.5, y0 + 0.5)).astype(np.int32)], 255)
+    oval &= cv2.resize(face.inside[window], size, interpolation=cv2.INTER_NEAREST)
+    # Means of squares: the noise of single pixels is no colour.
+    pixels = cv2.resize(face.pixels[window], size, interpolation=cv2.INTER_AREA)[oval > 0]
+    if len(pixels) < LEAST_PIXELS:
+        return None
+    lab = cv2.cvtColor(pixels[None].astype(np.float32) / np.float32(255), cv2.COLOR_BGR2Lab)[0]
+    lab = lab[(lab[:, 0] > TONES[0]) & (lab[:, 0] < TONES[1])]
+    tone = (lab[:, 0] * (TONE_BINS / 100)).astype(np.intp)
+    count = np.bincount(tone, minlength=TONE_BINS)
+    held = count >= LEAST_IN_TONE
+    if count[held].sum() < LEAST_PIXELS:
+        return None
+    strayed = 0.0
+    for plane in (lab[:, 1], lab[:, 2]):
+        mean = np.bincount(tone, plane, TONE_BINS) / np.maximum(count, 1)
+        strayed += float(((plane - mean[tone]) ** 2)[held[tone]].sum())
+    return math.sqrt(strayed / int(count[held].sum()))
+
+
 def skin_colour_distance(face: Canvas, wall_lab: NDArray[np.floating] | None = None) -> float | None:
-    """Natural colour's distance, 0 for a natural skin; 100 for a skin without any colour; None where a cheek is cut off.
+    """Natural colour's distance, 0 for a natural skin; 100 for a skin without any colour or a face of one tint; None where a cheek is cut off.
 
     The standard leaves a grey picture at a distance of 7 at most, so that fault would look smaller than a slight cast. And a skin far inside the
     box can be tinted a good deal before it leaves it: so a tint of the wall (its D65 L*, a*, b*) counts when the skin shows it too. A coloured wall
@@ -69,6 +104,9 @@ def skin_colour_distance(face: Canvas, wall_lab: NDArray[np.floating] | None = N
         return None
     _, a, b = lab_d50(colour)
     if math.hypot(a, b) < COLOURLESS:
+        return NO_SKIN_COLOUR
+    stray = colour_stray(face)
+    if stray is not None and stray < LEAST_STRAY:
         return NO_SKIN_COLOUR
     tint = _shared_tint(colour, wall_lab) if wall_lab is not None else 0.0
     return max(natural_colour_distance(a, b), min(max(tint - TINT_FREE, 0.0), TINT_MOST))

@@ -118,6 +118,30 @@ def test_natural_skin_of_any_tone_has_no_distance_and_a_grey_one_the_largest(per
     assert colour.skin_colour_distance(changed(face, grey)) == colour.NO_SKIN_COLOUR
 
 
+def toned(pixels: np.ndarray, tone: tuple[float, float, float]) -> np.ndarray:
+    """A picture of one tint: white becomes the tone (BGR)."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None] / 255
+    return np.asarray(np.rint(grey * np.array(tone)), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("tone", [(165, 205, 245), (140, 180, 255)])
+def test_a_picture_of_one_tint_has_no_natural_skin(tone, person, faces):
+    face = faces[person]
+    assert colour.colour_stray(face) > 2 * colour.LEAST_STRAY
+    sepia = toned(face.pixels, tone)
+    _, data = cv2.imencode(".jpg", sepia, [cv2.IMWRITE_JPEG_QUALITY, 75])
+    for one in (sepia, cv2.imdecode(data, cv2.IMREAD_COLOR)):
+        assert colour.skin_colour_distance(changed(face, one)) == colour.NO_SKIN_COLOUR
+
+
+def test_a_face_outside_the_picture_has_no_colours(faces):
+    face = faces["anna"]
+    assert colour.colour_stray(dataclasses.replace(face, inside=np.zeros_like(face.inside))) is None
+    for off in (-5000.0, 5000.0):
+        assert colour.colour_stray(dataclasses.replace(face, points=face.points + off)) is None
+
+
 def test_a_tint_counts_when_wall_and_skin_share_it(faces):
     face = faces["anna"]
     wall = (206, 206, 206)
