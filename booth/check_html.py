@@ -25,6 +25,7 @@ from booth.check_table import (
     by_subject,
     counts,
     in_the_way,
+    limit,
     measured,
     reasons,
     remedy,
@@ -126,6 +127,11 @@ class HtmlReport:
                 (row for _, members in rows for row in members if row["path"]), key=lambda row: row["marked"]
             ),
             "blocking": in_the_way(report, self._messages),
+            "advised": [
+                (rule_name(self._messages, f.rule), f"{measured(f)}, limit {limit(f)}", remedy(self._messages, f))
+                for f in report.findings
+                if f.verdict is Verdict.WARN
+            ],
             "portrait": None if one.portrait is None else shown(str(one.portrait)),
         }
 

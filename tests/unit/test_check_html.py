@@ -175,6 +175,13 @@ def test_not_assessed_advice_is_told_but_does_not_stand_in_the_way(tmp_path):
     assert "1 compliant" in page.text
 
 
+def test_what_is_borderline_is_listed_above_the_table(tmp_path):
+    page = page_of(tmp_path, Checked("a.jpg", report(finding("face.forehead_visible", Verdict.WARN, level=Level.WARN))))
+    told = page.text[: page.text.index("Measured")]
+    assert "Borderline" in told
+    assert "Forehead visible" in told
+
+
 @given(
     st.builds(
         Evidence,
