@@ -25,8 +25,8 @@ CANVAS_TARGETS = np.array([(251, 272), (364, 272), (308, 336), (262, 402), (355,
 CANVAS_EYE_DISTANCE_PX = 113
 # What the measures look at around the landmarks: hair and hats above the forehead, the face's edges, the detail of its outline.
 MARGIN_PX = 45
-# The surroundings tell how the picture is exposed: a share of them needs no more than every third row and column.
-AROUND_STEP = 3
+# The surroundings tell how the picture is exposed: a share of them needs no more than every eighth row and column.
+AROUND_STEP = 8
 NOSE_TIP, MOUTH_CORNERS = 1, (61, 291)
 MESH_POINTS = 468  # the rest are the irises
 # Landmarks whose hull is the face without the forehead (the standard leaves it out: alpha 0).
@@ -103,7 +103,7 @@ class Canvas:
 
     @cached_property
     def around(self) -> tuple[Image, Image]:
-        """The whole canvas, every third row and column: pixels of the source, and 255 where it has any."""
+        """The whole canvas, every AROUND_STEP-th row and column: pixels of the source, and 255 where it has any."""
         side = CANVAS_SIDE // AROUND_STEP
         small = self.matrix / AROUND_STEP
         pixels = cv2.warpAffine(self.source, small, (side, side), flags=cv2.INTER_NEAREST)
