@@ -5,7 +5,7 @@ lid. Lashes, wrinkles and brows show in one of the two bands or lie along it; a 
 count, dark or bright, as a share of the light around them; the weaker of both bands counts, of the worse eye.
 
 Visible: the share of the EVZ (ISO/IEC 29794-5 eyes visible) that shows neither skin nor an eye: pixels beside the opened eye that are much darker
-than the skin there, the opening itself when no eye is seen between the lids, reflections, and everything behind a dark lens.
+than the skin there, the opening itself when no eye is seen between the lids, reflections, and everything behind a dark or tinted lens.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 Dark lenses: a lens takes light from skin and eye alike, so both must be dark: make-up and deep sockets leave the white of the eye, a dark
 eye leaves the skin. Measured in linear light, of the eye that shows more: a shadow or hair over one eye is no pair of lenses.
 
+Tinted lenses: a coloured lens takes more of one colour than of another, and what any lens reflects at its front has not the colour of skin, which
+shows most on dark skin. So the skin around the eye has lost the cheeks' colour: of the light in blue, green and red, each against the cheeks',
+the smallest share is held against the largest. Free of how bright the light is.
+
 Reflections: white spots much brighter than the cheeks. The glint that every moist eye shows lies in the iris and is small; a spot
 that reaches over the lids, covers the iris or whitens the white of the eye is a reflection on a lens.
 
@@ -25,7 +29,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.canvas import CANVAS_EYE_DISTANCE_PX, Canvas, Image
+from validation.canvas import CANVAS_EYE_DISTANCE_PX, LINEAR, Canvas, Image
 from validation.eyes import LID_RINGS, EyeZone, EyeZones, grown, ranked
 from validation.geometry import eye_midpoint, eyes
 
@@ -34,6 +38,8 @@ from validation.geometry import eye_midpoint, eyes
 WHITE_PERCENTILE = 75
 LIGHT_OFFSET = 0.5
 DARKEST_FACE = 3.0  # below this linear luminance of the cheeks nothing can be compared
+# Tint: free eyes measured 0.62 and more, lenses that take a third or more of one colour mostly below 0.5; offset as above.
+TINTED_BELOW, TINT_OFFSET = 0.5, 2.0
 # Reflections: brighter than the weakest channel of the cheek by this, and at least, at most.
 SPOT_OVER_SKIN, SPOT_LEAST, SPOT_MOST = 1.3, 130, 238
 # Moist or oily skin shines too, but keeps some of its colour: a reflection's brightest tenth is whiter than this.
@@ -75,6 +81,18 @@ def lens_light(zones: EyeZones) -> float | None:
         white = ranked(opening, WHITE_PERCENTILE) + LIGHT_OFFSET if opening.size else skin
         shares.append(math.sqrt(skin * max(white, skin)) / (zones.light + 1))
     return max(shares, default=None)
+
+
+def lens_tint(zones: EyeZones) -> float | None:
+    """How much of the cheeks' colour the skin around the eyes has, 0..1, of the eye that shows more; None where no skin shows beside the eyes."""
+    cheeks = LINEAR[zones.cheeks.astype(np.uint8)].mean(axis=0) + TINT_OFFSET
+    kept = []
+    for zone in zones.both:
+        around = zone.pixels[zone.beside]
+        if around.size:
+            shares = (LINEAR[np.median(around, axis=0).astype(np.uint8)] + TINT_OFFSET) / cheeks
+            kept.append(float(shares.min() / shares.max()))
+    return max(kept, default=None)
 
 
 def _spots(zone: EyeZone, least: float, whitest: float) -> Image:

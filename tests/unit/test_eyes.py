@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bench import fault_covers as covers
+from tests.bench.fault_camera import to_linear, to_srgb
 from tests.bench.portraits import PEOPLE, portrait
 from tests.mirrored_mesh import mirrored
 from validation import eye_cover, eyes, eyewear
@@ -170,6 +171,50 @@ def test_darker_lenses_measure_darker(person, people):
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 26
     assert shares[-2] < 22
+
+
+def coloured_lenses(seen, transmitted, reflected):
+    """Lenses that let through a share of blue, green and red, twice, and reflect some white light themselves."""
+    drawing = np.zeros(seen.pixels.shape[:2], np.uint8)
+    for corners in ((33, 133), (362, 263)):
+        x, y = seen.point(*corners)
+        centre = (round(x), round(y + 0.05 * seen.eye_distance))
+        axes = (round(0.4 * seen.eye_distance), round(0.29 * seen.eye_distance))
+        cv2.ellipse(drawing, centre, axes, 0, 0, 360, 255, -1)
+    weight = cv2.GaussianBlur(drawing, (0, 0), 1.0)[..., None] / 255
+    light = to_linear(seen.pixels)
+    return to_srgb(light * (1 - weight) + weight * (light * np.square(transmitted) + reflected))
+
+
+TINTS = {"yellow": (0.15, 0.7, 0.8), "blue": (0.7, 0.45, 0.25), "red": (0.2, 0.2, 0.75), "green": (0.3, 0.6, 0.3)}
+
+
+@pytest.mark.parametrize("tint", TINTS)
+@pytest.mark.parametrize("person", ["anna", "kwame", "mei"])
+def test_coloured_lenses_take_the_skin_s_colour_away(person, tint, people):
+    seen = people[person]
+    free, behind = (
+        eyewear.lens_tint(eyes.eye_zones(canvas(image, seen.landmarks)))
+        for image in (seen.pixels, coloured_lenses(seen, TINTS[tint], 0.0))
+    )
+    assert behind < eyewear.TINTED_BELOW < free - 0.2
+
+
+@pytest.mark.parametrize("transmitted", [0.3, 0.5])
+def test_what_a_grey_lens_reflects_shows_on_dark_skin(transmitted, people, icao):
+    seen = people["kwame"]
+    image = coloured_lenses(seen, (transmitted,) * 3, 0.024)
+    outline = np.zeros(image.shape[:2], np.uint8)
+    scene = Scene((Face(seen.landmarks, image.shape[1], image.shape[0]),), (), outline)
+    assert judge(image, scene, icao).finding("eyes.visible").verdict is Verdict.WARN
+
+
+@pytest.mark.parametrize("gain", [(1, 0.85, 0.7), (0.7, 0.9, 1), (0.5, 0.5, 0.5)])
+@pytest.mark.parametrize("person", ["anna", "kwame", "mei"])
+def test_the_colour_of_the_light_is_no_tint_of_lenses(person, gain, people):
+    seen = people[person]
+    lit = to_srgb(to_linear(seen.pixels) * np.array(gain, np.float32))
+    assert eyewear.lens_tint(eyes.eye_zones(canvas(lit, seen.landmarks))) > eyewear.TINTED_BELOW + 0.1
 
 
 @pytest.mark.parametrize("person", ["anna", "kwame", "mei"])

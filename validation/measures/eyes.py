@@ -18,6 +18,8 @@ NOT_SEEN = "no eye is seen between the lids: something covers it (dark glasses, 
 CLOSED = "the eyes are closed or nearly closed"
 TOO_DARK = "the face is far too dark to judge this"
 TOO_BRIGHT = "the face is far too bright to judge this"
+# Share of the lower face that must be skin before the cheeks' colour means anything.
+CHEEKS_VISIBLE_FROM = 0.5
 
 
 def _allowed(judged: Judgement, rule: str, value: float) -> bool:
@@ -119,6 +121,15 @@ def hair(judged: Judgement) -> Measured | str:
     return Measured(found.strength * PERCENT, _canvas_boxes(judged, found.bands))
 
 
+def _tinted(judged: Judgement, zones: EyeZones) -> bool:
+    """Whether lenses change the colour of the skin behind them; not told where the cheeks to compare with are covered."""
+    lower = judged.lower_face
+    if isinstance(lower, str) or lower.visible < CHEEKS_VISIBLE_FROM:
+        return False
+    tint = eyewear.lens_tint(zones)
+    return tint is not None and tint < eyewear.TINTED_BELOW
+
+
 def visible(judged: Judgement) -> Measured | str:
     """Covered share of the worse eye's zone."""
     zones = judged.eye_zones
@@ -127,7 +138,7 @@ def visible(judged: Judgement) -> Measured | str:
     share = judged.lens_light
     if share is None or judged.unlit:
         return judged.unlit or TOO_DARK
-    dark = not _allowed(judged, "eyes.dark_lenses", share * PERCENT)
+    dark = not _allowed(judged, "eyes.dark_lenses", share * PERCENT) or _tinted(judged, zones)
     closed = not _allowed(judged, "eyes.open", geometry.eye_opening(judged.face.landmarks) * PERCENT)
     seen = (True, True) if closed else judged.eyes_seen
     covered, masks = eye_cover.covered(zones, seen=seen, spots=judged.reflections, dark_lenses=dark)
