@@ -20,6 +20,9 @@ from validation.geometry import INNER_LIPS, eyes
 # Spread / mean of grey above which a square shows no bare skin: forehead (bare ones measured up to 0.10, fringes and hats from 0.13), chin (smooth
 # ones up to 0.14; more is a beard or the edge of the lip). Cheeks always count.
 ZONE_TEXTURE = (0.11, 0.14, math.inf, math.inf)
+# The same two squares show no skin either where their shares of blue, green and red are further than this from those of both cheeks: bare foreheads
+# and grey beards measured up to 0.067, a grey hat 0.12.
+ZONE_CHROMATICITY = 0.09
 GREY_BGR = np.array([0.114, 0.587, 0.299])
 ZONE_SIDE_PER_EYE_DISTANCE = 0.3
 LEVELS = np.arange(256, dtype=np.float64) / 255
@@ -57,7 +60,7 @@ def light_zones(face: Canvas) -> Zones | None:
 
     Forehead: bottom edge on M raised by half the eye-mouth distance. Chin: centred on the mouth centre lowered by half of it. Cheeks: top
     edge at M lowered by half of it, starting half an eye distance beside M and reaching outwards. A forehead or chin square that is not
-    one smooth surface shows hair, a hat or a beard and is left out: what it measures is not light.
+    one smooth surface of the cheeks' colour shows hair, a hat or a beard and is left out: what it measures is not light.
     """
     right, left = eyes(face.points)
     middle = (right + left) / 2
@@ -90,7 +93,11 @@ def light_zones(face: Canvas) -> Zones | None:
         means.append(mean)
         box = face.back(np.array([(x, y), (x + side, y), (x + side, y + side), (x, y + side)]))
         boxes.append(tuple((float(px), float(py)) for px, py in box))
-    return Zones(np.array(means), tuple(boxes), tuple(shown))
+    colours = np.array(means)
+    shares = (colours + 1) / (colours + 1).sum(axis=1, keepdims=True)  # one level: black has no colour
+    strange = np.abs(shares[:, None] - shares[None, -2:]).max(axis=-1).min(axis=-1) > ZONE_CHROMATICITY
+    kept = np.flatnonzero(~strange)
+    return Zones(colours[kept], tuple(boxes[n] for n in kept), tuple(shown[n] for n in kept))
 
 
 @dataclass(frozen=True, eq=False)
