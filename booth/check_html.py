@@ -1,7 +1,8 @@
 """`booth check --html`: one file with every photo, its evidence drawn on it and every rule with value, limit, verdict and source.
 
 The file is complete in itself: no script, nothing loaded from anywhere, and its own policy forbids both. All text is escaped by the template.
-Sections are kept on disk while photos are judged, so that a folder of thousands does not fill the memory.
+Sections are kept on disk while photos are judged, so that a folder of thousands does not fill the memory. When the disk is full the photos are
+judged all the same, and the end tells that there is no report.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from booth.check_drawing import HISTOGRAM_SIZE, evidence_path, histogram_paths
-from booth.check_files import whole_file
+from booth.check_files import OutputRefusedError, whole_file
 from booth.check_photo import Checked, Outcome
 from booth.check_table import (
     JUDGED_WORDS,
@@ -64,7 +66,11 @@ class HtmlReport:
         self._messages = messages
         self._contents: list[dict[str, Any]] = []
         self._rules = 0
-        self._sections: BinaryIO = tempfile.TemporaryFile(prefix="booth-check-")  # noqa: SIM115 - closed by __exit__
+        self._lost: OSError | None = None
+        try:
+            self._sections: BinaryIO = tempfile.TemporaryFile(prefix="booth-check-")  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            raise OutputRefusedError(f"There is no room for temporary files ({error.strerror}); set TMPDIR.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +78,8 @@ class HtmlReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._sections.close()
+        with suppress(OSError):  # what was still to be kept has no room, and nobody will read it
+            self._sections.close()
 
     def add(self, one: Checked) -> None:
         """One photo more."""
@@ -80,10 +87,16 @@ class HtmlReport:
         self._contents.append({key: told[key] for key in ("id", "name", "folder", "outcome", "style", "reasons")})
         if one.report is not None:
             self._rules = max(self._rules, len(one.report.findings))
-        self._sections.write(str(self._parts.photo(told)).encode("utf-8", "replace"))
+        if self._lost is None:
+            try:
+                self._sections.write(str(self._parts.photo(told)).encode("utf-8", "replace"))
+            except OSError as error:
+                self._lost = error  # told by write
 
     def write(self, target: Path) -> None:
         """The whole file, at once. Raises OSError."""
+        if self._lost is not None:
+            raise self._lost
         totals = [
             (word, number, OUTCOME_CLASSES[outcome])
             for outcome, (_, word) in OUTCOMES.items()

@@ -142,6 +142,16 @@ def test_hostile_names_and_texts_stay_texts(tmp_path):
     assert all("\x1b" not in (attributes.get("alt") or "") for _, attributes in page.tags)
 
 
+def test_a_full_disk_costs_the_report_and_nothing_else(anna, tmp_path, monkeypatch):
+    monkeypatch.setattr("booth.check_html.tempfile.TemporaryFile", lambda **_: Path("/dev/full").open("wb"))  # noqa: SIM115 - closed by the report
+    with HtmlReport(load_profile("demo"), Messages.load("en")) as report:
+        for _ in range(3):
+            report.add(anna)
+        with pytest.raises(OSError, match="No space left"):
+            report.write(tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_several_photos_get_a_table_of_contents_that_leads_to_each(anna, tmp_path):
     page = page_of(
         tmp_path, anna, anna, Checked("gone.jpg", error_code="image.unreadable", error="There is no such file.")
