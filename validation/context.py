@@ -1,7 +1,8 @@
 """What the measures of one judgement share, each computed at most once and only when a rule asks for it.
 
-A Judgement is one picture, one scene and one profile, and what is known beside: the file it came from, earlier frames of the same person. In `live` mode the geometry is that of the crop the booth would cut from the still:
-`crop` then holds the plan and `geometry_points` the landmarks inside that crop. Everything that looks at pixels looks at the picture itself.
+A Judgement is one picture, one scene and one profile, and what is known beside: the file it came from, earlier frames of the same person. In
+`live` mode the geometry is that of the crop the booth would cut from the still: `crop` then holds the plan and `geometry_points` the landmarks
+inside that crop. Everything that looks at pixels looks at the picture itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from validation import detail, eyes, eyewear, geometry, light, occlusion, skin, wall
 from validation.canvas import Canvas, canvas
+from validation.errors import NotJudgeableError
 from validation.face import Face, Scene
 from validation.framing import CropPlan
 from validation.head import Head, head
@@ -34,6 +36,15 @@ class Judgement:
     cut: CropFacts | None = None  # what the cut did that made this picture, when the software made it
     source: ImageFacts | None = None  # the file the pixels came from, when there was one
     series: Series | None = None  # what earlier frames of the same person measured
+
+    def __post_init__(self) -> None:
+        """Refuses what would be measured wrongly without a word: other pixels than 8 bits of blue, green and red, an outline of another picture."""
+        image, mask = self.image, self.scene.person_mask
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            shape = " x ".join(str(side) for side in image.shape)
+            raise NotJudgeableError(f"The pixels are {image.dtype}, {shape}; judged are colour pictures of 8 bits.")
+        if mask is not None and (mask.dtype != np.uint8 or mask.shape != image.shape[:2]):
+            raise NotJudgeableError("The person's outline is not that of this picture; give the scene of these pixels.")
 
     @property
     def face(self) -> Face:
