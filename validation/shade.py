@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from validation.canvas import Canvas, luminance
 
-# Part of the way from the skin's colour to white (calibrated, docs/rules.md: neutral skin of any tone stays below).
-HOT_FROM = 0.7
+# Part of the way from the skin's colour to white (calibrated, docs/rules.md: neutral skin of any tone and pale foreheads stay below).
+HOT_FROM = 0.8
 UNDER_RIGHT_EYE, UNDER_LEFT_EYE = (119, 120, 100, 101, 118), (348, 349, 329, 330, 347)
 # Eye sockets: the lids under the brows, and the skin right under the lower lids.
 RIGHT_SOCKET = ((222, 223, 224, 29, 27, 28, 56), (22, 23, 24, 110, 228, 229, 230, 231))
