@@ -6,6 +6,7 @@ Whoever changes a rule says why: a rule's table without a source of its own is r
 
 from __future__ import annotations
 
+import math
 import tomllib
 from functools import cache, cached_property
 from importlib import resources
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from validation.errors import ProfileInvalidError, ProfileUnknownError
 from validation.report import Level, Limit
+
+MOST_PX = 20_000
 
 
 class _Settings(BaseModel):
@@ -37,6 +40,13 @@ class RuleLimits(_Settings):
             raise ValueError("a rule needs at least one limit")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError("low is above high")
+        lowest, highest = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+        warn_low, warn_high = (
+            end if near is None else near
+            for near, end in zip((self.warn_low, self.warn_high), (lowest, highest), strict=True)
+        )
+        if not lowest <= warn_low <= warn_high <= highest:
+            raise ValueError("the band that warns is not inside the band that refuses")
         return self
 
     @cached_property
@@ -66,8 +76,8 @@ class Profile(_Settings):
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     title: str = Field(min_length=1)
-    width_px: int = Field(gt=0, description="width of the portrait the booth delivers")
-    height_px: int = Field(gt=0)
+    width_px: int = Field(gt=0, le=MOST_PX, description="width of the portrait the booth delivers")
+    height_px: int = Field(gt=0, le=MOST_PX)
     size_source: str = Field(min_length=3)
     retakes: int = Field(ge=1, description="captures per visit before staff help")
     hold_s: float = Field(gt=0, description="how long everything must be right before the capture")
@@ -80,7 +90,7 @@ class Profile(_Settings):
         description="focal length / width of the camera's whole picture; where known it replaces the distance for the booth's own pictures",
     )
     crop: CropRecipe = CropRecipe()
-    rules: dict[str, RuleLimits]
+    rules: dict[str, RuleLimits] = Field(min_length=1, description="without any rule every photo would comply")
 
 
 def profile_names() -> tuple[str, ...]:
@@ -102,12 +112,18 @@ def _read(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
         raise ProfileUnknownError(f"There is no profile '{name}'; the profiles are {', '.join(profile_names())}.")
     if name in below:
         raise ProfileInvalidError(f"Profile '{name}' extends itself through {', '.join(below)}; correct the file.")
-    text = resources.files("validation").joinpath("profiles", f"{name}.toml").read_text("utf-8")
     try:
-        own = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        own = tomllib.loads(resources.files("validation").joinpath("profiles", f"{name}.toml").read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProfileInvalidError(f"Profile '{name}' is not valid TOML ({error}); correct the file.") from error
-    for rule, table in own.get("rules", {}).items():
+    rules = own.get("rules", {})
+    if not isinstance(rules, dict):
+        raise ProfileInvalidError(f"Profile '{name}' has no table of rules; correct the file.")
+    if own.get("name", name) != name or ("name" not in own and "extends" in own):
+        raise ProfileInvalidError(
+            f"Profile '{name}' is not called so by its file, and reports tell the name; correct the file."
+        )
+    for rule, table in rules.items():
         if not isinstance(table, dict) or "source" not in table:
             raise ProfileInvalidError(f"Profile '{name}' changes '{rule}' without naming a source; correct the file.")
     base = own.pop("extends", None)

@@ -12,7 +12,7 @@ import pytest
 from capture.portrait import crop_facts, cut, plan_crop
 from validation import profile as profiles
 from validation.check import check
-from validation.errors import ProfileInvalidError
+from validation.errors import ProfileInvalidError, ProfileUnknownError
 from validation.report import Level
 from validation.rules import RULES, load_profile, profile_names
 
@@ -100,4 +100,47 @@ def test_a_change_without_a_source_is_refused(tmp_path, monkeypatch):
     (folder / "own.toml").write_text('extends = "icao"\nname = "own"\n[rules."pose.yaw"]\nhigh = 20\n', "utf-8")
     monkeypatch.setattr(profiles.resources, "files", lambda _: tmp_path)
     with pytest.raises(ProfileInvalidError, match=r"changes 'pose\.yaw' without naming a source"):
+        profiles.load_profile.__wrapped__("own")
+
+
+HEAD = 'name = "own"\nversion = "1"\ntitle = "t"\nwidth_px = 622\nheight_px = 800\nsize_source = "abc"\nretakes = 1\nhold_s = 1.0\n'
+YAW = '[rules."pose.yaw"]\nsource = "abc"\n'
+HOSTILE = {
+    "no rules": HEAD + "[rules]\n",
+    "rules are a list": HEAD + "rules = [1]\n",
+    "a rule is a number": HEAD + '[rules]\n"pose.yaw" = 5\n',
+    "no number": HEAD + YAW + "low = nan\n",
+    "no end": HEAD + YAW + "high = inf\n",
+    "too large": HEAD + YAW + f"high = {'9' * 400}\n",
+    "upside down": HEAD + YAW + "low = 2\nhigh = 1\n",
+    "warns outside": HEAD + YAW + "low = -1\nhigh = 1\nwarn_low = -5\n",
+    "warns always": HEAD + YAW + "warn_low = 2\nwarn_high = 1\n",
+    "unknown key": HEAD + YAW + "hihg = 1\nhigh = 1\n",
+    "huge picture": HEAD.replace("622", "1" + "0" * 30) + YAW + "high = 1\n",
+    "other name": HEAD.replace("own", "icao") + YAW + "high = 1\n",
+    "the base's name": 'extends = "icao"\n' + YAW + "high = 1\n",
+    "itself": 'extends = "own"\nname = "own"\n',
+    "no profile": 'extends = "../../etc/passwd"\nname = "own"\n',
+    "deep": "a = " + "[" * 5000 + "]" * 5000,
+    "no text": "\x00",
+}
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_a_profile_that_says_nothing_sound_is_refused_in_one_sentence(fault, tmp_path, monkeypatch):
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    base = (resources.files("validation") / "profiles" / "icao.toml").read_text("utf-8")
+    (folder / "icao.toml").write_text(base, "utf-8")
+    (folder / "own.toml").write_text(HOSTILE[fault], "utf-8")
+    monkeypatch.setattr(profiles.resources, "files", lambda _: tmp_path)
+    with pytest.raises((ProfileInvalidError, ProfileUnknownError)):
+        profiles.load_profile.__wrapped__("own")
+
+
+def test_bytes_that_are_no_text_are_no_profile(tmp_path, monkeypatch):
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "own.toml").write_bytes(b"\xff\xfe")
+    monkeypatch.setattr(profiles.resources, "files", lambda _: tmp_path)
+    with pytest.raises(ProfileInvalidError, match="not valid TOML"):
         profiles.load_profile.__wrapped__("own")
