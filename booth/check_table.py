@@ -35,9 +35,11 @@ SUBJECTS: Mapping[str, str] = {
 FILE_ADVICE = {
     "advice.no_face": "Use a photo that shows one face from the front",
     "advice.one_person": "Use a photo that shows one person only",
+    "advice.hold_still": "Take the photo again without movement",
     "advice.light_problem": "Light the face evenly from the front, without flash",
     "advice.background_problem": "Use a plain, light wall without shadows, with nothing and nobody beside the head",
     "advice.camera_problem": "Use the camera's original file, or take the photo again",
+    "geometry.head_inside": "Show the whole head with room around it",
     "image.aspect": "Cut the picture to the shape that the profile asks for",
     "image.size": "Use a picture with more pixels",
 }

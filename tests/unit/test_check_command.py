@@ -312,18 +312,26 @@ def test_what_to_do_stands_below_the_table_and_advice_is_named(people):
     assert "borderline: Forehead visible" in line
 
 
-def test_advice_on_a_file_does_not_speak_of_the_booth():
+@pytest.mark.parametrize(
+    ("rule", "advice", "told"),
+    [
+        ("face.single", "advice.no_face", "Use a photo that shows one face from the front"),
+        ("image.motion", "advice.hold_still", "Take the photo again without movement"),
+        ("geometry.head_inside", "advice.back", "Show the whole head with room around it"),
+    ],
+)
+def test_advice_on_a_file_does_not_speak_of_the_booth(rule, advice, told):
     found = Finding(
-        rule="face.single",
+        rule=rule,
         value=0,
-        unit="faces",
-        limit=Limit(low=1, high=1),
+        unit="%",
+        limit=Limit(low=1),
         verdict=Verdict.FAIL,
         level=Level.REJECT,
         source="x",
-        advice="advice.no_face",
+        advice=advice,
     )
-    assert remedy(Messages.load("en"), found) == "Use a photo that shows one face from the front"
+    assert remedy(Messages.load("en"), found) == told
 
 
 def test_ofiq_columns_hold_what_was_measured_and_failures_for_what_could_not(people, tmp_path):
