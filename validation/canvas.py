@@ -47,7 +47,7 @@ LUMINANCE_BGR = np.array([[0.0722, 0.7152, 0.2126]], dtype=np.float32)
 
 def luminance(image: Image) -> Image:
     """Linear luminance 0..255."""
-    return np.asarray(np.rint(cv2.transform(cv2.LUT(image, LINEAR), LUMINANCE_BGR)), dtype=np.uint8)
+    return np.asarray(cv2.convertScaleAbs(cv2.transform(cv2.LUT(image, LINEAR), LUMINANCE_BGR)), dtype=np.uint8)
 
 
 def area_warp(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) -> Image:
@@ -70,13 +70,17 @@ def area_warp(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) 
     step[:, 2] += step[:, :2] @ low
     step[:, :2] *= fold
     step[:, 2] += step[:, :2] @ np.array([0.5, 0.5]) - 0.5  # cv2 counts from pixel centres
-    return np.asarray(cv2.warpAffine(part, step, size, flags=cv2.INTER_LINEAR), dtype=np.uint8)
+    if part.ndim == 2:
+        return np.asarray(cv2.warpAffine(part, step, size, flags=cv2.INTER_LINEAR), dtype=np.uint8)
+    # OpenCV turns four channels twice as fast as three.
+    turned = cv2.warpAffine(cv2.cvtColor(part, cv2.COLOR_BGR2BGRA), step, size, flags=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR), dtype=np.uint8)
 
 
 def canvas_matrix(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     """The similarity that brings eyes, nose and mouth to the canvas's targets (least squares, Umeyama)."""
-    points = np.asarray(landmarks, dtype=np.float64)[:, :2]
-    seen = np.array([*eyes(landmarks), points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
+    nose_and_mouth = np.asarray(landmarks[[NOSE_TIP, *MOUTH_CORNERS]], dtype=np.float64)[:, :2]
+    seen = np.array([*eyes(landmarks), *nose_and_mouth])
     seen_mean, target_mean = seen.mean(axis=0), CANVAS_TARGETS.mean(axis=0)
     a, b = seen - seen_mean, CANVAS_TARGETS - target_mean
     spread = float((a**2).sum())

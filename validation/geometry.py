@@ -22,6 +22,7 @@ Points = NDArray[np.floating]
 EYE_CORNERS_RIGHT = (33, 133)
 EYE_CORNERS_LEFT = (362, 263)
 EYE_CORNERS = (*EYE_CORNERS_RIGHT, *EYE_CORNERS_LEFT)
+_EYE_CORNERS = np.array(EYE_CORNERS)
 LIDS_RIGHT = ((160, 144), (159, 145), (158, 153))
 LIDS_LEFT = ((385, 380), (386, 374), (387, 373))
 INNER_LIPS = ((81, 178), (13, 14), (311, 402))
@@ -38,7 +39,7 @@ def _distance(a: Points, b: Points) -> float:
 
 def eyes(landmarks: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The eye centres: the subject's right (image left), then left."""
-    corners = np.asarray(landmarks[EYE_CORNERS, :2], dtype=np.float64)
+    corners = landmarks[_EYE_CORNERS][:, :2].astype(np.float64)
     return (corners[0] + corners[1]) / 2, (corners[2] + corners[3]) / 2
 
 
@@ -84,10 +85,10 @@ class Pose:
 
 def size_px(landmarks: Points) -> float:
     """Distance of the eye centres with the mesh's depth: a turned head keeps its size."""
-    across = np.asarray(landmarks, dtype=np.float64)
-    return float(
-        np.linalg.norm(across[list(EYE_CORNERS_LEFT)].mean(axis=0) - across[list(EYE_CORNERS_RIGHT)].mean(axis=0))
-    )
+    right_outer, right_inner, left_inner, left_outer = landmarks[_EYE_CORNERS].astype(np.float64).tolist()
+    right = [(a + b) / 2 for a, b in zip(right_outer, right_inner, strict=True)]
+    left = [(a + b) / 2 for a, b in zip(left_inner, left_outer, strict=True)]
+    return math.dist(right, left)
 
 
 def head_pose(

@@ -11,6 +11,7 @@ Three things are counted, and the worst of them counts:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -64,33 +65,38 @@ def _share(like: NDArray[np.bool_], zone: NDArray[np.bool_]) -> float:
     )  # nothing left that has a colour: the mouth decides
 
 
-def _around(face: Canvas, places: NDArray[np.float64]) -> tuple[tuple[slice, slice], bool]:
-    """The part of the canvas in which columns around these places lie, and whether the picture shows all of it."""
-    low = np.floor(places.min(axis=0)).astype(int) - np.array([4, COLUMN_REACH + 2])
-    high = np.ceil(places.max(axis=0)).astype(int) + np.array([5, COLUMN_REACH + 3])
-    window = slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
-    whole = bool(np.all(low >= 0) and np.all(high <= face.pixels.shape[0])) and bool(face.inside[window].all())
-    return window, whole
+def _window(places: NDArray[np.float64]) -> tuple[slice, slice]:
+    """The part of the canvas in which columns around these places lie."""
+    (left, top), (right, bottom) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+    rows = slice(math.floor(top) - COLUMN_REACH - 2, math.ceil(bottom) + COLUMN_REACH + 3)
+    return rows, slice(math.floor(left) - 4, math.ceil(right) + 5)
 
 
-def _grey(face: Canvas, window: tuple[slice, slice]) -> NDArray[np.uint8]:
+def _whole(face: Canvas, window: tuple[slice, slice]) -> bool:
+    """Whether the picture shows all of a part of the canvas."""
+    side = face.inside.shape[0]
+    on_canvas = all(part.start >= 0 and part.stop <= side for part in window)
+    return on_canvas and bool(face.inside[window].all())
+
+
+def _columns(face: Canvas, places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Columns of grey, COLUMN_REACH up and down from each place."""
+    window = _window(places)
     # More along the mouth than across it: stubble and wrinkles are no line.
-    return np.asarray(cv2.blur(cv2.cvtColor(face.pixels[window], cv2.COLOR_BGR2GRAY), LINE_BLUR), dtype=np.uint8)
-
-
-def _line_contrast(
-    grey: NDArray[np.uint8], places: NDArray[np.float64], window: tuple[slice, slice], off: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """By which share the darkest point within `off` of each place is darker than what lies above and below; and the columns of grey."""
+    grey = cv2.blur(cv2.cvtColor(face.pixels[window], cv2.COLOR_BGR2GRAY), LINE_BLUR)
     across = (places[:, 0] - window[1].start).astype(np.float32)
     along = (places[:, 1] - window[0].start).astype(np.float32) + _DOWN
     maps = np.repeat(across[None], len(_DOWN), axis=0), along
-    columns = np.asarray(cv2.remap(grey, *maps, cv2.INTER_LINEAR), dtype=np.float32) + np.float32(GREY_OFFSET)
+    return np.asarray(cv2.remap(grey, *maps, cv2.INTER_LINEAR), dtype=np.float32) + np.float32(GREY_OFFSET)
+
+
+def _line_contrast(columns: NDArray[np.float32], off: NDArray[np.float64]) -> NDArray[np.float32]:
+    """By which share the darkest point within `off` of the middle of each column is darker than what lies above and below."""
     near = np.abs(_DOWN) <= np.minimum(off, COLUMN_REACH - LIP_AT - LIP_HEIGHT / 2)
     at = np.where(near, columns, np.inf).argmin(0)
     lips = cv2.dilate(columns, _LIP)
     each = np.arange(columns.shape[1])
-    return 1 - columns[at, each] / np.minimum(lips[at - LIP_AT, each], lips[at + LIP_AT, each]), columns
+    return np.asarray(1 - columns[at, each] / np.minimum(lips[at - LIP_AT, each], lips[at + LIP_AT, each]))
 
 
 def mouth_seen(face: Canvas) -> float | None:
@@ -100,22 +106,25 @@ def mouth_seen(face: Canvas) -> float | None:
     """
     upper, lower = (_ALONG @ face.points[list(edge)] for edge in (UPPER_LIP_EDGE, LOWER_LIP_EDGE))
     middle, half = (upper + lower) / 2, np.abs(lower[:, 1] - upper[:, 1]) / 2
-    corners = face.points[list(CORNERS)]
-    axis = (corners[1] - corners[0]) / max(float(np.linalg.norm(corners[1] - corners[0])), 1.0)
-    beyond = corners[0] - _BEYOND * axis, corners[1] + _BEYOND * axis
-    window, whole = _around(face, middle)
-    if not whole:
+    if not _whole(face, _window(middle)):
         return None
-    contrast, columns = _line_contrast(_grey(face, window), middle, window, LINE_OFF + half)
+    right, left = face.points[list(CORNERS)]
+    axis = (left - right) / max(math.dist(right, left), 1.0)
+    ends = (right - _BEYOND * axis, slice(None, COLUMNS // 2)), (left + _BEYOND * axis, slice(-(COLUMNS // 2), None))
+    shown = [(places, half_of) for places, half_of in ends if _whole(face, _window(places))]
+    # All columns at once: first the mouth's, then those beyond its corners.
+    columns = _columns(face, np.concatenate([middle, *(places for places, _ in shown)]))
+    off = np.full(columns.shape[1], float(BEYOND_OFF))
+    off[:COLUMNS] = LINE_OFF + half
+    contrasts = _line_contrast(columns, off)
+    contrast, columns = contrasts[:COLUMNS], columns[:, :COLUMNS]
     around = np.abs(_DOWN) <= half + OPEN_REACH
     opened = 1 - np.where(around, columns, np.inf).min(0) / np.where(around, columns, 0).max(0)
     seen = np.where(half > OPEN_HALF_GAP, np.maximum(contrast, opened), contrast) > LINE_CONTRAST
-    for places, columns_of in zip(beyond, (slice(None, COLUMNS // 2), slice(-(COLUMNS // 2), None)), strict=True):
-        window, whole = _around(face, places)
-        if whole:
-            on, _ = _line_contrast(_grey(face, window), places, window, np.full(BEYOND_COLUMNS, float(BEYOND_OFF)))
-            if np.sort(on)[BEYOND_COLUMNS // 4] > BEYOND_CONTRAST:
-                seen[columns_of] = False
+    beyond = contrasts[COLUMNS:].reshape(-1, BEYOND_COLUMNS)
+    for (_, half_of), on in zip(shown, beyond, strict=True):
+        if np.sort(on)[BEYOND_COLUMNS // 4] > BEYOND_CONTRAST:
+            seen[half_of] = False
     return float(seen.mean())
 
 
@@ -129,6 +138,7 @@ def lower_face(face: Canvas) -> LowerFace | str:
         return CUT_OFF
     region &= ~window.hull(face.points[list(INNER_LIPS_RING)])
     counted = (region | chin) > 0
+    colours = window.colours(counted)
     clipped = window.light[..., 2][counted] >= CLIPPED
     zones = tuple(zone[counted] > 0 for zone in (region, chin))
     zones = tuple(zone for zone in zones if _share(clipped, zone) < CLIPPED_SHARE)
@@ -136,7 +146,7 @@ def lower_face(face: Canvas) -> LowerFace | str:
     for patch in REFERENCES:
         skin = window.skin(face.points[list(patch)])
         if skin is not None:
-            like = window.like(skin, counted)
+            like = skin.like(*colours)
             shares.append(min((_share(like, zone) for zone in zones), default=1.0))
     seen = mouth_seen(face)
     if seen is None:

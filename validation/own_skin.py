@@ -8,6 +8,7 @@ saturated skin (lips, beard shade, light reflected within the face) it is wider.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +26,7 @@ RIGHT_CHEEK = (205, 50, 187, 207)
 LEFT_CHEEK = (425, 280, 411, 427)
 NO_COLOUR = "the face has no colour to compare (greyscale or overexposed)"
 SHRINK = 4
-NEUTRAL = np.array([1 / 3, 1 / 3])
+NEUTRAL = 1 / 3
 # Calibrated, see docs/rules.md: part of the skin's distance from neutral, its bounds, and the weight of a shift to more saturation.
 TOLERANCE_PER_DISTANCE = 0.75
 TOLERANCE_LEAST, TOLERANCE_MOST = 0.05, 0.12
@@ -43,6 +44,17 @@ class Skin:
     red: float
     green: float
     luminance: float
+
+    def like(self, red: NDArray[np.float32], green: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which chromaticities are those of this skin."""
+        x, y = self.red - NEUTRAL, self.green - NEUTRAL
+        distance = math.hypot(x, y)
+        tolerance = min(max(TOLERANCE_PER_DISTANCE * distance, TOLERANCE_LEAST), TOLERANCE_MOST)
+        x, y = x / distance, y / distance
+        red, green = red - np.float32(self.red), green - np.float32(self.green)
+        along, across = red * np.float32(x) + green * np.float32(y), green * np.float32(x) - red * np.float32(y)
+        along = np.where(along > 0, along * np.float32(SATURATION_WEIGHT), along)
+        return np.asarray(along * along + across * across < tolerance**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,17 +102,14 @@ class SkinWindow:
         red, green = (_median(plane[chosen]) for plane in self.red_green)
         return Skin(red, green, _median(self.luminance[chosen])) if red - green >= SKIN_RED_OVER_GREEN else None
 
+    def colours(self, where: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Chromaticity of the chosen pixels."""
+        red, green = self.red_green
+        return red[where], green[where]
+
     def like(self, skin: Skin, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of the chosen pixels have the chromaticity of this skin, in the order of `where`."""
-        off = np.array([skin.red, skin.green]) - NEUTRAL
-        distance = float(np.hypot(*off))
-        tolerance = min(max(TOLERANCE_PER_DISTANCE * distance, TOLERANCE_LEAST), TOLERANCE_MOST)
-        x, y = (np.float32(v) for v in off / distance)
-        red, green = self.red_green
-        red, green = red[where] - np.float32(skin.red), green[where] - np.float32(skin.green)
-        along, across = red * x + green * y, green * x - red * y
-        along = np.where(along > 0, along * np.float32(SATURATION_WEIGHT), along)
-        return np.asarray(along * along + across * across < tolerance**2)
+        return skin.like(*self.colours(where))
 
     def on_canvas(self, mask: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
         """A mask of the window on the whole canvas."""
