@@ -43,6 +43,7 @@ FILE_ADVICE = {
     "image.aspect": "Cut the picture to the shape that the profile asks for",
     "image.size": "Use a picture with more pixels",
 }
+TOO_LARGE = "Cut the picture to the size that the profile asks for"
 LEVEL_WORDS = {Level.REJECT: "", Level.WARN: "advice", Level.INFO: "info"}
 VERDICT_STYLES = {
     Verdict.PASS: "green",
@@ -126,10 +127,16 @@ def remedy(messages: Messages, found: Finding) -> str:
     """Why a rule was not assessed, or what to do; empty when there is nothing to say."""
     if found.reason is not None:
         return found.reason
+    if found.rule == "image.size" and _too_high(found):
+        return TOO_LARGE
     if found.advice == "advice.none":
         return ""
     text = FILE_ADVICE.get(found.rule) or FILE_ADVICE.get(found.advice) or messages.texts.get(found.advice)
     return text if isinstance(text, str) else ""
+
+
+def _too_high(found: Finding) -> bool:
+    return found.value is not None and found.limit.high is not None and found.value > found.limit.high
 
 
 def print_report(console: Console, one: Checked, messages: Messages) -> None:

@@ -315,6 +315,7 @@ def test_what_to_do_stands_below_the_table_and_advice_is_named(people):
 @pytest.mark.parametrize(
     ("rule", "advice", "told"),
     [
+        ("image.size", "advice.camera_problem", "Use a picture with more pixels"),
         ("face.single", "advice.no_face", "Use a photo that shows one face from the front"),
         ("image.motion", "advice.hold_still", "Take the photo again without movement"),
         ("geometry.head_inside", "advice.back", "Show the whole head with room around it"),
@@ -434,3 +435,8 @@ def test_the_checker_starts_without_plotting_and_sound(people):
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "True"]
+
+
+def test_a_picture_larger_than_the_profile_s_is_to_be_cut(applicants):
+    told = run("--profile", "de-gid-6.0", applicants / "stills" / "kwame" / "neutral.jpg").stdout
+    assert "Picture size: 2560 px, limit 1600 - Cut the picture to the size" in " ".join(told.split())
