@@ -9,6 +9,22 @@ UNNAMED = "unnamed"
 _TAGS_AT = 128
 MAX_TAGS = 200
 MAX_NAME = 80
+# What reports may repeat; any other name is the file's own words, which may name a person or a device ("Anna's MacBook").
+KNOWN = (
+    "Adobe RGB (1998)",
+    "Apple Wide Color Sharing Profile",
+    "Camera RGB Profile",
+    "Display P3",
+    "Dot Gain 20%",
+    "eciRGB v2",
+    "Generic RGB Profile",
+    "Gray Gamma 2.2",
+    "Image P3",
+    "ProPhoto RGB",
+    "ROMM RGB",
+    "Rec. 2020",
+    "Rec. 709",
+)
 
 
 def profile_name(profile: bytes) -> str:
@@ -34,6 +50,11 @@ def _text(tag: bytes) -> str:
     else:
         return UNNAMED
     return "".join(c for c in text if c.isprintable()).strip()[:MAX_NAME] or UNNAMED
+
+
+def reported(name: str) -> str:
+    """The profile for a report: by its name when that is a standard's or a maker's, else without."""
+    return next((known for known in KNOWN if known.lower() == name.lower()), "of another name")
 
 
 def is_srgb(name: str | None) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.errors import ImageTooLargeError, ImageUnreadableError, NotJudgeableError
-from validation.icc import is_srgb
+from validation.icc import is_srgb, reported
 from validation.image_header import Header, read_header
 
 MAX_FILE_BYTES = 100 * 1000 * 1000
@@ -64,8 +64,8 @@ class ImageFacts:
             told.append(f"{self.bits} bits per channel, judged at 8")
         if self.colour != "rgb":
             told.append({"grey": "greyscale picture", "palette": "picture with a colour palette"}[self.colour])
-        if not is_srgb(self.icc):
-            told.append(f"colour profile {self.icc}, judged as sRGB")
+        if self.icc is not None and not is_srgb(self.icc):
+            told.append(f"colour profile {reported(self.icc)}, judged as sRGB")
         return tuple(told)
 
     @property

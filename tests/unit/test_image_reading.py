@@ -247,6 +247,14 @@ def test_the_colour_profile_of_a_png_is_named():
     assert facts.notes == ("source PNG, lossless", "colour profile Display P3, judged as sRGB")
 
 
+@pytest.mark.parametrize("name", ["Anna Muster's MacBook", "Display P3 of Anna"])
+def test_a_report_does_not_repeat_the_file_s_own_words(name):
+    chunk = png_chunk(b"iCCP", b"any name\0\0" + zlib.compress(icc_profile(name, version=4)))
+    png = cv2.imencode(".png", np.full((80, 80, 3), 128, np.uint8))[1].tobytes()
+    facts = read_image(png[:33] + chunk + png[33:])[1]
+    assert facts.notes[1] == "colour profile of another name, judged as sRGB"
+
+
 @pytest.mark.parametrize("profile", [b"", b"\0" * 131, b"\xff" * 400, icc_profile("", version=4)[:150]])
 def test_a_profile_that_cannot_be_read_has_no_name(profile):
     assert profile_name(profile) == "unnamed"
