@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import pytest
 
 from booth.check_html import HtmlReport
 from booth.check_photo import Checked, Wishes, check_photo
 from booth.messages import Messages
-from tests.journey.screens import CHROMIUM, CHROMIUM_FLAGS
 from validation.face import FaceModel
 from validation.profile import load_profile
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 
 SIZES = ((1440, 900), (820, 1100), (390, 844))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

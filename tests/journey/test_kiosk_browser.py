@@ -18,7 +18,6 @@ from booth.kiosk import Consent, Instruction, MoreTime, Start
 from booth.web import open_pages
 from crypto.keys import make_development_pki
 from tests.booth_rig import Simulator
-from tests.journey.screens import CHROMIUM, CHROMIUM_FLAGS
 from tests.unit.fake_booth import FakeBooth, findings, kiosk_state
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -28,20 +27,7 @@ STEP_MS = 30_000
 PORTRAIT_SCREEN = {"width": 1080, "height": 1920}
 RECONNECT_MS = 1000  # issue: the true state within a second of a restart
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
-        yield running
-        running.close()
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
