@@ -52,6 +52,8 @@ SHADOW_CHROMATICITY, SHADOW_LEAST_LIGHT = 0.07, 0.2
 HEAD_HALF_WIDTH, BODY_WIDENS, ABOVE_EYES = 1.3, 2.0, 2.2
 # Down to here (in T below the eyes) nothing of a sitter stands apart from the head: below are shoulders.
 BESIDE_ABOVE = 0.9
+# Somebody behind wall is at least so tall, in T; hair that stands off below the ear is not.
+APART_TALL = 0.35
 # Area of a head, in T squared: ellipse of 2 T by 1.5 T.
 HEAD_AREA = math.pi / 4 * 2.0 * 1.5
 # Contrast: bands inside and outside the outline, and the share of the outline that may be as weak as the value.
@@ -248,7 +250,9 @@ def strangers(seen: Wall) -> Found | None:
     across = np.abs(below * axis[0] - right * axis[1])
     own = (across <= HEAD_HALF_WIDTH + BODY_WIDENS * np.maximum(down - 1.0, 0.0)) & (down > -ABOVE_EYES)
     somebody = seen.person >= SOMEBODY_FROM
-    apart = (down < BESIDE_ABOVE) & _apart(somebody, round(float(middle[0])))
+    apart = ((down < BESIDE_ABOVE) & _apart(somebody, round(float(middle[0])))).astype(np.uint8)
+    tall = np.ones((max(round(APART_TALL * length), 1), 1), np.uint8)
+    apart = cv2.morphologyEx(apart, cv2.MORPH_OPEN, tall) > 0
     people = somebody & (~own | apart)
     where = people | _things(seen)
     return Found(float(where.sum()) / (HEAD_AREA * length**2), where)

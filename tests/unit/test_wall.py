@@ -156,6 +156,16 @@ def test_loose_hair_beside_the_head_is_no_pattern_of_the_wall(neutral_landmarks)
     assert wall.unevenness(strands).value < 0.3
 
 
+@pytest.mark.parametrize(("tall", "somebody"), [(0.25, False), (1.0, True)])
+def test_hair_that_stands_off_below_the_ear_is_nobody_else(neutral_landmarks, tall, somebody):
+    mask = silhouette(neutral_landmarks)
+    unit = inter_eye_px(neutral_landmarks)
+    x, chin = neutral_landmarks[168, 0] + 1.55 * unit, neutral_landmarks[152, 1]
+    cv2.rectangle(mask, (round(x), round(chin - (0.3 + tall) * unit)), (round(x + 0.35 * unit), round(chin)), 255, -1)
+    seen = wall.wall(plain(), mask, neutral_landmarks, scale_of(neutral_landmarks))
+    assert (wall.strangers(seen).value > 0.05) is somebody
+
+
 def test_wide_hair_that_leaves_two_corners_leaves_a_wall_to_judge(neutral_landmarks):
     mask = np.full((1280, 960), 255, np.uint8)
     mask[:150, :150] = mask[:150, -150:] = 0
