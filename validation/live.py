@@ -1,7 +1,8 @@
 """Judging preview frames one after the other: what is kept between them so that each frame stays cheap.
 
-Every frame: the mesh and the rules that refuse. Rules that look beside the person are judged with each new outline. Every ADVICE_EVERY-th frame:
-the rules that only advise or tell. Between, their newest findings stand in the report, and its notes tell how old outline and advice are.
+Every frame: the mesh and the rules that refuse. Rules that look beside the person are judged with each new outline. Rules that only advise or tell:
+every ADVICE_EVERY-th frame, and the first one that breaks no rule after one that did. Between, their newest findings stand in the report, and its
+notes tell how old outline and advice are.
 A frame without a face forgets them: they belonged to somebody who may have gone.
 Along the way the series is taken that some rules ask for: the pitch of the latest frames, the face in frames that broke no rule and showed no smile.
 A LiveAssessor belongs to one thread and one person at a time; `forget` empties it.
@@ -10,6 +11,7 @@ A LiveAssessor belongs to one thread and one person at a time; `forget` empties 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ class LiveAssessor:
         self._model, self._profile = model, profile
         self._kept: dict[str, Finding] = {}
         self._advice_age = 0
+        self._compliant = False  # the frame before
         self._outline: NDArray[np.uint8] | None = None
         self._pitch: deque[float] = deque(maxlen=PITCH_KEPT)
         self._relaxed: deque[Expression] = deque(maxlen=RELAXED_KEPT)
@@ -45,14 +48,16 @@ class LiveAssessor:
         if scene.face is None:
             self.forget()
         self._advice_age = self._advice_age + 1 if self._advice_age < ADVICE_EVERY - 1 and self._kept else 0
-        report = assess_live(
-            image_bgr,
-            scene,
-            self._profile,
-            still_size=still_size,
-            series=self.series,
-            kept=self._standing(new_outline=scene.person_mask is not self._outline),
-        )
+
+        def judged(kept: Mapping[str, Finding]) -> Report:
+            return assess_live(image_bgr, scene, self._profile, still_size=still_size, series=self.series, kept=kept)
+
+        report = judged(self._standing(new_outline=scene.person_mask is not self._outline))
+        if self._advice_age and report.compliant and not self._compliant:
+            # Advice on a head that was turned or too far away says nothing of the head that is right now.
+            self._advice_age = 0
+            report = judged({found.rule: found for found in report.findings if found.level is Level.REJECT})
+        self._compliant = report.compliant
         if scene.face is not None:
             self._remember(scene, report)
         if not self._advice_age:
@@ -69,7 +74,7 @@ class LiveAssessor:
 
     def forget(self) -> None:
         """Drops everything about the person."""
-        self._kept, self._advice_age, self._outline = {}, 0, None
+        self._kept, self._advice_age, self._compliant, self._outline = {}, 0, False, None
         self._pitch.clear()
         self._relaxed.clear()
 

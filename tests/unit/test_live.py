@@ -30,6 +30,18 @@ def test_every_frame_reports_every_live_rule_and_tells_how_old_the_advice_is(ass
     assert [advice_age(report) for report in reports] == [*range(ADVICE_EVERY), *range(ADVICE_EVERY), 0]
 
 
+def test_advice_on_a_turned_head_is_given_up_with_the_first_right_frame(assessor, applicant):
+    anna, turned = applicant("people/anna/neutral"), applicant("variations/anna_yaw+25")
+    for _ in range(4):
+        report = assessor.assess(turned)[1]
+    assert not report.compliant
+    assert advice_age(report) == 3
+    while not report.compliant:
+        report = assessor.assess(anna)[1]
+    assert advice_age(report) == 0
+    assert report.finding("eyes.gaze").verdict == "pass"
+
+
 def test_what_refuses_is_judged_on_the_frame_itself(assessor, applicant):
     assert assessor.assess(applicant("people/anna/neutral"))[1].finding("pose.yaw").verdict == "pass"
     turned = applicant("variations/anna_yaw+25")
