@@ -88,6 +88,6 @@ def test_a_crop_and_pixels_without_a_file_are_never_held_up_by_rules_about_files
 
 
 def test_a_face_outside_the_picture_is_not_judged_for_its_detail(demo_profile, face_model, mei):
-    report = judge(np.full((40, 40, 3), 200, np.uint8), face_model.scene(mei.pixels), demo_profile)
+    report = judge(np.full((40, 40, 3), 200, np.uint8), face_model.scene(mei.pixels, mask=False), demo_profile)
     for rule in ("image.sharp", "image.motion", "image.noise", "image.pixelated", "image.blocks"):
         assert report.finding(rule).verdict is OPEN
