@@ -170,7 +170,7 @@ def test_a_mesh_drawn_up_by_a_scarf_does_not_shorten_the_head(neutral_landmarks)
 
 
 @pytest.mark.parametrize(
-    ("readings", "verdict"), [((1.0, 2.0, 9.0, 1.5, 1.2), Verdict.PASS), ((6.0, 7.0, 0.0, 6.5, 8.0), Verdict.WARN)]
+    ("readings", "verdict"), [((1.0, 2.0, 9.0, 1.5, 1.2), Verdict.PASS), ((9.0, 10.0, 0.0, 9.5, 8.5), Verdict.WARN)]
 )
 def test_the_pitch_of_several_frames_is_their_median(neutral_landmarks, readings, verdict):
     icao = load_profile("icao")
