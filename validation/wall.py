@@ -34,7 +34,7 @@ WALL_LEAST = 0.005
 RING_LEAST, OUTLINE_LEAST, BESIDE_LEAST = 0.01, 0.005, 0.02
 # Plainness is judged as far from the outline as enough wall is seen: strands of hair and the head's shadow lie nearer (rules of their own judge
 # them), a pattern is everywhere.
-PLAIN_FROM = (0.5, 0.4, 0.3)
+PLAIN_FROM = (0.4, 0.3)
 # The share of the wall that makes its colour, and the difference that is drawn as another colour.
 MOST_OF_WALL_PERCENT, OTHER_COLOUR = 95, 15.0
 # L* of #A1A1A1, the darkest grey of BSI TR-03121-3 v6.0.

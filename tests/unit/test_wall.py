@@ -149,9 +149,9 @@ def test_loose_hair_beside_the_head_is_no_pattern_of_the_wall(neutral_landmarks)
     unit = inter_eye_px(neutral_landmarks)
     outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     for x, y in outline[0].reshape(-1, 2)[:: max(round(unit / 4), 1)]:
-        cv2.line(shape, (int(x), int(y)), (int(x), int(y - 0.4 * unit)), (20, 25, 30), max(round(unit / 30), 1))
+        cv2.line(shape, (int(x), int(y)), (int(x), int(y - 0.3 * unit)), (20, 25, 30), max(round(unit / 30), 1))
     strands = person_before(shape, neutral_landmarks)
-    near = strands.free & (strands.away < 0.4)
+    near = strands.free & (strands.away < 0.3)
     assert np.percentile(strands.difference[near], 95) > 10
     assert wall.unevenness(strands).value < 0.3
 
