@@ -22,6 +22,8 @@ Image = NDArray[np.uint8]
 CANVAS_SIDE = 616
 # Right eye, left eye (image left, image right), nose tip, mouth corners: ISO/IEC 29794-5 alignment targets.
 CANVAS_TARGETS = np.array([(251, 272), (364, 272), (308, 336), (262, 402), (355, 402)], dtype=np.float64)
+_TARGET_MEAN = CANVAS_TARGETS.mean(axis=0)
+_TARGETS_FROM_MEAN = CANVAS_TARGETS - _TARGET_MEAN
 CANVAS_EYE_DISTANCE_PX = 113
 # What the measures look at around the landmarks: hair and hats above the forehead, the face's edges, the detail of its outline.
 MARGIN_PX = 45
@@ -81,13 +83,15 @@ def canvas_matrix(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     """The similarity that brings eyes, nose and mouth to the canvas's targets (least squares, Umeyama)."""
     nose_and_mouth = np.asarray(landmarks[[NOSE_TIP, *MOUTH_CORNERS]], dtype=np.float64)[:, :2]
     seen = np.array([*eyes(landmarks), *nose_and_mouth])
-    seen_mean, target_mean = seen.mean(axis=0), CANVAS_TARGETS.mean(axis=0)
-    a, b = seen - seen_mean, CANVAS_TARGETS - target_mean
-    spread = float((a**2).sum())
-    cos = float((a * b).sum()) / spread
-    sin = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / spread
-    linear = np.array([[cos, -sin], [sin, cos]])
-    return np.hstack([linear, (target_mean - linear @ seen_mean)[:, None]])
+    seen_mean = seen.mean(axis=0)
+    a = seen - seen_mean
+    # Sums of x x', x y', y x' and y y' over the points as seen and their targets.
+    (xx, xy), (yx, yy) = (a.T @ _TARGETS_FROM_MEAN).tolist()
+    spread = float(np.vdot(a, a))
+    cos, sin = (xx + yy) / spread, (xy - yx) / spread
+    x, y = seen_mean.tolist()
+    to_x, to_y = _TARGET_MEAN.tolist()
+    return np.array([[cos, -sin, to_x - cos * x + sin * y], [sin, cos, to_y - sin * x - cos * y]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +119,25 @@ class Canvas:
 
     def polygon(self, indices: tuple[int, ...], *, hull: bool = False) -> Image:
         """Mask of a polygon of landmarks, where the source has pixels."""
-        outline = np.rint(self.points[list(indices)]).astype(np.int32)
         mask = np.zeros(self.pixels.shape[:2], dtype=np.uint8)
-        cv2.fillPoly(mask, [np.asarray(cv2.convexHull(outline)) if hull else outline], 255)
-        return mask & self.inside
+        part, window = self.polygon_part(indices, hull=hull)
+        mask[window] = part
+        return mask
+
+    def polygon_part(self, indices: tuple[int, ...], *, hull: bool = False) -> tuple[Image, tuple[slice, slice]]:
+        """The same mask of no more than the window (rows, columns) around the polygon; empty beside the canvas."""
+        outline = np.rint(self.points[list(indices)]).astype(np.int32)
+        x, y, width, height = cv2.boundingRect(outline)
+        tall, wide = self.inside.shape
+        left, top = min(max(x, 0), wide), min(max(y, 0), tall)
+        window = slice(top, max(min(y + height, tall), top)), slice(left, max(min(x + width, wide), left))
+        inside = self.inside[window]
+        if not inside.size:
+            return inside, window
+        mask = np.zeros(inside.shape, dtype=np.uint8)
+        shape = np.asarray(cv2.convexHull(outline)) if hull else outline
+        cv2.fillPoly(mask, [shape], 255, offset=(-left, -top))
+        return mask & inside, window
 
     def back(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Canvas points in pixels of the source."""
@@ -135,6 +154,8 @@ def _inside(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) ->
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ matrix[:, :2].T + matrix[:, 2]
     seen = np.zeros((size[1], size[0]), dtype=np.uint8)
     cv2.fillConvexPoly(seen, np.rint(corners).astype(np.int32), 255)
+    if cv2.countNonZero(seen) == seen.size:
+        return seen
     return np.asarray(cv2.erode(seen, np.ones((3, 3), np.uint8), borderValue=255), dtype=np.uint8)
 
 

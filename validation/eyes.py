@@ -145,13 +145,13 @@ def ranked(values: NDArray[np.uint8], percentile: float) -> float:
 def _zone(face: Canvas, box: Box, side: int) -> EyeZone:
     x0, y0, x1, y1 = box
     pixels = face.pixels[y0:y1, x0:x1]
-    points = face.points - (x0, y0)
+    points = face.points - np.array([x0, y0])
     lids, iris = np.zeros(pixels.shape[:2], np.uint8), np.zeros(pixels.shape[:2], np.uint8)
     cv2.fillPoly(lids, [np.rint(points[list(LID_RINGS[side])]).astype(np.int32)], 255)
     centre, *ring = IRISES[side]
-    radius = float(np.linalg.norm(points[ring] - points[centre], axis=1).mean())
-    x, y = np.rint(points[centre]).astype(int).tolist()
-    cv2.circle(iris, (x, y), max(round(radius), 1), 255, -1)
+    middle, *around = points[[centre, *ring]].tolist()
+    radius = sum(math.dist(middle, point) for point in around) / len(ring)
+    cv2.circle(iris, (round(middle[0]), round(middle[1])), max(round(radius), 1), 255, -1)
     return EyeZone(box, pixels, points, lids, iris, radius)
 
 
@@ -194,13 +194,17 @@ def eye_contrasts(face: Canvas, zones: EyeZones) -> tuple[float, float] | None:
     part of the lid gap are compared, so an edge that runs along the lids does not count.
     """
     outline = cv2.convexHull(np.rint(face.points[list(FACE_BELOW_BROWS)] / FACE_STEP).astype(np.int32))
-    small = face.pixels[::FACE_STEP, ::FACE_STEP]
-    hull = np.zeros(small.shape[:2], np.uint8)
+    inside = face.inside[::FACE_STEP, ::FACE_STEP]
+    hull = np.zeros(inside.shape, np.uint8)
     cv2.fillConvexPoly(hull, outline, 255)
-    whole = small[(hull & face.inside[::FACE_STEP, ::FACE_STEP]) > 0]
-    if not whole.size:
+    x, y, width, height = cv2.boundingRect(hull)
+    window = slice(y, y + height), slice(x, x + width)
+    whole = (hull[window] & inside[window]) > 0
+    if not whole.any():
         return None
-    face_grey = max(ranked(np.asarray(cv2.cvtColor(whole[None], cv2.COLOR_BGR2GRAY), dtype=np.uint8), 50), 1.0)
+    small = np.ascontiguousarray(face.pixels[::FACE_STEP, ::FACE_STEP][window])
+    grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    face_grey = max(ranked(grey[whole], 50), 1.0)
     contrasts = []
     for upper, lower, zone in zip(UPPER_LIDS, LOWER_LIDS, zones.both, strict=True):
         grey = np.asarray(cv2.GaussianBlur(zone.grey, (3, 3), 0), dtype=np.float32)

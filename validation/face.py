@@ -11,6 +11,7 @@ the mask is then computed on every MASK_EVERY-th frame and the detectors look on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from validation.aside import Aside
 from validation.beside import windows
 from validation.errors import ModelFailedError
-from validation.geometry import roll_deg
+from validation.geometry import CHIN, eyes, roll_deg
 from validation.orientation import turn_needed
 from validation.quiet import without_chatter, without_extras
 
@@ -39,6 +40,7 @@ MESH_CONFIDENCE = 0.5
 DETECTOR_CONFIDENCE = 0.6
 # Eyes nearer to each other, or mouth and chin nearer to their line, are no face (the smallest one the detectors find has ten times as much).
 LEAST_FACE_PX = 2.0
+MOUTH = 13
 # Of small faces on the wall more is asked: enlarged patterns reach 0.61, small faces mostly 0.77 to 0.95.
 BESIDE_CERTAINTY = 0.75
 # Two boxes of one face overlap at least by this (intersection / smaller box).
@@ -46,6 +48,11 @@ SAME_FACE_OVERLAP = 0.4
 # A cut-out around a face that only a detector saw, in widths of its box.
 SECOND_LOOK_WIDTHS = 3.0
 SECOND_LOOK_SIDE_PX = 512
+# How a list of landmarks is packed when each has x, y and z and nothing else: field number and length, then number and value of each coordinate.
+PACKED_LANDMARK = np.dtype(
+    [("start", "<u2"), ("x_is", "u1"), ("x", "<f4"), ("y_is", "u1"), ("y", "<f4"), ("z_is", "u1"), ("z", "<f4")]
+)
+PACKED_FIELDS = {"start": 0x0F0A, "x_is": 0x0D, "y_is": 0x15, "z_is": 0x1D}
 BLANK = np.zeros((64, 64, 3), np.uint8)
 BLANK.setflags(write=False)
 
@@ -85,14 +92,13 @@ class Face:
         """Whether the landmarks can be a face's at all: finite, eyes apart, mouth and chin off the eye line."""
         if not np.isfinite(self.landmarks).all():
             return False
-        points = self.landmarks[:, :2].astype(np.float64)
-        right, left = points[[33, 133]].mean(axis=0), points[[362, 263]].mean(axis=0)
-        across = left - right
-        apart = float(np.hypot(*across))
+        right, left = eyes(self.landmarks)
+        middle, (across_x, across_y) = ((right + left) / 2).tolist(), (left - right).tolist()
+        apart = math.hypot(across_x, across_y)
         if apart < LEAST_FACE_PX:
             return False
-        below = points[[13, 152]] - (right + left) / 2
-        return bool((np.abs(below[:, 0] * across[1] - below[:, 1] * across[0]) >= LEAST_FACE_PX * apart).all())
+        below = ((x - middle[0], y - middle[1]) for x, y, _ in self.landmarks[[MOUTH, CHIN]].tolist())
+        return all(abs(x * across_y - y * across_x) >= LEAST_FACE_PX * apart for x, y in below)
 
     @property
     def box(self) -> FaceBox:
@@ -249,7 +255,7 @@ class FaceModel:
         self._seen_a_face = self._seen_a_face or bool(all_points)
         height, width = rgb.shape[:2]
         size = np.array([width, height, width], dtype=np.float32)
-        return [np.array([(p.x, p.y, p.z) for p in face.landmark], dtype=np.float32) * size for face in all_points]
+        return [_coordinates(face) * size for face in all_points]
 
     def _faces(self, rgb: NDArray[np.uint8]) -> tuple[Face, ...]:
         height, width = rgb.shape[:2]
@@ -325,6 +331,16 @@ class FaceModel:
     def _segment(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         soft = self._segmenter.process(rgb).segmentation_mask
         return np.asarray(np.rint(np.clip(soft, 0.0, 1.0) * 255.0), dtype=np.uint8)
+
+
+def _coordinates(landmarks: Any) -> NDArray[np.float32]:
+    """The (x, y, z) of a list of landmarks: all at once from its packed form, which takes a tenth of the time of asking each one."""
+    packed = landmarks.SerializeToString()
+    if len(packed) == len(landmarks.landmark) * PACKED_LANDMARK.itemsize:
+        table = np.frombuffer(packed, PACKED_LANDMARK)
+        if all((table[name] == value).all() for name, value in PACKED_FIELDS.items()):
+            return np.stack([table["x"], table["y"], table["z"]], axis=1)
+    return np.array([(p.x, p.y, p.z) for p in landmarks.landmark], dtype=np.float32)
 
 
 def _apart(boxes: Iterable[FaceBox], faces: tuple[Face, ...]) -> tuple[FaceBox, ...]:

@@ -75,13 +75,12 @@ def light_zones(face: Canvas) -> Zones | None:
         (middle[0] - across / 2 - side, cheek_top),
         (middle[0] + across / 2, cheek_top),
     )
-    means, boxes, shown = [], [], []
+    means, squares, shown = [], [], []
     for number, (x, y) in enumerate(corners):
         rows, columns = slice(round(y), round(y + side)), slice(round(x), round(x + side))
         # A slice that starts before 0 would wrap around.
-        if min(rows.start, columns.start) < 0 or not face.inside[rows, columns].any():
-            return None
-        if not face.inside[rows, columns].all():
+        seen = face.inside[rows, columns]
+        if min(rows.start, columns.start) < 0 or not seen.size or not seen.all():
             return None
         patch = face.pixels[rows, columns]
         mean = np.array(cv2.mean(patch)[:3])
@@ -91,13 +90,14 @@ def light_zones(face: Canvas) -> Zones | None:
                 continue
         shown.append(number)
         means.append(mean)
-        box = face.back(np.array([(x, y), (x + side, y), (x + side, y + side), (x, y + side)]))
-        boxes.append(tuple((float(px), float(py)) for px, py in box))
+        squares.append([(x, y), (x + side, y), (x + side, y + side), (x, y + side)])
+    boxes = face.back(np.array(squares).reshape(-1, 2)).reshape(-1, 4, 2).tolist()
     colours = np.array(means)
     shares = (colours + 1) / (colours + 1).sum(axis=1, keepdims=True)  # one level: black has no colour
     strange = np.abs(shares[:, None] - shares[None, -2:]).max(axis=-1).min(axis=-1) > ZONE_CHROMATICITY
     kept = np.flatnonzero(~strange)
-    return Zones(colours[kept], tuple(boxes[n] for n in kept), tuple(shown[n] for n in kept))
+    outlines = tuple(tuple((px, py) for px, py in boxes[n]) for n in kept)
+    return Zones(colours[kept], outlines, tuple(shown[n] for n in kept))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,22 +139,15 @@ class Tones:
 
 def tones(light: Image, region: Image) -> Tones | None:
     """Histogram of the light (uint8) where the region (uint8) is not zero; None for an empty region."""
-    x, y, width, height = cv2.boundingRect(region)
-    window = (slice(y, y + height), slice(x, x + width))
-    if width == 0:
+    if not cv2.countNonZero(region):
         return None
-    counts = cv2.calcHist([light[window]], [0], region[window], [256], [0, 256]).reshape(-1).astype(np.float64)
-    return Tones(counts) if counts.sum() > 0 else None
+    return Tones(cv2.calcHist([light], [0], region, [256], [0, 256]).reshape(-1).astype(np.float64))
 
 
 def face_tones(face: Canvas) -> Tones | None:
     """Tones of the hull of the face below the brows, the region of the standard's luminance measures; None where the picture shows none of it."""
-    region = face.polygon(FACE_BELOW_BROWS, hull=True)
-    x, y, width, height = cv2.boundingRect(region)
-    if width == 0:
-        return None
-    window = (slice(y, y + height), slice(x, x + width))
-    return tones(luminance(face.pixels[window]), np.ascontiguousarray(region[window]))
+    region, window = face.polygon_part(FACE_BELOW_BROWS, hull=True)
+    return tones(luminance(face.pixels[window]), region) if region.size else None
 
 
 def grey_tones(face: Canvas, region: Image) -> Tones | None:
