@@ -7,6 +7,7 @@ A value is held against its bands as measured, not as rounded for people. No fac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from validation.context import Judgement
 from validation.face import FaceModel, Scene
 from validation.framing import plan_crop
+from validation.geometry import head_pose
 from validation.image import ImageFacts
 from validation.orientation import not_upright
 from validation.profile import Profile, RuleLimits
@@ -61,7 +63,7 @@ def _finding(rule: Rule, limits: RuleLimits, judged: Judgement) -> Finding:
     if not rule.needs_face or judged.scene.face is not None:
         measured = rule.measure(judged)
         unclear = rule.unclear or rule.below
-        if isinstance(measured, Measured) and not np.isfinite(measured.value):
+        if isinstance(measured, Measured) and not math.isfinite(measured.value):
             measured = "the measure has no finite value for this face"
     if isinstance(measured, str):
         verdict, value, evidence, reason, advice = Verdict.NOT_ASSESSED, None, None, measured, unclear
@@ -170,13 +172,15 @@ def assess_live(
     notes = [f"person outline {scene.mask_age} frames old, other faces {scene.others_age} frames old"]
     if face is None:
         return _report(Judgement(image_bgr, scene, profile), "live", tuple(notes), None, kept)
+    pose = head_pose(face.landmarks)
     plan = plan_crop(
         face.landmarks * np.float32(scale),
         (still_width, still_height),
         (profile.width_px, profile.height_px),
         profile.crop,
+        pose=pose,
     )
     if plan.scale > 1:
         notes.append(f"the still of {still_width}x{still_height} is smaller than the portrait")
-    judged = Judgement(image_bgr, scene, profile, crop=plan, still_scale=scale, series=series)
+    judged = Judgement(image_bgr, scene, profile, crop=plan, still_scale=scale, series=series, usual_pose=pose)
     return _report(judged, "live", tuple(notes), None, kept)

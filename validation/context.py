@@ -36,6 +36,7 @@ class Judgement:
     cut: CropFacts | None = None  # what the cut did that made this picture, when the software made it
     source: ImageFacts | None = None  # the file the pixels came from, when there was one
     series: Series | None = None  # what earlier frames of the same person measured
+    usual_pose: geometry.Pose | None = None  # live: what `head_pose` says without camera and distance
 
     def __post_init__(self) -> None:
         """Refuses what would be measured wrongly without a word: other pixels than 8 bits of blue, green and red, an outline of another picture."""
@@ -78,6 +79,8 @@ class Judgement:
     def measured_pose(self) -> geometry.Pose:
         """Head angles as the landmarks say them."""
         distance_mm = self.profile.camera_distance_mm
+        if self.usual_pose and distance_mm == geometry.USUAL_DISTANCE_MM and self.profile.camera_focal_widths is None:
+            return self.usual_pose
         return geometry.head_pose(self.face.landmarks, distance_mm=distance_mm, focal_px=self._focal_px)
 
     @property

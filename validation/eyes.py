@@ -39,6 +39,9 @@ EYE_COLUMNS, EYE_COLUMNS_END, EYE_ROWS = 33, 3, 5
 _ACROSS = np.linspace(0, len(UPPER_LIDS[0]) - 1, EYE_COLUMNS)[EYE_COLUMNS_END:-EYE_COLUMNS_END, None]
 LID_WEIGHTS = np.maximum(0, 1 - np.abs(_ACROSS - np.arange(len(UPPER_LIDS[0]))))
 LID_DEPTHS = np.linspace(0.5 - EYE_INNER_PART / 2, 0.5 + EYE_INNER_PART / 2, EYE_ROWS)[:, None, None]
+# The same for all rows and columns at once, of the points of the upper and then the lower lid.
+LID_GRID = np.concatenate([(1 - LID_DEPTHS) * LID_WEIGHTS, LID_DEPTHS * LID_WEIGHTS], axis=2)
+LID_LINES = tuple([*u, *d] for u, d in zip(UPPER_LIDS, LOWER_LIDS, strict=True))
 # Calibrated, see docs/rules.md: open eyes measured from 0.24, bars, discs and dark glasses over them up to 0.10.
 CONTRAST_LEAST = 0.15
 FACE_STEP = 4  # the face's median is taken over every 4th row and column
@@ -206,12 +209,11 @@ def eye_contrasts(face: Canvas, zones: EyeZones) -> tuple[float, float] | None:
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
     face_grey = max(ranked(grey[whole], 50), 1.0)
     contrasts = []
-    for upper, lower, zone in zip(UPPER_LIDS, LOWER_LIDS, zones.both, strict=True):
-        grey = np.asarray(cv2.GaussianBlur(zone.grey, (3, 3), 0), dtype=np.float32)
-        above, below = (LID_WEIGHTS @ zone.points[list(line)] for line in (upper, lower))
-        where = (above * (1 - LID_DEPTHS) + below * LID_DEPTHS).astype(np.float32)
-        columns = np.sort(cv2.remap(grey, where[..., 0], where[..., 1], cv2.INTER_LINEAR), axis=0)[EYE_ROWS // 2]
-        contrasts.append(float(np.ptp(columns)) / face_grey)
+    for lids, zone in zip(LID_LINES, zones.both, strict=True):
+        blurred = np.asarray(cv2.GaussianBlur(zone.grey, (3, 3), 0), dtype=np.float32)
+        where = (LID_GRID @ zone.points[lids]).astype(np.float32)
+        columns = np.sort(cv2.remap(blurred, where[..., 0], where[..., 1], cv2.INTER_LINEAR), axis=0)[EYE_ROWS // 2]
+        contrasts.append(float(columns.max() - columns.min()) / face_grey)
     return contrasts[0], contrasts[1]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.geometry import eyes, head_pose, roll_deg
+from validation.geometry import Pose, eyes, head_pose, roll_deg
 from validation.head import head
 from validation.profile import CropRecipe
 
@@ -64,8 +64,10 @@ def plan_crop(
     source_size: tuple[int, int],
     out_size: tuple[int, int],
     recipe: CropRecipe | None = None,
+    *,
+    pose: Pose | None = None,
 ) -> CropPlan:
-    """The crop for a face in a source of (width, height), giving (width, height) pixels."""
+    """The crop for a face in a source of (width, height), giving (width, height) pixels. `pose`: of `head_pose`, where it is known already."""
     recipe = recipe or CropRecipe()
     width, height = source_size
     out_width, out_height = out_size
@@ -79,7 +81,7 @@ def plan_crop(
     # Half extents of the turned box, per pixel of its height.
     half_x, half_y = (aspect * cos + sin) / 2, (aspect * sin + cos) / 2
     largest = min(width / (2 * half_x), height / (2 * half_y))
-    whole = head(landmarks, head_pose(landmarks), levelled_deg=angle)
+    whole = head(landmarks, pose or head_pose(landmarks), levelled_deg=angle)
     box_height = max(whole.length_px / recipe.head_height, float(out_height))
     box_height = min(box_height, largest)
     upward = np.array([math.sin(turn), -math.cos(turn)])

@@ -23,6 +23,9 @@ EYE_CORNERS_RIGHT = (33, 133)
 EYE_CORNERS_LEFT = (362, 263)
 EYE_CORNERS = (*EYE_CORNERS_RIGHT, *EYE_CORNERS_LEFT)
 _EYE_CORNERS = np.array(EYE_CORNERS)
+_STABLE = list(STABLE_POINTS), np.array(list(STABLE_POINTS.values()))
+# TR-03121-3 asks for 70-100 cm between camera and face.
+USUAL_DISTANCE_MM = 900.0
 LIDS_RIGHT = ((160, 144), (159, 145), (158, 153))
 LIDS_LEFT = ((385, 380), (386, 374), (387, 373))
 INNER_LIPS = ((81, 178), (13, 14), (311, 402))
@@ -94,7 +97,7 @@ def size_px(landmarks: Points) -> float:
 def head_pose(
     landmarks: Points,
     *,
-    distance_mm: float = 900.0,
+    distance_mm: float = USUAL_DISTANCE_MM,
     focal_px: float | None = None,
     face: Mapping[int, Sequence[float] | NDArray[np.float64]] = STABLE_POINTS,
 ) -> Pose:
@@ -107,10 +110,9 @@ def head_pose(
     """
     size = size_px(landmarks)
     focal = focal_px / size if focal_px is not None else distance_mm / EYE_DISTANCE_MM
-    index = list(face)
-    model = np.array([face[i] for i in index], dtype=np.float64)
+    index, model = _STABLE if face is STABLE_POINTS else (list(face), np.array(list(face.values()), dtype=np.float64))
     # Around the face's middle and in units of its size: the solver's rounding does not depend on where and how large the face is.
-    seen = (np.asarray(landmarks, dtype=np.float64)[index, :2] - eye_midpoint(landmarks)) / size
+    seen = (landmarks[index][:, :2].astype(np.float64) - eye_midpoint(landmarks)) / size
     camera = np.array([[focal, 0.0, 0.0], [0.0, focal, 0.0], [0.0, 0.0, 1.0]])
     # A refinement afterwards changes the angles by 0.15 degrees at most and no error against the labels; it costs three times as much.
     solved, turn, _ = cv2.solvePnP(model, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
@@ -118,13 +120,13 @@ def head_pose(
         # No head seen from the front gives such landmarks (a mesh gone astray): what is not the front is refused as turned away.
         return Pose(yaw_deg=90.0, pitch_deg=0.0, roll_deg=roll_deg(landmarks))
     # From the camera's axes (y down, z away) to x = subject's left, y = up, z = towards the camera.
-    flip = np.array([1.0, -1.0, -1.0])
-    rotation = flip[:, None] * cv2.Rodrigues(turn)[0] * flip
+    # y and z change their signs, so do what mixes x with them.
+    (_, _, x_z), (y_x, y_y, y_z), (_, _, z_z) = cv2.Rodrigues(turn)[0].tolist()
     # rotation = Ry(yaw) Rx(-pitch) Rz(-roll)
     return Pose(
-        yaw_deg=math.degrees(math.atan2(rotation[0, 2], rotation[2, 2])),
-        pitch_deg=math.degrees(math.asin(min(1.0, max(-1.0, float(rotation[1, 2]))))),
-        roll_deg=math.degrees(math.atan2(-rotation[1, 0], rotation[1, 1])),
+        yaw_deg=math.degrees(math.atan2(-x_z, z_z)),
+        pitch_deg=math.degrees(math.asin(min(1.0, max(-1.0, y_z)))),
+        roll_deg=math.degrees(math.atan2(y_x, y_y)),
     )
 
 

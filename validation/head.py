@@ -41,6 +41,7 @@ CHIN_MM: Final = 111.0
 # The mesh's sides lie just before the ears, where the head's width is told (ISO/IEC 39794-5: between the ears).
 FACE_SIDES: Final = (234, 454)
 LEAST_COSINE: Final = 0.5
+_READ: Final = [*LIPS, NOSE_END, CHIN, *FACE_SIDES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,15 @@ def head(landmarks: Points, pose: Pose, *, levelled_deg: float = 0.0, skull: Sku
 
     `levelled_deg`: by how much the picture will be turned back to be upright; up is then up in that upright picture.
     """
-    points = np.asarray(landmarks, dtype=np.float64)
-    middle, mm = eye_midpoint(points), size_px(points) / EYE_DISTANCE_MM
+    middle, mm = eye_midpoint(landmarks), size_px(landmarks) / EYE_DISTANCE_MM
+    upper_lip, lower_lip, nose_end, chin_seen, right, left = landmarks[_READ][:, :2].astype(np.float64)
     tilt, turn, read = _in_the_picture(pose)
     across, down = np.array([math.cos(tilt), math.sin(tilt)]), np.array([-math.sin(tilt), math.cos(tilt)])
 
     reading = _limited(math.degrees(read) - LEVEL_READING_DEG, PITCH_LIMIT_DEG)
-    lips = float((points[list(LIPS), :2].mean(axis=0) - middle) @ down) / mm
+    lips = float(((upper_lip + lower_lip) / 2 - middle) @ down) / mm
     covered = _turned_back(lips, LIPS_DEPTH_MM, reading) < SHORTEST_LIPS_MM
-    nose = float((points[NOSE_END, :2] - middle) @ down) / mm
+    nose = float((nose_end - middle) @ down) / mm
     shape = 0.0 if covered else _limited(_turned_back(nose, NOSE_DEPTH_MM, reading) - NOSE_MM, SHAPE_LIMIT_MM)
     pitch = math.radians(_limited(reading + skull.shape_deg_per_mm * shape, PITCH_LIMIT_DEG))
 
@@ -122,20 +123,18 @@ def head(landmarks: Points, pose: Pose, *, levelled_deg: float = 0.0, skull: Sku
     up = level * math.cos(pitch) - SKULL_DEPTH_MM * math.cos(turn) * math.sin(pitch)
     aside = -SKULL_DEPTH_MM * math.sin(turn)
     ball = middle + (aside * across - up * down) * mm
-    chin = middle + CHIN_MM * mm * down if covered else points[CHIN, :2]
+    chin = middle + CHIN_MM * mm * down if covered else chin_seen
     upward = math.radians(levelled_deg)
     crown = ball + SKULL_RADIUS_MM * mm * np.array([math.sin(upward), -math.cos(upward)])
     level_crown = ball - SKULL_RADIUS_MM * mm * down
 
-    sides = points[list(FACE_SIDES), :2]
-    seen = float(np.hypot(*(sides[1] - sides[0])))
-    width = seen / max(math.cos(turn), LEAST_COSINE)
+    width = math.dist(right, left) / max(math.cos(turn), LEAST_COSINE)
     return Head(
         crown=crown,
         chin=chin,
-        right=sides[0],
-        left=sides[1],
-        length_px=float(np.hypot(*(level_crown - chin))),
+        right=right,
+        left=left,
+        length_px=math.dist(level_crown, chin),
         width_px=width,
     )
 

@@ -64,9 +64,9 @@ def light_zones(face: Canvas) -> Zones | None:
     """
     right, left = eyes(face.points)
     middle = (right + left) / 2
-    across = float(np.linalg.norm(left - right))
+    across = math.dist(left, right)
     mouth = (face.points[INNER_LIPS[1][0]] + face.points[INNER_LIPS[1][1]]) / 2
-    half_mouth = float(np.linalg.norm(mouth - middle)) / 2
+    half_mouth = math.dist(mouth, middle) / 2
     side = ZONE_SIDE_PER_EYE_DISTANCE * across
     cheek_top = middle[1] + half_mouth
     corners = (
@@ -83,10 +83,10 @@ def light_zones(face: Canvas) -> Zones | None:
         if min(rows.start, columns.start) < 0 or not seen.size or not seen.all():
             return None
         patch = face.pixels[rows, columns]
-        mean = np.array(cv2.mean(patch)[:3])
+        mean = cv2.mean(patch)[:3]
         if math.isfinite(ZONE_TEXTURE[number]):
             _, spread = cv2.meanStdDev(cv2.cvtColor(patch, cv2.COLOR_BGR2GRAY))
-            if float(spread[0, 0]) > ZONE_TEXTURE[number] * max(float(mean @ GREY_BGR), 1.0):
+            if float(spread[0, 0]) > ZONE_TEXTURE[number] * max(float(GREY_BGR @ mean), 1.0):
                 continue
         shown.append(number)
         means.append(mean)
