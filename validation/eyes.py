@@ -205,7 +205,8 @@ def eye_contrasts(face: Canvas, zones: EyeZones) -> tuple[float, float] | None:
     whole = (hull[window] & inside[window]) > 0
     if not whole.any():
         return None
-    small = np.ascontiguousarray(face.pixels[::FACE_STEP, ::FACE_STEP][window])
+    x, y, right, bottom = (at * FACE_STEP for at in (x, y, x + width, y + height))
+    small = cv2.resize(face.pixels[y:bottom, x:right], (width, height), interpolation=cv2.INTER_NEAREST)
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
     face_grey = max(ranked(grey[whole], 50), 1.0)
     contrasts = []

@@ -35,9 +35,12 @@ class Measured:
 Measure = Callable[[Judgement], Measured | str]
 
 
-def points(where: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> Draw:
-    """Points to draw."""
-    return lambda: Evidence(points=tuple((float(p[0]), float(p[1])) for p in where))
+Points = Sequence[NDArray[np.floating]] | NDArray[np.floating]
+
+
+def points(where: Points | Callable[[], Points]) -> Draw:
+    """Points to draw; or what finds them, when that takes time."""
+    return lambda: Evidence(points=tuple((float(p[0]), float(p[1])) for p in (where() if callable(where) else where)))
 
 
 def boxes(where: Sequence[Box]) -> Draw:

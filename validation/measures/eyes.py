@@ -58,7 +58,7 @@ def opening(judged: Judgement) -> Measured | str:
             return CUT_OFF
         if not all(judged.eyes_seen):
             return NOT_SEEN
-    return Measured(opening, points(judged.face.landmarks[lids]))
+    return Measured(opening, points(lambda: judged.face.landmarks[lids]))
 
 
 def dark_lenses(judged: Judgement) -> Measured | str:

@@ -22,7 +22,7 @@ def _covered(judged: Judgement) -> bool:
 
 
 def _lips(judged: Judgement) -> Draw:
-    return points(judged.face.landmarks[list(mouth.INNER_LIPS_RING)])
+    return points(lambda: judged.face.landmarks[list(mouth.INNER_LIPS_RING)])
 
 
 def mouth_closed(judged: Judgement) -> Measured | str:
@@ -30,7 +30,7 @@ def mouth_closed(judged: Judgement) -> Measured | str:
     if _covered(judged):
         return MOUTH_COVERED
     gap = geometry.mouth_opening(judged.face.landmarks)
-    return Measured(gap * PERCENT, points(judged.face.landmarks[list(INNER_LIPS)]))
+    return Measured(gap * PERCENT, points(lambda: judged.face.landmarks[list(INNER_LIPS)]))
 
 
 def lip_gap(judged: Judgement) -> Measured | str:

@@ -47,7 +47,7 @@ def inter_eye(judged: Judgement) -> Measured:
     # A turned head shows the eyes closer together; the face is not smaller for that (ISO/IEC 29794-5: IED / cos yaw).
     seen = geometry.inter_eye_px(judged.geometry_points)
     straight = seen / max(float(np.cos(np.radians(judged.pose.yaw_deg))), 0.5)
-    return Measured(straight, points(geometry.pupils(judged.face.landmarks)))
+    return Measured(straight, points(lambda: geometry.pupils(judged.face.landmarks)))
 
 
 def head_height(judged: Judgement) -> Measured:
@@ -83,7 +83,8 @@ def vertical(judged: Judgement) -> Measured:
     """Eye midpoint from the top / height."""
     middle = geometry.eye_midpoint(judged.geometry_points)
     return Measured(
-        float(middle[1]) / judged.geometry_size[1] * PERCENT, points([geometry.eye_midpoint(judged.face.landmarks)])
+        float(middle[1]) / judged.geometry_size[1] * PERCENT,
+        points(lambda: [geometry.eye_midpoint(judged.face.landmarks)]),
     )
 
 
@@ -91,23 +92,26 @@ def horizontal(judged: Judgement) -> Measured:
     """Eye midpoint from the left / width."""
     middle = geometry.eye_midpoint(judged.geometry_points)
     return Measured(
-        float(middle[0]) / judged.geometry_size[0] * PERCENT, points([geometry.eye_midpoint(judged.face.landmarks)])
+        float(middle[0]) / judged.geometry_size[0] * PERCENT,
+        points(lambda: [geometry.eye_midpoint(judged.face.landmarks)]),
     )
 
 
 def roll(judged: Judgement) -> Measured:
     """Tilt of the eye line."""
-    return Measured(geometry.roll_deg(judged.face.landmarks), points(geometry.eyes(judged.face.landmarks)))
+    return Measured(geometry.roll_deg(judged.face.landmarks), points(lambda: geometry.eyes(judged.face.landmarks)))
 
 
 def yaw(judged: Judgement) -> Measured:
     """Turn to the side."""
-    return Measured(judged.pose.yaw_deg, points(judged.face.landmarks[[1, 234, 454]]))
+    return Measured(judged.pose.yaw_deg, points(lambda: judged.face.landmarks[[1, 234, 454]]))
 
 
 def pitch(judged: Judgement) -> Measured:
     """Chin up or down, from the calibrated zero."""
-    return Measured(judged.pose.pitch_deg, points(judged.face.landmarks[[1, geometry.FOREHEAD_TOP, geometry.CHIN]]))
+    return Measured(
+        judged.pose.pitch_deg, points(lambda: judged.face.landmarks[[1, geometry.FOREHEAD_TOP, geometry.CHIN]])
+    )
 
 
 def pitch_median(judged: Judgement) -> Measured | str:
