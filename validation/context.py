@@ -19,7 +19,7 @@ from validation.errors import NotJudgeableError
 from validation.face import Face, Scene
 from validation.framing import CropPlan
 from validation.head import Head, head
-from validation.image import ImageFacts
+from validation.image import ImageFacts, check_pixels
 from validation.profile import Profile
 from validation.report import CropFacts, Level, Series
 
@@ -41,9 +41,7 @@ class Judgement:
     def __post_init__(self) -> None:
         """Refuses what would be measured wrongly without a word: other pixels than 8 bits of blue, green and red, an outline of another picture."""
         image, mask = self.image, self.scene.person_mask
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            shape = " x ".join(str(side) for side in image.shape)
-            raise NotJudgeableError(f"The pixels are {image.dtype}, {shape}; judged are colour pictures of 8 bits.")
+        check_pixels(image)
         if mask is not None and (mask.dtype != np.uint8 or mask.shape != image.shape[:2]):
             raise NotJudgeableError("The person's outline is not that of this picture; give the scene of these pixels.")
 

@@ -12,6 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,6 +76,13 @@ class ImageFacts:
         if self.exif_orientation != 1:
             told.append(f"turned as the file's EXIF orientation {self.exif_orientation} says")
         return (*told, *self.departures)
+
+
+def check_pixels(image: NDArray[Any]) -> None:
+    """Raises NotJudgeableError for anything but (H, W, 3) uint8 with at least one pixel."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        shape = " x ".join(str(side) for side in image.shape)
+        raise NotJudgeableError(f"The pixels are {image.dtype}, {shape}; judged are colour pictures of 8 bits.")
 
 
 def read_image(source: Path | str | bytes) -> tuple[NDArray[np.uint8], ImageFacts]:

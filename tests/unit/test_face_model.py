@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from validation.errors import ModelFailedError
+from validation.errors import ModelFailedError, NotJudgeableError
 from validation.face import MASK_EVERY, OTHERS_EVERY, FaceModel
 
 
@@ -130,3 +130,17 @@ def test_opening_says_nothing_on_the_terminal(capfd, applicant):
     with FaceModel() as model:
         model.scene(applicant("people/anna/neutral"))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((100, 100, 3), np.float32),
+        np.zeros((100, 100), np.uint8),
+        np.zeros((0, 100, 3), np.uint8),
+        np.zeros((9, 9, 4), bool),
+    ],
+)
+def test_what_is_no_colour_picture_of_eight_bits_is_refused(face_model, pixels):
+    with pytest.raises(NotJudgeableError, match="8 bits"):
+        face_model.scene(pixels)
