@@ -62,6 +62,7 @@ RULES: tuple[Rule, ...] = (
     Rule("pose.yaw", "°", geometry.yaw, "advice.turn_head_left", "advice.turn_head_right"),
     Rule("pose.pitch", "°", geometry.pitch, "advice.chin_up", "advice.chin_down"),
     Rule("pose.pitch_median", "°", geometry.pitch_median, "advice.chin_up", "advice.chin_down", unclear=NO_ADVICE),
+    Rule("pose.shoulders", "°", geometry.shoulder_tilt, NO_ADVICE, NO_ADVICE, live=False),
     # Without light enough nothing is seen behind a lens or on it. Where an eye does not show, the refusing rules of the eyes say what to do.
     Rule(
         "eyes.dark_lenses",

@@ -43,7 +43,7 @@ CHANGES = {
     "mirrored": {"geometry.horizontal"},
     "shifted": OF_THE_PICTURE | PLACE | WALL,
 }
-SIGNED = {"pose.roll", "pose.yaw"}  # a mirror changes the side
+SIGNED = {"pose.roll", "pose.yaw", "pose.shoulders"}  # a mirror changes the side
 # In the rule's unit: what resampling of the pixels does, and what a fresh look of the networks does. Rules that are not named: 0.02 and 2.1.
 RESAMPLED = {
     "eyes.dark_lenses": 4.0,
@@ -75,6 +75,7 @@ RESAMPLED = {
     "image.sharp": 6.0,
     "image.motion": 6.0,
     "image.noise": 0.2,
+    "pose.shoulders": 0.5,
 }
 LOOKED_AT_ANEW = RESAMPLED | {
     "eyes.dark_lenses": 7.0,

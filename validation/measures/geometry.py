@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from validation import geometry
+from validation import geometry, shoulders
 from validation.context import Judgement
 from validation.face import FaceBox, Scene
-from validation.measured import NEEDS_FRAMES, NO_FACE, PERCENT, Measured, boxes, points
+from validation.measured import NEEDS_FRAMES, NO_FACE, NO_MASK, PERCENT, Measured, boxes, points
 from validation.orientation import not_upright
 from validation.report import Box
 
@@ -120,3 +120,12 @@ def pitch_median(judged: Judgement) -> Measured | str:
         return NEEDS_FRAMES
     ends = points(judged.face.landmarks[[1, geometry.FOREHEAD_TOP, geometry.CHIN]])
     return Measured(float(np.median(judged.series.pitch_deg)), ends)
+
+
+def shoulder_tilt(judged: Judgement) -> Measured | str:
+    """Tilt of the line between both shoulders, from the person's outline."""
+    mask = judged.scene.person_mask
+    if mask is None:
+        return NO_MASK
+    found = shoulders.shoulder_points(mask, judged.face.landmarks)
+    return found if isinstance(found, str) else Measured(shoulders.shoulder_tilt_deg(found), points(found))
