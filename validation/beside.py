@@ -45,7 +45,7 @@ def windows(rgb: Image, face: tuple[float, float, float, float]) -> Iterator[Win
     height, width = rgb.shape[:2]
     x, y, wide, high = face
     bottom = min(round(y + high), height)
-    edges = ((0, round(x - CLEAR_OF_FACE * wide)), (round(x + (1 + CLEAR_OF_FACE) * wide), width))
+    edges = ((0, round(x - CLEAR_OF_FACE * wide)), (max(round(x + (1 + CLEAR_OF_FACE) * wide), 0), width))
     for left, right in edges:
         side = min(right - left, bottom)
         if side < max(LEAST_STRIP * wide, LEAST_OF_HEIGHT * max(bottom, right - left), LEAST_PX):

@@ -42,7 +42,7 @@ class Rule:
     above: str
     unclear: str = ""  # advice when it could not be judged; empty: that of `below`
     needs_face: bool = True
-    live: bool = True  # preview frames are judged by it: it can be, and the sitter or the shutter can wait for it
+    live: bool = True  # a preview frame can be judged by it
     outline: bool = False  # it looks beside the person: on preview frames it is judged with each new outline
 
 
@@ -114,7 +114,7 @@ RULES: tuple[Rule, ...] = (
     Rule("light.underexposed", "%", light.underexposed, "advice.light_problem", "advice.light_problem"),
     Rule("light.even", "%", light.even, "advice.light_problem", "advice.light_problem"),
     Rule("light.sides", "%", light.sides, "advice.light_problem", "advice.light_problem"),
-    Rule("light.shadows", "%", light.shadows, "advice.light_problem", "advice.light_problem", live=False),
+    Rule("light.shadows", "%", light.shadows, "advice.light_problem", "advice.light_problem"),
     Rule("light.hot_spots", "% of skin", light.hot_spots, "advice.light_problem", "advice.light_problem"),
     Rule(
         "light.natural_colour",
@@ -126,7 +126,7 @@ RULES: tuple[Rule, ...] = (
         outline=True,
     ),
     Rule("light.grey_levels", "levels", light.grey_levels, "advice.light_problem", "advice.light_problem"),
-    Rule("light.entropy", "bit", light.entropy, "advice.light_problem", "advice.light_problem", live=False),
+    Rule("light.entropy", "bit", light.entropy, "advice.light_problem", "advice.light_problem"),
     Rule(
         "background.uniform",
         "L*",
@@ -141,7 +141,7 @@ RULES: tuple[Rule, ...] = (
         background.colour,
         "advice.background_problem",
         "advice.background_problem",
-        live=False,
+        outline=True,
     ),
     Rule(
         "background.lightness",
@@ -149,7 +149,7 @@ RULES: tuple[Rule, ...] = (
         background.lightness,
         "advice.background_problem",
         "advice.background_problem",
-        live=False,
+        outline=True,
     ),
     Rule(
         "background.one_colour",
@@ -157,7 +157,7 @@ RULES: tuple[Rule, ...] = (
         background.one_colour,
         "advice.background_problem",
         "advice.background_problem",
-        live=False,
+        outline=True,
     ),
     Rule(
         "background.shadow",
@@ -165,7 +165,7 @@ RULES: tuple[Rule, ...] = (
         background.shadow,
         "advice.background_problem",
         "advice.background_problem",
-        live=False,
+        outline=True,
     ),
     Rule(
         "background.objects",
@@ -181,7 +181,7 @@ RULES: tuple[Rule, ...] = (
         background.contrast,
         "advice.background_problem",
         "advice.background_problem",
-        live=False,
+        outline=True,
     ),
     Rule("image.sharp", "%", image.sharp, "advice.camera_problem", NO_ADVICE),
     Rule("image.motion", "%", image.motion, "advice.hold_still", NO_ADVICE),

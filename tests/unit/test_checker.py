@@ -188,15 +188,31 @@ async def test_a_failed_model_is_told_and_loaded_again():
         assert await checker.run(lambda _: 42) == 42
 
 
-async def test_a_picture_that_breaks_a_library_ends_nothing():
+async def test_a_picture_that_breaks_a_library_ends_nothing(monkeypatch, anna):
+    def breaks(*_, **__):
+        raise cv2.error("an assertion deep inside")
+
+    ears = Ears()
+    async with ears.open() as checker:
+        assert await heard(ears.troubles) is None
+        checker.watch(Watch.FACES)
+        with monkeypatch.context() as patch:
+            patch.setattr("booth.checker.LiveAssessor.assess", breaks)
+            checker.offer(frame(anna))
+            assert isinstance(await heard(ears.troubles), cv2.error)
+        assert await heard(ears.troubles) is None
+        assert await checker.run(lambda _: 42) == 42
+
+
+async def test_a_frame_without_pixels_is_passed_over(anna):
     ears = Ears()
     async with ears.open() as checker:
         assert await heard(ears.troubles) is None
         checker.watch(Watch.FACES)
         checker.offer(frame(np.zeros((0, 0, 3), np.uint8)))
-        assert await heard(ears.troubles) is not None
-        assert await heard(ears.troubles) is None
         assert await checker.run(lambda _: 42) == 42
+        checker.offer(frame(anna))
+        assert (await heard(ears.live)).report.findings
 
 
 async def test_jobs_that_wait_when_the_booth_closes_are_told():
