@@ -20,6 +20,7 @@ angles = st.floats(-30, 30)
 scales = st.floats(0.2, 5)
 shifts = st.floats(-2000, 2000)
 
+
 def similarity(scale: float, angle_deg: float, x: float, y: float) -> np.ndarray:
     turn = math.radians(angle_deg)
     cos, sin = scale * math.cos(turn), scale * math.sin(turn)
