@@ -161,8 +161,8 @@ def assess_live(
 
     Geometry is that of the crop the booth would cut from a still of `still_size` (width, height; same view as the preview): too far away
     shows as a head that is too small even in the smallest crop without upscaling, too near the edge as a face off the middle. The tilt
-    is the head's own, before levelling. `kept`: findings on earlier
-    frames that still stand; their rules are not judged again (validation.live).
+    is the head's own, before levelling.
+    `kept`: findings on earlier frames that still stand; their rules are not judged again (validation.live).
     """
     height, width = image_bgr.shape[:2]
     still_width, still_height = still_size or (width, height)

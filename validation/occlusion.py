@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from validation.canvas import LINEAR, Canvas
 from validation.own_skin import ABOVE_NOSE, NO_COLOUR, SHRINK, UNDER_LEFT_EYE, UNDER_RIGHT_EYE, skin_window
 
+# Share of the lower face that must be skin before the cheeks' colour means anything (assumed: half of it).
+CHEEKS_VISIBLE_FROM = 0.5
 REFERENCES = (UNDER_RIGHT_EYE, UNDER_LEFT_EYE, ABOVE_NOSE)
 LOWER_FACE = (2, 98, 327, 216, 436, 214, 434, 210, 430, 211, 431, 32, 262, 140, 369, 171, 396, 175)
 BELOW_LIPS = (83, 18, 313, 406, 182, 194, 418, 208, 428, 171, 396, 148, 377, 152, 175, 199)

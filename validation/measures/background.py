@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from validation import wall
 from validation.context import Judgement
-from validation.measured import PERCENT, Draw, Measured
+from validation.measured import PERCENT, Measured
 from validation.report import Evidence
 
 NOT_SEEN = "too little of the background is visible"
@@ -14,71 +17,59 @@ NOT_SEEN = "too little of the background is visible"
 
 def uniform(judged: Judgement) -> Measured | str:
     """How much the wall's lightness changes from place to place."""
-    seen = judged.background
-    if isinstance(seen, str):
-        return seen
-    found = wall.unevenness(seen)
-    return NOT_SEEN if found is None else _measured(seen, found)
+    return _found(judged, wall.unevenness)
 
 
 def colour(judged: Judgement) -> Measured | str:
     """Colour difference of the wall from the nearest light grey."""
-    seen = judged.background
-    if isinstance(seen, str):
-        return seen
-    return NOT_SEEN if seen.colour is None else Measured(wall.off_light_grey(seen.colour), _all(seen))
+    return _of_colour(judged, wall.off_light_grey)
 
 
 def lightness(judged: Judgement) -> Measured | str:
     """Lightness of the wall."""
-    seen = judged.background
-    if isinstance(seen, str):
-        return seen
-    return NOT_SEEN if seen.colour is None else Measured(float(seen.colour[0]), _all(seen))
+    return _of_colour(judged, lambda lab: float(lab[0]))
 
 
 def one_colour(judged: Judgement) -> Measured | str:
     """How far most of the wall strays from its own colour."""
-    seen = judged.background
-    if isinstance(seen, str):
-        return seen
-    found = wall.one_colour(seen)
-    return NOT_SEEN if found is None else _measured(seen, found)
+    return _found(judged, wall.one_colour)
 
 
 def shadow(judged: Judgement) -> Measured | str:
     """Light of the darkest wall beside the head."""
-    seen = judged.background
-    if isinstance(seen, str):
-        return seen
-    found = wall.shadow(seen)
-    return NOT_SEEN if found is None else _measured(seen, found, PERCENT)
+    return _found(judged, wall.shadow, PERCENT)
 
 
 def objects(judged: Judgement) -> Measured | str:
     """Area of people and things beside the sitter."""
-    seen = judged.background
-    if isinstance(seen, str):
-        return seen
-    found = wall.strangers(seen)
-    return NOT_SEEN if found is None else _measured(seen, found, PERCENT)
+    return _found(judged, wall.strangers, PERCENT)
 
 
 def contrast(judged: Judgement) -> Measured | str:
     """Colour difference between head and wall where it is weakest."""
+    return _found(judged, wall.contrast, unseen="the head's outline is not visible")
+
+
+def _found(
+    judged: Judgement, look: Callable[[wall.Wall], wall.Found | None], unit: float = 1.0, unseen: str = NOT_SEEN
+) -> Measured | str:
+    """What a look at the wall found, in the rule's unit, drawn where it was found."""
     seen = judged.background
     if isinstance(seen, str):
         return seen
-    found = wall.contrast(seen)
-    return "the head's outline is not visible" if found is None else _measured(seen, found)
-
-
-def _all(seen: wall.Wall) -> Draw:
-    """The whole wall that was looked at."""
-    return lambda: Evidence(outlines=() if seen.free is None else seen.back(seen.free))
-
-
-def _measured(seen: wall.Wall, found: wall.Found, unit: float = 1.0) -> Measured:
+    found = look(seen)
+    if found is None:
+        return unseen
     if not np.any(found.where):
         return Measured(found.value * unit)
     return Measured(found.value * unit, lambda: Evidence(outlines=seen.back(found.where)))
+
+
+def _of_colour(judged: Judgement, value: Callable[[NDArray[np.float32]], float]) -> Measured | str:
+    """A property of the wall's median L*, a*, b*, drawn on the whole wall that was looked at."""
+    seen = judged.background
+    if isinstance(seen, str):
+        return seen
+    if seen.colour is None:
+        return NOT_SEEN
+    return Measured(value(seen.colour), lambda: Evidence(outlines=() if seen.free is None else seen.back(seen.free)))

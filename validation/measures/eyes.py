@@ -12,14 +12,13 @@ from validation.canvas import CANVAS_SIDE, Image
 from validation.context import Judgement
 from validation.eyes import Box, EyeZones
 from validation.measured import CUT_OFF, PERCENT, Draw, Measured, outlines, points
+from validation.occlusion import CHEEKS_VISIBLE_FROM
 from validation.report import Evidence
 
 NOT_SEEN = "no eye is seen between the lids: something covers it (dark glasses, hair, cloth)"
 CLOSED = "the eyes are closed or nearly closed"
 TOO_DARK = "the face is far too dark to judge this"
 TOO_BRIGHT = "the face is far too bright to judge this"
-# Share of the lower face that must be skin before the cheeks' colour means anything.
-CHEEKS_VISIBLE_FROM = 0.5
 
 
 def _allowed(judged: Judgement, rule: str, value: float) -> bool:

@@ -10,15 +10,13 @@ from validation import colour, light, shade
 from validation.canvas import FACE_BELOW_BROWS
 from validation.context import Judgement
 from validation.measured import CUT_OFF, PERCENT, Draw, Measured, outlines, points
-from validation.occlusion import LowerFace
+from validation.occlusion import CHEEKS_VISIBLE_FROM, LowerFace
 from validation.report import Evidence
 from validation.skin import FACE_OVAL
 
 ZONES_CUT_OFF = "forehead, cheeks or chin are cut off by the picture's edge"
 CHEEKS_CUT_OFF = "the cheeks are cut off by the picture's edge"
 CHEEKS_COVERED = "the cheeks are covered"
-# Share of the lower face that must be skin before the cheeks' colour means anything.
-CHEEKS_VISIBLE_FROM = 0.5
 
 
 def _spots(judged: Judgement, low: int, high: int) -> Draw:
