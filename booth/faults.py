@@ -47,6 +47,7 @@ _CABLE = "Check cable and power of the device; it is used again by itself when i
 _INSTALL = "The installation is damaged: install the locked packages again."
 _DEFECT = "A defect of this software: send the event log to the maker."
 _KEYS = "Check the files named in [keys] and [intake]: owner, mode 0600, validity; renew them if needed."
+_ENROL = "The authority took this booth's certificate back: ask why, then enrol the booth again (`booth keys enrol`)."
 _DISK = "Check the disk of data_dir: space, health, owner."
 _INTAKE = "Look at the intake's log for this packet; `booth outbox list` shows it. Nothing is lost meanwhile."
 _NET = "Check the network and the intake; packets wait and are sent by themselves."
@@ -108,9 +109,18 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "crypto.sealing": (_I, "fault.not_saved", _KEYS),
         "crypto.signature_refused": (_T, "fault.not_saved", _KEYS),
         "crypto.certificate_refused": (_I, "fault.not_saved", _KEYS),
+        "crypto.certificate_revoked": (_I, "fault.not_saved", _ENROL),
+        "crypto.enrolment": (
+            _T,
+            "fault.booth",
+            "Ask the intake for a new enrolment token and start `booth keys enrol` again.",
+        ),
+        "crypto.face_record": (_I, "fault.not_saved", _DEFECT),
         "crypto.key_unavailable": (_O, "fault.booth", _KEYS),
         "crypto.signing": (_I, "fault.not_saved", "The signing key does not answer: check the token."),
         "crypto.receipt": (_T, "fault.network", _INTAKE),
+        "crypto.log_proof": (_T, "fault.network", _INTAKE),
+        "crypto.revocation_list": (_T, "fault.booth", _KEYS),
         "crypto.request_signature": (_T, "fault.network", _KEYS),
         "crypto.request_clock": (_T, "fault.network", "Set the booth's clock (NTP)."),
         # booth

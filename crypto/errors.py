@@ -73,6 +73,33 @@ class CertificateRefusedError(CryptoError):
     blame = "peer"
 
 
+class CertificateRevokedError(CertificateRefusedError):
+    """The authority took a certificate back before its end."""
+
+    code = "crypto.certificate_revoked"
+
+
+class RevocationListError(CryptoError):
+    """A certificate revocation list is malformed, or not signed by the authority whose list it should be."""
+
+    code = "crypto.revocation_list"
+    blame = "peer"
+
+
+class EnrolmentError(CryptoError):
+    """A certificate request, enrolment token or issued certificate cannot be used."""
+
+    code = "crypto.enrolment"
+    blame = "operator"
+
+
+class FaceRecordError(CryptoError):
+    """A face record (ISO/IEC 39794-5, ISO/IEC 19794-5, DG2) breaks its form, or cannot be written in it."""
+
+    code = "crypto.face_record"
+    blame = "peer"
+
+
 class KeyUnavailableError(CryptoError):
     """A key, certificate or trust root on this machine cannot be used; the operator must act."""
 
@@ -93,6 +120,12 @@ class ReceiptError(CryptoError):
 
     code = "crypto.receipt"
     blame = "peer"
+
+
+class LogProofError(ReceiptError):
+    """A receipt's proof does not lead to the signed tree head, or two tree heads contradict each other."""
+
+    code = "crypto.log_proof"
 
 
 class RequestSignatureError(CryptoError):
