@@ -7,9 +7,11 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
     ├── SettingsError, ListenError   the process cannot start
     ├── RequestError             what the sender asked cannot be done as asked
     │   ├── MalformedRequestError, UnknownRouteError, MethodNotAllowedError, LengthRequiredError, MediaTypeError
-    │   ├── SlowRequestError, TruncatedRequestError
+    │   ├── RequestTooLargeError, SlowRequestError, TruncatedRequestError
     │   ├── SignatureMissingError, SignatureInvalidError, SignatureExpiredError, ReplayedRequestError
     │   ├── PacketTooLargeError, DigestMismatchError, PacketUnreadableError, BoothMismatchError, UnknownPacketError
+    ├── EnrolmentError           a booth's certificate: EnrolmentRefusedError, EnrolmentLockedError, EnrolmentUnavailableError,
+    │                            CsrRefusedError, BoothRevokedError, RevocationListUnknownError
     ├── OverloadError            more work than this process takes at once
     ├── StorageError             StorageUnavailableError, StorageFullError, StorageCorruptError
     └── DeskError                LoginRequiredError, LoginRefusedError, LoginLockedError, CsrfError,
@@ -94,11 +96,19 @@ class LengthRequiredError(RequestError):
 
 
 class MediaTypeError(RequestError):
-    """The body is not declared as a sealed packet."""
+    """The body is declared as something else than this address takes."""
 
     code = "request.media_type"
     status = 415
-    title = "The body is not declared as a sealed packet"
+    title = "The body is not declared as what this address takes"
+
+
+class RequestTooLargeError(RequestError):
+    """The body is larger than this address takes."""
+
+    code = "request.too_large"
+    status = 413
+    title = "The body is too large"
 
 
 class SlowRequestError(RequestError):
@@ -193,8 +203,65 @@ class PacketUnreadableError(RequestError):
     title = "The bytes are not a sealed packet"
 
 
+class EnrolmentError(ServerError):
+    """A booth's certificate cannot be given, or is not good any more: a person must act."""
+
+    code = "enrolment"
+    blame: ClassVar[Blame] = "operator"
+    status = 403
+    title = "The booth cannot be enrolled"
+
+
+class EnrolmentRefusedError(EnrolmentError):
+    """The token is unknown, used, expired or for another booth; which of these is not told."""
+
+    code = "enrolment.refused"
+    title = "The enrolment token is not valid for this booth"
+
+
+class EnrolmentLockedError(EnrolmentError):
+    """Too many wrong tokens from one address."""
+
+    code = "enrolment.locked"
+    status = 429
+    retry = True
+    title = "Too many wrong enrolment tokens"
+
+
+class EnrolmentUnavailableError(EnrolmentError):
+    """This intake issues no certificates, or its authority cannot be used just now."""
+
+    code = "enrolment.unavailable"
+    status = 503
+    retry = True
+    title = "This intake issues no certificates now"
+
+
+class CsrRefusedError(EnrolmentError):
+    """The certificate request is malformed, for another booth, or not proven by its own key."""
+
+    code = "enrolment.request"
+    status = 400
+    title = "The certificate request cannot be used"
+
+
+class BoothRevokedError(EnrolmentError):
+    """The certificate that signed the request was revoked."""
+
+    code = "booth.revoked"
+    title = "The certificate of this booth was revoked"
+
+
+class RevocationListUnknownError(EnrolmentError):
+    """This intake has no revocation list."""
+
+    code = "crl.unknown"
+    status = 404
+    title = "This intake has no revocation list"
+
+
 class OverloadError(ServerError):
-    """More uploads at once than this process takes."""
+    """More work at once than this process takes."""
 
     code = "server.busy"
     status = 503
