@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from booth.errors import ConfigInvalidError, ConfigUnreadableError
@@ -64,11 +64,21 @@ class IntakeSection(_Section):
 
 
 class KeysSection(_Section):
-    """[keys] the booth's signing key (its certificate lies beside it) and the back office's public key."""
+    """[keys] the booth's signing key and its certificate, and the back office's public keys.
+
+    `passphrase_file` holds the passphrase of a key file, or the PIN of a token.
+    """
 
     signer: str
-    recipient: Path
+    certificate: Path | None = None  # beside a key file unless told; a token has it here
+    recipients: Annotated[list[Path], Field(min_length=1, max_length=8)]  # as many as a manifest names
     passphrase_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _has_certificate(self) -> Self:
+        if self.signer.startswith("pkcs11:") and self.certificate is None:
+            raise ValueError("a key in a token needs keys.certificate, the file of its certificate")
+        return self
 
 
 class WebSection(_Section):
@@ -149,11 +159,12 @@ class Config(BaseSettings):
     def beside(self, folder: Path) -> Self:
         """The same settings with every relative path taken from `folder`."""
         signer = urlsplit(self.keys.signer)
-        keys: dict[str, Any] = {"recipient": folder / self.keys.recipient}
+        keys: dict[str, Any] = {"recipients": [folder / path for path in self.keys.recipients]}
         if signer.scheme == "file" and not unquote(signer.path).startswith("/"):
             keys["signer"] = f"file:{folder / unquote(signer.path)}"
-        if self.keys.passphrase_file is not None:
-            keys["passphrase_file"] = folder / self.keys.passphrase_file
+        for name in ("passphrase_file", "certificate"):
+            if (path := getattr(self.keys, name)) is not None:
+                keys[name] = folder / path
         return self.model_copy(
             update={
                 "booth": self.booth.model_copy(update={"data_dir": folder / self.booth.data_dir}),
@@ -163,11 +174,15 @@ class Config(BaseSettings):
         )
 
     def passphrase(self) -> bytes | None:
-        """The passphrase of the signing key, read now and not kept."""
+        """The passphrase of the signing key or the PIN of its token, read now and not kept."""
         path = self.keys.passphrase_file
         if path is None:
             return None
         try:
+            if path.stat().st_mode & 0o077:
+                raise ConfigInvalidError(
+                    f"keys.passphrase_file: {path} can be read by others: make it 0600 (chmod 600)."
+                )
             return path.read_bytes().rstrip(b"\r\n")
         except OSError as error:
             raise ConfigInvalidError(f"keys.passphrase_file: {path} cannot be read: {error.strerror}.") from error

@@ -250,7 +250,7 @@ trust = "{pki / "ca.pem"}"
 
 [keys]
 signer = "file:{pki / "booth.key"}"
-recipient = "{pki / "desk.hpke.pub"}"
+recipients = ["{pki / "desk.hpke.pub"}"]
 
 [web]
 port = 0

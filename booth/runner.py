@@ -167,6 +167,7 @@ async def open_booth(
     senses = runner.senses
     station_settings = StationSettings(camera=config.camera, controls=config.controls, lights=config.lights)
     async with AsyncExitStack() as stack:
+        stack.callback(sealer.close)
         worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="worker"))
         outbox = await stack.enter_async_context(_opened_on(worker, config))
         checker = await stack.enter_async_context(
@@ -177,7 +178,7 @@ async def open_booth(
             open_lamps(station, lambda error: senses.on_trouble("lamp levels", error))
         )
         uplink = await stack.enter_async_context(
-            open_uplink(outbox, worker, config.intake, sealer.signer, trust, time.time, transport)
+            open_uplink(outbox, worker, config.intake, sealer.source.current, trust, time.time, transport)
         )
         stack.push_async_callback(runner.close)
         runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker))

@@ -22,7 +22,8 @@ from booth.errors import CertificateNotValidError, ConfigInvalidError
 from booth.events import Application
 from booth.record import VisitRecord
 from capture.portrait import JPEG_FACTS, Jp2, encode_jp2
-from crypto.keys import RecipientPublicKey, Signer, common_name, load_recipient_public_key, open_signer
+from crypto.errors import CryptoError
+from crypto.keys import RecipientPublicKey, Signer, SignerSource, common_name, load_recipient_public_key
 from crypto.package import ManifestFields, build_package
 from crypto.seal import sign_and_seal
 
@@ -51,24 +52,51 @@ class Sealer:
     centre: str
     chip_bytes: int
     rotate_deg: int
-    signer: Signer
-    recipient: RecipientPublicKey
+    source: SignerSource
+    recipients: tuple[RecipientPublicKey, ...]
 
     @classmethod
     def open(cls, config: Config) -> Sealer:
         """Opens the keys; raises a CryptoError or ConfigInvalidError."""
-        signer = open_signer(config.keys.signer, config.passphrase())
-        owner = common_name(signer.certificate)
-        if owner != config.booth.id:
-            raise ConfigInvalidError(f"booth.id is {config.booth.id}, but the key of keys.signer belongs to {owner}.")
-        recipient = load_recipient_public_key(config.keys.recipient)
-        return cls(
-            config.booth.id, config.booth.centre, config.visit.chip_bytes, config.camera.rotate_deg, signer, recipient
+        source = SignerSource(config.keys.signer, config.passphrase, config.keys.certificate)
+        recipients = tuple(load_recipient_public_key(path) for path in config.keys.recipients)
+        sealer = cls(
+            config.booth.id, config.booth.centre, config.visit.chip_bytes, config.camera.rotate_deg, source, recipients
         )
+        try:
+            sealer.require_owner()
+        except BaseException:
+            source.close()
+            raise
+        return sealer
 
-    def certificate_days(self, now: datetime) -> float:
-        """How long the booth's certificate is still valid."""
-        return (self.signer.certificate.not_valid_after_utc - now).total_seconds() / 86_400
+    def close(self) -> None:
+        """Lets go of the key."""
+        self.source.close()
+
+    @property
+    def signer(self) -> Signer:
+        """The booth's signer now; take it once for what belongs together. Raises a CryptoError."""
+        return self.source.current()
+
+    def require_owner(self) -> None:
+        """Raises ConfigInvalidError when the key is another booth's."""
+        owner = common_name(self.signer.certificate)
+        if owner != self.booth:
+            raise ConfigInvalidError(f"booth.id is {self.booth}, but the key of keys.signer belongs to {owner}.")
+
+    def certificate_days(self, now: datetime) -> float | None:
+        """How long the booth's certificate is still valid; None while there is none that can be used."""
+        try:
+            return (self.signer.certificate.not_valid_after_utc - now).total_seconds() / 86_400
+        except CryptoError:
+            return None
+
+    def require_ready(self, now: datetime) -> None:
+        """That a packet could be signed now: raises a CryptoError, ConfigInvalidError or CertificateNotValidError."""
+        self.require_owner()
+        self.require_valid(now)
+        self.source.check()
 
     def require_valid(self, now: datetime) -> None:
         """Raises CertificateNotValidError when the booth's certificate is expired or not valid yet."""
@@ -91,6 +119,7 @@ class Sealer:
         assert attempt.best.portrait is not None
         assert attempt.jpeg is not None
         now = datetime.now(UTC)
+        signer = self.signer  # one for all: the pair may be exchanged meanwhile
         self.require_valid(now)  # it may have expired during the visit
         chip = chip_image(attempt.best.portrait)
         jp2 = encode_jp2(chip, self.chip_bytes)
@@ -104,9 +133,13 @@ class Sealer:
             "attempts.json": record.attempts_json(),
         }
         fields = ManifestFields(
-            packet_id=packet_id, booth=self.booth, centre=self.centre, recipient=self.recipient.key_id, created_at=now
+            packet_id=packet_id,
+            booth=self.booth,
+            centre=self.centre,
+            recipients=tuple(sorted(one.key_id for one in self.recipients)),
+            created_at=now,
         )
-        packet = sign_and_seal(build_package(fields, parts), self.signer, self.recipient, now)
+        packet = sign_and_seal(build_package(fields, parts), signer, self.recipients, now)
         return SealedVisit(packet, packet_id, reference_of(packet_id))
 
 

@@ -94,7 +94,7 @@ class Uplink:
         outbox: Outbox,
         worker: Executor,
         settings: IntakeSection,
-        signer: Signer,
+        signer: Callable[[], Signer],
         trust: TrustStore,
         client: httpx2.AsyncClient,
         clock: Callable[[], float],
@@ -233,7 +233,7 @@ class Uplink:
         """Uploads; returns the verified receipt and the clock skew. Raises UplinkError or CryptoError."""
         url = f"{self._settings.url}/v1/packets/{sha256}"
         headers = {"content-type": MEDIA_TYPE}
-        headers |= await self._on_worker(lambda: sign_request("PUT", url, headers, packet, self._signer))
+        headers |= await self._on_worker(lambda: sign_request("PUT", url, headers, packet, self._signer()))
         try:
             async with asyncio.timeout(self._settings.timeout_s * 10):
                 async with self._client.stream("PUT", url, content=packet, headers=headers) as response:
@@ -324,7 +324,7 @@ async def open_uplink(
     outbox: Outbox,
     worker: Executor,
     settings: IntakeSection,
-    signer: Signer,
+    signer: Callable[[], Signer],
     trust: TrustStore,
     clock: Callable[[], float],
     transport: httpx2.AsyncBaseTransport | None = None,

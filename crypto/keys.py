@@ -3,11 +3,16 @@
 `Signer` is the one seam to a private signing key. It signs data and never shows the key, so that a token behind
 `pkcs11:` fits beside a file. `open_signer` chooses by the scheme of a URI and refuses a key that others can read, that does
 not belong to its certificate, or that is not P-384.
+
+A file pair is `booth.key` and `booth.pem`; while it is exchanged, `booth.next.key` is the key of the next certificate. The certificate says
+which of the two keys counts, and it is replaced by one rename: so there is a usable pair at every moment, and a reader that meets a
+replacement half-way reads again. `SignerSource` follows such a pair: whoever signs asks it for the present signer each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +40,7 @@ __all__ = [
     "RecipientKey",
     "RecipientPublicKey",
     "Signer",
+    "SignerSource",
     "TrustStore",
     "common_name",
     "generate_recipient_key",
@@ -46,6 +52,7 @@ __all__ = [
 ]
 
 _MAX_KEY_FILE_BYTES = 65_536
+_READ_TRIES = 5  # a pair that is being exchanged is found within two; more means that the files do not fit
 
 
 class Signer(Protocol):
@@ -79,23 +86,90 @@ class FileSigner:
         return self._key.sign(data, ec.ECDSA(hashes.SHA384()))
 
 
-def open_signer(uri: str, passphrase: bytes | None = None) -> Signer:
+def open_signer(uri: str, secret: bytes | None = None, certificate: Path | None = None) -> Signer:
     """The signer that a URI names: `file:/folder/booth.key`, with its certificate and chain in `booth.pem` beside it.
 
-    The key is PKCS#8 in PEM, encrypted when a passphrase is given.
+    The key is PKCS#8 in PEM, encrypted when a secret is given. `certificate` names the certificate's file when it is elsewhere.
     """
+    key = key_file(uri)
+    pem = certificate or key.with_suffix(".pem")
+    reason: KeyUnavailableError | None = None
+    for _ in range(_READ_TRIES):
+        leaf, *chain = load_certificates(pem)
+        reason = None
+        for candidate in (key, next_key_file(key)):
+            if candidate != key and not candidate.exists():
+                continue
+            try:
+                private = load_key(candidate, secret)
+            except KeyUnavailableError as err:
+                reason = reason or err
+                continue
+            if private.public_key() == leaf.public_key():
+                return FileSigner(leaf, tuple(chain), private)
+    raise reason or KeyUnavailableError(f"The key {key} does not belong to the certificate {pem}.")
+
+
+class SignerSource:
+    """The signer that a URI names, as it is now: a pair that was exchanged on disk is noticed by the next call.
+
+    Any thread may ask. A pair that cannot be used is an error, not the pair before it.
+    """
+
+    def __init__(
+        self, uri: str, secret: Callable[[], bytes | None] = lambda: None, certificate: Path | None = None
+    ) -> None:
+        self._uri = uri
+        self._secret = secret
+        key = key_file(uri)
+        self._certificate = certificate or key.with_suffix(".pem")
+        self._files = (self._certificate, key, next_key_file(key))
+        self._lock = threading.Lock()
+        self._known: tuple[object, Signer] | None = None
+
+    def current(self) -> Signer:
+        """The present signer, whose certificate and key belong together. Raises KeyUnavailableError."""
+        with self._lock:
+            seen = tuple(_marks(path) for path in self._files)  # before reading, so that a later change is noticed
+            if self._known is None or self._known[0] != seen:
+                self._known = None
+                self._known = seen, open_signer(self._uri, self._secret(), self._certificate)
+            return self._known[1]
+
+    def check(self) -> None:
+        """That signing would work now. Raises KeyUnavailableError or SigningError."""
+        self.current()
+
+    def close(self) -> None:
+        """Lets go of the key."""
+        with self._lock:
+            self._known = None
+
+
+def key_file(uri: str) -> Path:
+    """The file of a `file:` URI."""
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path:
         raise KeyUnavailableError(f"{uri.partition('?')[0]} names no signing key: use file:/path/to/booth.key.")
-    path = Path(unquote(parts.path)).with_suffix(".key")
-    certificate, *chain = load_certificates(path.with_suffix(".pem"))
-    key = _load_key(path, passphrase)
-    if key.public_key() != certificate.public_key():
-        raise KeyUnavailableError(f"The key {path} does not belong to the certificate beside it.")
-    return FileSigner(certificate, tuple(chain), key)
+    return Path(unquote(parts.path)).with_suffix(".key")
 
 
-def _load_key(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
+def next_key_file(key: Path) -> Path:
+    """Where the key of the next certificate waits for it."""
+    return key.with_suffix(".next.key")
+
+
+def _marks(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is replaced or rewritten; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def load_key(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
+    """The P-384 key in a file that only its owner may read."""
     check_private_file(path)
     try:
         with path.open("rb") as file:

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 
 from crypto.errors import CryptoError, PacketFormatError, RequestClockError
 from crypto.http_signature import WINDOW_S, VerifiedRequest, verify_request_head
-from crypto.keys import Signer, TrustStore, load_trust, open_signer
+from crypto.keys import Signer, SignerSource, TrustStore, load_trust
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
 from crypto.receipt import issue_receipt
 from crypto.seal import HEADER_AT, MAX_HEADER_BYTES, MEDIA_TYPE, read_header
@@ -68,7 +68,7 @@ class IntakeRooms:
     store: Store
     objects: ObjectStore
     trust: TrustStore
-    signer: Signer
+    signer: Callable[[], Signer]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -195,7 +195,7 @@ class Intake:
             body.sha256,
             header.packet_id,
             header.booth,
-            header.recipient_key_id,
+            " ".join(header.recipient_key_ids),
             body.size,
             header.created_at,
             self._rooms.now(),
@@ -207,7 +207,7 @@ class Intake:
             packet_id=new.packet_id,
             received_at=new.received_at,
             serial=serial,
-            signer=self._rooms.signer,
+            signer=self._rooms.signer(),
         )
 
 
@@ -252,14 +252,15 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
 async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) -> None:
     """Open everything, serve until SIGTERM or SIGINT, close everything. Raises `ServerError`."""
     try:
-        trust, signer = load_trust(settings.trust), open_signer(settings.receipt_signer)
+        trust, source = load_trust(settings.trust), SignerSource(settings.receipt_signer)
+        source.current()
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     async with (
         open_store(settings.resolved_database_url) as store,
         open_folder_objects(settings.objects_dir) as objects,
     ):
-        app, intake = make_intake(IntakeRooms(settings, store, objects, trust, signer))
+        app, intake = make_intake(IntakeRooms(settings, store, objects, trust, source.current))
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")
         try:
             await listen(app, settings, on_ready)

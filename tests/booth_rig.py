@@ -116,7 +116,7 @@ url = "https://intake.example"
 trust = "{pki / "ca.pem"}"
 [keys]
 signer = "file:{pki / "booth.key"}"
-recipient = "{pki / "desk.hpke.pub"}"
+recipients = ["{pki / "desk.hpke.pub"}"]
 [outbox]
 min_free_bytes = {sections.get("outbox", {}).get("min_free_bytes", 0)}
 [visit]

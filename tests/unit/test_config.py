@@ -38,7 +38,7 @@ url = "https://intake.example/"
 trust = "pki/ca.pem"
 [keys]
 signer = "file:pki/booth.key"
-recipient = "pki/desk.hpke.pub"
+recipients = ["pki/desk.hpke.pub"]
 """
 
 
@@ -70,7 +70,7 @@ def test_relative_paths_are_taken_from_the_files_folder(load, tmp_path):
     assert config.booth.data_dir == tmp_path / "data"
     assert config.intake.trust == tmp_path / "pki" / "ca.pem"
     assert config.keys.signer == f"file:{tmp_path}/pki/booth.key"
-    assert config.keys.recipient == tmp_path / "pki" / "desk.hpke.pub"
+    assert config.keys.recipients == [tmp_path / "pki" / "desk.hpke.pub"]
 
 
 def test_a_booth_without_lamps_or_camera_control_is_a_booth(load):
@@ -134,5 +134,9 @@ def test_the_passphrase_is_read_from_its_file_when_it_is_needed(load, tmp_path):
     with pytest.raises(ConfigInvalidError, match="passphrase_file"):
         config.passphrase()
     (tmp_path / "secret").write_bytes(b"open sesame\n")
+    (tmp_path / "secret").chmod(0o640)
+    with pytest.raises(ConfigInvalidError, match="chmod 600"):
+        config.passphrase()
+    (tmp_path / "secret").chmod(0o600)
     assert config.passphrase() == b"open sesame"
     assert load().passphrase() is None

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import pytest
 
-from crypto.keys import open_signer
+from crypto.keys import SignerSource, open_signer
 from crypto.receipt import verify_receipt
 from server.config import IntakeSettings
 from server.errors import StorageFullError, StorageUnavailableError
@@ -67,7 +67,7 @@ async def running(keys: Keys, data, **settings):
         open_store(chosen.resolved_database_url) as store,
         open_folder_objects(chosen.objects_dir) as objects,
     ):
-        rooms = IntakeRooms(chosen, store, objects, keys.trust, open_signer(chosen.receipt_signer))
+        rooms = IntakeRooms(chosen, store, objects, keys.trust, SignerSource(chosen.receipt_signer).current)
         app, _ = make_intake(rooms)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:

@@ -124,7 +124,7 @@ async def uplink(outbox, worker, settings, pki, intake, clocks):
             outbox,
             worker,
             settings,
-            signer,
+            lambda: signer,
             trust,
             client,
             lambda: clocks.wall,
@@ -470,7 +470,7 @@ async def test_a_new_packet_wakes_the_uplink_at_once(outbox, worker, settings, p
 
     signer, trust = open_signer(f"file:{pki / 'booth.key'}"), load_trust(pki / "ca.pem")
     async with open_uplink(
-        outbox, worker, settings, signer, trust, lambda: NOW, transport=httpx2.MockTransport(answer)
+        outbox, worker, settings, lambda: signer, trust, lambda: NOW, transport=httpx2.MockTransport(answer)
     ) as running:
         await asyncio.get_running_loop().run_in_executor(worker, outbox.put, PACKETS[0], "id")
         running.wake()
