@@ -5,9 +5,8 @@ digest. A session is a random token, kept only as its digest; it ends after `idl
 never continues a session that a browser brought along. Forms carry a token of their session; the login form, which has no session yet, one that
 is bound to a cookie by a key of this process.
 
-Wrong codes make their network (server/addresses.py) wait, longer each time; a try counts as wrong from its beginning, so that many at once are no
-way around. Nobody is refused for what others do: many wrong codes from everywhere only make each try take `SLOWED_S` longer, and tries are compared
-one after the other, which bounds them all together.
+Wrong codes make their network wait, longer each time (server/tries.py). Nobody is refused for what others do: many wrong codes from everywhere
+only make each try take `SLOWED_S` longer, and tries are compared one after the other, which bounds them all together.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from server.addresses import network_of
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
+from server.tries import Tries
 
 # Letters and digits that cannot be mistaken for each other on paper; 10 of them are 49 bits.
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"[:30]
@@ -35,8 +35,6 @@ SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1
 # 50 ms each, half of the 2^49 codes take four hundred thousand years.
 WRONG_PER_MINUTE = 30
 SLOWED_S = 1.0
-LONGEST_LOCKOUT_S = 3600.0
-NETWORKS_REMEMBERED = 10_000
 
 
 def make_access_code() -> str:
@@ -72,12 +70,6 @@ class Session:
     seen_at: float
 
 
-@dataclass(slots=True)
-class _Tries:
-    wrong: int = 0
-    locked_until: float = 0.0
-
-
 class Doorkeeper:
     """Access code, sessions and form tokens of one desk process."""
 
@@ -95,43 +87,29 @@ class Doorkeeper:
         self._code = self._digest(code)
         self._form_key = secrets.token_bytes(32)
         self._idle_s, self._session_s = idle_s, session_s
-        self._allowed, self._lockout_s = tries, lockout_s
         self._clock = clock
         self._sessions: dict[bytes, Session] = {}
-        self._tries: OrderedDict[str, _Tries] = OrderedDict()
+        self._tries = Tries(allowed=tries, lockout_s=lockout_s, clock=clock)
         self._wrong_at: deque[float] = deque(maxlen=WRONG_PER_MINUTE)
         self._turn = asyncio.Lock()
 
     async def check_code(self, address: str, code: str) -> None:
         """Compare a code; costs scrypt's time in a thread. Raises `LoginLockedError`, `LoginRefusedError`."""
         network = network_of(address)
-        self._count_try(network)
+        if wait_s := self._tries.begin(network):
+            raise LoginLockedError("Too many wrong access codes.", retry_after_s=wait_s)
         await asyncio.sleep(self.slowed_s())
         async with self._turn:  # scrypt takes 16 MiB and a core: one at a time
             right = hmac.compare_digest(await asyncio.to_thread(self._digest, code), self._code)
         if not right:
             self._wrong_at.append(self._clock())
             raise LoginRefusedError("The access code is wrong.")
-        self._tries.pop(network, None)
+        self._tries.right(network)
 
     def slowed_s(self) -> float:
         """How long a try waits now, because of wrong codes from anywhere."""
         crowded = len(self._wrong_at) == WRONG_PER_MINUTE and self._clock() - self._wrong_at[0] < 60.0
         return SLOWED_S if crowded else 0.0
-
-    def _count_try(self, network: str) -> None:
-        """Count a try as wrong until it proves right. Raises `LoginLockedError`."""
-        now = self._clock()
-        tries = self._tries.setdefault(network, _Tries())
-        self._tries.move_to_end(network)
-        while len(self._tries) > NETWORKS_REMEMBERED:
-            self._tries.popitem(last=False)
-        if tries.locked_until > now:
-            raise LoginLockedError("Too many wrong access codes.", retry_after_s=int(tries.locked_until - now) + 1)
-        tries.wrong += 1
-        if tries.wrong >= self._allowed:
-            doubled = self._lockout_s * 2 ** min(tries.wrong - self._allowed, 16)
-            tries.locked_until = now + min(doubled, LONGEST_LOCKOUT_S)
 
     def open_session(self) -> tuple[str, Session]:
         """A new session and its token, which is kept by the browser alone."""
