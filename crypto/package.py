@@ -16,11 +16,11 @@ import re
 import struct
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from crypto.canonical import canonical_json, read_canonical_json
 from crypto.errors import CanonicalJsonError, PackageError
@@ -31,6 +31,8 @@ MAX_PACKAGE_BYTES = 20_000_000
 MAX_MANIFEST_BYTES = 65_536
 MAX_PARTS = 64
 MAX_NAME_BYTES = 100
+# The back office, its next key while two overlap, and a few offices more; bounds the header of a sealed packet too.
+MAX_RECIPIENTS = 8
 # Lower-case names with at most one folder; no part of a name starts with a dot, so neither `..` nor hidden files.
 PART_NAME = re.compile(r"(?:[a-z0-9_][a-z0-9_.\-]*/)?[a-z0-9_][a-z0-9_.\-]*")
 INSTANT = "%Y-%m-%dT%H:%M:%SZ"
@@ -68,10 +70,27 @@ def write_instant(instant: datetime) -> str:
     return f"{utc.year:04d}-{utc:%m-%dT%H:%M:%SZ}"
 
 
+def read_sequence(value: Any) -> Any:
+    """A JSON array as the tuple that a frozen model keeps; anything else is left to the schema to refuse."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _sorted_and_distinct(key_ids: tuple[str, ...]) -> tuple[str, ...]:
+    if list(key_ids) != sorted(set(key_ids)):
+        raise ValueError("key ids must be sorted and distinct")
+    return key_ids
+
+
 Instant = Annotated[datetime, BeforeValidator(read_instant)]
 PacketId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}\z")]
 Identity = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}\z")]
 KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}\z")]
+KeyIds = Annotated[
+    tuple[KeyId, ...],
+    Field(min_length=1, max_length=MAX_RECIPIENTS),
+    AfterValidator(_sorted_and_distinct),
+    BeforeValidator(read_sequence),
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
 
@@ -92,7 +111,7 @@ class ManifestFields(BaseModel):
     packet_id: PacketId
     booth: Identity
     centre: Identity
-    recipient: KeyId
+    recipients: KeyIds
     created_at: Instant
 
 
@@ -109,14 +128,18 @@ class Manifest(ManifestFields):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that was read and checked against its own manifest. Who made it is a question for the signature."""
+    """A package as `build_package` made it or `read_package` checked it: the three say the same.
+
+    Who made it is a question for the signature.
+    """
 
     manifest: Manifest
-    parts: Mapping[str, bytes]
+    parts: Mapping[str, bytes] = field(repr=False)
+    data: bytes = field(repr=False)
 
 
-def build_package(fields: ManifestFields, parts: Mapping[str, bytes]) -> bytes:
-    """The package of these parts: same input, same bytes."""
+def build_package(fields: ManifestFields, parts: Mapping[str, bytes]) -> Package:
+    """The package of these parts: same input, same bytes. What comes out need not be read again."""
     if not parts:
         raise PackageError("A package needs at least one part.")
     if len(parts) > MAX_PARTS:
@@ -128,15 +151,18 @@ def build_package(fields: ManifestFields, parts: Mapping[str, bytes]) -> bytes:
         if _check_size(name, len(data))
     }
     manifest = Manifest(**{name: getattr(fields, name) for name in ManifestFields.model_fields}, parts=facts)
-    entries = [(MANIFEST, manifest.to_bytes()), *((name, bytes(parts[name])) for name in sorted(parts))]
+    content = {name: bytes(parts[name]) for name in sorted(parts)}
     pieces: list[bytes] = []
-    for name, data in entries:
-        pieces += (_LOCAL.pack(*_local_fields(name, zlib.crc32(data), len(data))), name.encode("ascii"), data)
-    pieces.append(_directory([(name, zlib.crc32(data), len(data)) for name, data in entries]))
+    table: list[tuple[str, int, int]] = []
+    for name, data in ((MANIFEST, manifest.to_bytes()), *content.items()):
+        crc = zlib.crc32(data)
+        pieces += (_LOCAL.pack(*_local_fields(name, crc, len(data))), name.encode("ascii"), data)
+        table.append((name, crc, len(data)))
+    pieces.append(_directory(table))
     total = sum(map(len, pieces))
     if total > MAX_PACKAGE_BYTES:
         raise PackageError(f"The package would be {total} bytes long; {MAX_PACKAGE_BYTES} is the limit.")
-    return b"".join(pieces)
+    return Package(manifest, content, b"".join(pieces))
 
 
 def read_package(data: bytes) -> Package:
@@ -152,7 +178,7 @@ def read_package(data: bytes) -> Package:
         facts = manifest.parts[name]
         if facts.size != len(content) or facts.sha256 != hashlib.sha256(content).hexdigest():
             raise PackageError(f"Part {name} is not the one that the manifest names.")
-    return Package(manifest, parts)
+    return Package(manifest, parts, data)
 
 
 def read_manifest(data: bytes) -> Manifest:

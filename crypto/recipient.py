@@ -1,4 +1,4 @@
-"""Recipients of sealed packets: hybrid keys ML-KEM-768 with X25519, and the one suite that packets are sealed with.
+"""Recipients of sealed packets: hybrid keys ML-KEM-768 with X25519, the suites of sealed packets, and the content key of several.
 
 Key forms follow the concrete hybrid KEM "MLKEM768-X25519" (X-Wing; draft-connolly-cfrg-xwing-kem-08, HPKE KEM id 0x647a):
 the private key is a seed of 32 bytes, SHAKE256(seed, 96 bytes) gives the ML-KEM-768 seed (64) and the X25519 key (32);
@@ -21,18 +21,25 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from crypto.errors import KeyUnavailableError
 
 SUITE = "hpke-mlkem768-x25519-hkdf-sha256-aes-256-gcm"
+SHARED_SUITE = f"{SUITE}+aes-256-gcm"  # several recipients: the body under a content key that HPKE wraps for each
 ENCAPSULATION_BYTES = 1_120  # ML-KEM-768 ciphertext 1088 + X25519 key 32
-OVERHEAD_BYTES = ENCAPSULATION_BYTES + 16  # and the AES-GCM tag
+TAG_BYTES = 16  # AES-GCM
+OVERHEAD_BYTES = ENCAPSULATION_BYTES + TAG_BYTES
+CONTENT_KEY_BYTES = 32
+WRAP_BYTES = CONTENT_KEY_BYTES + OVERHEAD_BYTES
 SEED_BYTES = 32
 _MLKEM_SEED_BYTES, _MLKEM_PUBLIC_BYTES, _X25519_BYTES = 64, 1_184, 32
 PUBLIC_BYTES = _MLKEM_PUBLIC_BYTES + _X25519_BYTES
 KEY_ID_DIGITS = 32
 _PRIVATE_LABEL, _PUBLIC_LABEL = "PASSBOOTH MLKEM768-X25519 PRIVATE KEY", "PASSBOOTH MLKEM768-X25519 PUBLIC KEY"
 _MAX_FILE_BYTES = 8_192
+_NONCE = bytes(12)
+_COMMITMENT_LABEL = b"passbooth content key"
 
 
 def _suite() -> hpke.Suite:
@@ -105,6 +112,34 @@ class RecipientKey:
     def to_pem(self) -> bytes:
         """The key as a text file, not encrypted: keep it 0600."""
         return _armour(_PRIVATE_LABEL, self.seed)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ContentKey:
+    """The key of one body for several recipients, used once: that is why its nonce may be zero."""
+
+    raw: bytes
+
+    @property
+    def commitment(self) -> str:
+        """Tells this key from every other: AES-GCM alone decrypts one body under two keys that are made for it."""
+        return hashlib.sha256(_COMMITMENT_LABEL + self.raw).hexdigest()
+
+    def encrypt(self, plaintext: bytes, associated: bytes) -> bytes:
+        """AES-256-GCM: ciphertext, tag."""
+        return AESGCM(self.raw).encrypt(_NONCE, plaintext, associated)
+
+    def decrypt(self, ciphertext: memoryview | bytes, associated: bytes) -> bytes | None:
+        """The plaintext, or None when any byte is not the right one."""
+        try:
+            return AESGCM(self.raw).decrypt(_NONCE, ciphertext, associated)
+        except (InvalidTag, ValueError):
+            return None
+
+
+def generate_content_key() -> ContentKey:
+    """A new content key from the system's randomness."""
+    return ContentKey(secrets.token_bytes(CONTENT_KEY_BYTES))
 
 
 def generate_recipient_key() -> RecipientKey:

@@ -48,7 +48,7 @@ class Desk:
             sha256,
             header.packet_id,
             header.booth,
-            header.recipient_key_id,
+            " ".join(header.recipient_key_ids),
             len(packet),
             header.created_at,
             NOW - timedelta(minutes=2),

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from crypto.keys import FileSigner, Purpose, RecipientKey, TrustStore, generate_recipient_key
-from crypto.package import ManifestFields, build_package
+from crypto.package import ManifestFields, Package, build_package
 from crypto.seal import sign_and_seal
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -130,16 +130,16 @@ class World:
     intake: FileSigner
     desk: RecipientKey
     trust: TrustStore
-    package: bytes
+    package: Package
     packet: bytes
 
 
-def fields_for(recipient: str, **changes: object) -> ManifestFields:
+def fields_for(*recipients: str, **changes: object) -> ManifestFields:
     fields: dict[str, object] = {
         "packet_id": uuid.uuid4().hex,
         "booth": BOOTH,
         "centre": "centre-07",
-        "recipient": recipient,
+        "recipients": tuple(sorted(recipients)),
         "created_at": NOW,
     }
     return ManifestFields(**(fields | changes))  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ def make_world() -> World:
     intake = make_signer(authority, "intake-1", purposes=[Purpose.INTAKE.oid])
     desk = generate_recipient_key()
     package = build_package(fields_for(desk.key_id), PARTS)
-    packet = sign_and_seal(package, booth, desk.public, NOW)
+    packet = sign_and_seal(package, booth, [desk.public], NOW)
     return World(authority, booth, intake, desk, TrustStore((authority.certificate,)), package, packet)
 
 

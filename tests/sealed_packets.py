@@ -92,12 +92,12 @@ class Keys:
             chosen["attempts.json"] = b" " * padding
         package = build_package(
             ManifestFields(
-                packet_id=packet_id, booth=booth, centre="centre-1", recipient=self.recipient.key_id, created_at=now
+                packet_id=packet_id, booth=booth, centre="centre-1", recipients=(self.recipient.key_id,), created_at=now
             ),
             chosen,
         )
         header = HeaderFields(packet_id=packet_id, booth=header_booth or booth, created_at=now)
-        return seal(sign(package, self.signer, now), header, self.recipient)
+        return seal(sign(package.data, self.signer, now), header, [self.recipient])
 
     def headers(
         self, method: str, url: str, body: bytes = b"", *, at: datetime | None = None, nonce: str | None = None

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from crypto.package import build_package
+from crypto.package import Package, build_package
 from crypto.seal import open_packet, sign_and_seal
 from tests.packets import NOW, World, fields_for, make_world
 
@@ -28,23 +28,23 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def package(world) -> bytes:
+def package(world) -> Package:
     # Noise, as encoded pictures are.
     noise = hashlib.shake_256(b"portrait").digest(1_000_000)
     return build_package(fields_for(world.desk.key_id), {"portrait.jpg": noise})
 
 
-def floor(world: World, package: bytes) -> None:
+def floor(world: World, package: Package) -> None:
     key, prehashed = world.booth._key, ec.ECDSA(utils.Prehashed(hashes.SHA384()))
-    signature = key.sign(hashlib.sha384(package).digest(), prehashed)
-    sealed = world.desk.public.encrypt(package, b"info")
+    signature = key.sign(hashlib.sha384(package.data).digest(), prehashed)
+    sealed = world.desk.public.encrypt(package.data, b"info")
     opened = world.desk.decrypt(sealed, b"info")
     key.public_key().verify(signature, hashlib.sha384(opened).digest(), prehashed)
 
 
-def whole(world: World, package: bytes) -> None:
-    packet = sign_and_seal(package, world.booth, world.desk.public, NOW)
-    assert open_packet(packet, [world.desk], world.trust).package_bytes == package
+def whole(world: World, package: Package) -> None:
+    packet = sign_and_seal(package, world.booth, [world.desk.public], NOW)
+    assert open_packet(packet, [world.desk], world.trust).package_bytes == package.data
 
 
 def test_sealing_and_opening_stay_near_the_primitives(world, package, record_property):

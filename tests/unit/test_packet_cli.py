@@ -32,7 +32,7 @@ def desk(tmp_path_factory):
     now = datetime.now(UTC)
     recipient = load_recipient_key(pki / "desk.hpke").public
     package = build_package(fields_for(recipient.key_id, created_at=now), PARTS)
-    (folder / "visit.packet").write_bytes(sign_and_seal(package, open_signer(f"file:{pki}/booth.key"), recipient, now))
+    (folder / "visit.packet").write_bytes(sign_and_seal(package, open_signer(f"file:{pki}/booth.key"), [recipient], now))
     return folder
 
 

@@ -50,7 +50,7 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def cms(world) -> bytes:
-    return sign(build_package(fields_for(world.desk.key_id), {"a": b""}), world.booth, NOW)
+    return sign(build_package(fields_for(world.desk.key_id), {"a": b""}).data, world.booth, NOW)
 
 
 def refusal(data: bytes, world: World) -> str:
@@ -230,7 +230,7 @@ def test_openssl_accepts_the_signature_and_gives_the_package(world, files):
     run = run_openssl(files)
     assert run.returncode == 0, run.stderr
     assert "successful" in run.stderr
-    assert (files / "package.zip").read_bytes() == world.package
+    assert (files / "package.zip").read_bytes() == world.package.data
     if shutil.which("unzip"):
         subprocess.run(["unzip", "-t", "package.zip"], cwd=files, check=True, capture_output=True)
 
@@ -244,8 +244,8 @@ def test_openssl_also_accepts_it_as_cades(files):
 def test_openssl_refuses_another_authority_and_every_changed_content(world, files):
     assert run_openssl(files, ca="other.pem").returncode != 0
     good = (files / "package.cms").read_bytes()
-    start = good.index(world.package)
-    for at in (start, start + len(world.package) // 2, start + len(world.package) - 1, len(good) - 1):
+    start = good.index(world.package.data)
+    for at in (start, start + len(world.package.data) // 2, start + len(world.package.data) - 1, len(good) - 1):
         (files / "package.cms").write_bytes(flipped(good, at))
         assert run_openssl(files).returncode != 0
 
@@ -255,7 +255,7 @@ def test_a_signature_by_openssl_in_another_form_is_not_accepted(world, tmp_path)
     key = world.booth._key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (tmp_path / "k").write_bytes(key)
     (tmp_path / "c").write_bytes(world.booth.certificate.public_bytes(PEM))
-    (tmp_path / "package.zip").write_bytes(world.package)
+    (tmp_path / "package.zip").write_bytes(world.package.data)
     command = (
         "openssl cms -sign -binary -nodetach -md sha384 -in package.zip -signer c -inkey k -outform DER -out other.cms"
     )

@@ -25,7 +25,7 @@ from crypto.errors import (
 )
 from crypto.http_signature import CERTIFICATE_HEADER
 from crypto.keys import Purpose, TrustStore, generate_recipient_key
-from crypto.package import MAX_PACKAGE_BYTES, build_package, read_package
+from crypto.package import MAX_PACKAGE_BYTES, build_package
 from crypto.recipient import ENCAPSULATION_BYTES, OVERHEAD_BYTES, SUITE
 from crypto.seal import (
     HEADER_AT,
@@ -66,7 +66,7 @@ def world() -> World:
 def small(world) -> bytes:
     """A packet that is small enough to break at every byte."""
     package = build_package(fields_for(world.desk.key_id), {"a": b""})
-    return sign_and_seal(package, world.booth, world.desk.public, NOW)
+    return sign_and_seal(package, world.booth, [world.desk.public], NOW)
 
 
 def header_end(packet: bytes) -> int:
@@ -74,7 +74,7 @@ def header_end(packet: bytes) -> int:
 
 
 def header_of(world: World, **changes) -> HeaderFields:
-    manifest = read_package(world.package).manifest
+    manifest = world.package.manifest
     fields = {"packet_id": manifest.packet_id, "booth": manifest.booth, "created_at": manifest.created_at}
     return HeaderFields(**(fields | changes))
 
@@ -94,13 +94,13 @@ def cause(packet: bytes, world: World, **changes) -> str:
 
 def test_what_was_sealed_opens_for_the_recipient(world):
     opened = open_packet(world.packet, [generate_recipient_key(), world.desk], world.trust)
-    assert opened.package_bytes == world.package
+    assert opened.package_bytes == world.package.data
     assert dict(opened.parts) == PARTS
     assert opened.signer == world.booth.certificate
     assert opened.signing_time == NOW
     assert opened.header.booth == opened.manifest.booth == BOOTH
-    assert opened.header.recipient_key_id == opened.manifest.recipient == world.desk.key_id
-    assert verify(opened.cms, world.trust).content == world.package
+    assert opened.header.recipient_key_ids == opened.manifest.recipients == (world.desk.key_id,)
+    assert verify(opened.cms, world.trust).content == world.package.data
 
 
 def test_the_header_is_public_and_small(world):
@@ -111,10 +111,10 @@ def test_the_header_is_public_and_small(world):
 
 
 def test_sealing_twice_gives_different_bytes_with_the_same_content(world):
-    again = sign_and_seal(world.package, world.booth, world.desk.public, NOW)
+    again = sign_and_seal(world.package, world.booth, [world.desk.public], NOW)
     assert again != world.packet
     assert len(again) - len(world.packet) in range(-4, 5)  # the DER of two ECDSA signatures
-    assert open_packet(again, [world.desk], world.trust).package_bytes == world.package
+    assert open_packet(again, [world.desk], world.trust).package_bytes == world.package.data
 
 
 def test_nothing_of_the_content_is_readable_in_the_packet(world):
@@ -131,14 +131,14 @@ def test_nothing_of_the_content_is_readable_in_the_packet(world):
 def test_any_parts_survive_the_way_through_the_seal(parts):
     world = make_cached_world()
     package = build_package(fields_for(world.desk.key_id), parts)
-    packet = sign_and_seal(package, world.booth, world.desk.public, NOW)
+    packet = sign_and_seal(package, world.booth, [world.desk.public], NOW)
     assert dict(open_packet(packet, [world.desk], world.trust).parts) == parts
 
 
 def test_a_booth_below_an_intermediate_authority_is_believed(world):
     middle = make_authority("middle", world.authority, path_length=0)
     booth = make_signer(middle, chain=(middle.certificate,))
-    packet = sign_and_seal(world.package, booth, world.desk.public, NOW)
+    packet = sign_and_seal(world.package, booth, [world.desk.public], NOW)
     assert open_packet(packet, [world.desk], world.trust).signer == booth.certificate
 
 
@@ -237,7 +237,7 @@ def test_another_recipient_cannot_open_it(world):
 
 
 def test_headers_cannot_be_swapped_between_two_packets(world):
-    other = sign_and_seal(build_package(fields_for(world.desk.key_id), PARTS), world.booth, world.desk.public, NOW)
+    other = sign_and_seal(build_package(fields_for(world.desk.key_id), PARTS), world.booth, [world.desk.public], NOW)
     swapped = other[: header_end(other)] + world.packet[header_end(world.packet) :]
     assert "does not decrypt" in cause(swapped, world)
 
@@ -247,27 +247,27 @@ def test_the_suite_cannot_be_talked_down(world):
 
 
 def test_a_packet_signed_by_an_intake_is_refused(world):
-    cms = sign_content(world.package, CONTENT_PACKAGE, world.intake, Purpose.INTAKE, NOW)
-    assert "purpose" in cause(seal(cms, header_of(world), world.desk.public), world)
+    cms = sign_content(world.package.data, CONTENT_PACKAGE, world.intake, Purpose.INTAKE, NOW)
+    assert "purpose" in cause(seal(cms, header_of(world), [world.desk.public]), world)
 
 
 def test_a_packet_signed_by_a_stranger_is_refused(world):
     stranger = make_signer(make_authority("root"))
-    cms = sign(world.package, stranger, NOW)
-    assert "not issued by" in cause(seal(cms, header_of(world), world.desk.public), world)
+    cms = sign(world.package.data, stranger, NOW)
+    assert "not issued by" in cause(seal(cms, header_of(world), [world.desk.public]), world)
     assert cause(world.packet, world, trust=TrustStore(()))
 
 
 def test_a_certificate_that_was_expired_at_signing_time_is_refused(world):
     booth = make_signer(world.authority, end=NOW + timedelta(days=1))
-    packet = seal(sign(world.package, booth, NOW), header_of(world), world.desk.public)
+    packet = seal(sign(world.package.data, booth, NOW), header_of(world), [world.desk.public])
     assert open_packet(packet, [world.desk], world.trust)
     with pytest.raises(SealingError, match="cannot sign now"):
-        sign(world.package, booth, NOW + timedelta(days=2))
+        sign(world.package.data, booth, NOW + timedelta(days=2))
 
     expired = make_signer(world.authority, start=NOW - timedelta(days=9), end=NOW - timedelta(days=1))
-    late = sign_ignoring_the_clock(world.package, expired)
-    assert "is valid from" in cause(seal(late, header_of(world), world.desk.public), world)
+    late = sign_ignoring_the_clock(world.package.data, expired)
+    assert "is valid from" in cause(seal(late, header_of(world), [world.desk.public]), world)
 
 
 def sign_ignoring_the_clock(package: bytes, signer) -> bytes:
@@ -292,37 +292,37 @@ def test_validity_can_be_asked_for_at_another_time(world):
 def test_the_recipient_cannot_forward_a_packet_as_if_it_were_for_somebody_else(world):
     cms = open_packet(world.packet, [world.desk], world.trust).cms
     other = generate_recipient_key()
-    forwarded = seal(cms, header_of(world), other.public)
+    forwarded = seal(cms, header_of(world), [other.public])
     assert "recipient" in cause(forwarded, world, desk=other)
 
 
 def test_header_manifest_and_certificate_must_name_the_same(world):
-    cms = sign(world.package, world.booth, NOW)
+    cms = sign(world.package.data, world.booth, NOW)
     for change, word in (
         ({"packet_id": fields_for(world.desk.key_id).packet_id}, "packet id"),
         ({"booth": "booth-0002"}, "booth in the header"),
         ({"created_at": NOW + timedelta(seconds=1)}, "time"),
     ):
-        assert word in cause(seal(cms, header_of(world, **change), world.desk.public), world)
+        assert word in cause(seal(cms, header_of(world, **change), [world.desk.public]), world)
     other = make_signer(world.authority, "booth-0002")
-    packet = seal(sign(world.package, other, NOW), header_of(world), world.desk.public)
+    packet = seal(sign(world.package.data, other, NOW), header_of(world), [world.desk.public])
     assert "booth in the certificate" in cause(packet, world)
 
 
 def test_a_signature_around_something_that_is_no_package_is_refused(world):
-    packet = seal(sign(b"not a package", world.booth, NOW), header_of(world), world.desk.public)
+    packet = seal(sign(b"not a package", world.booth, NOW), header_of(world), [world.desk.public])
     assert "manifest" in cause(packet, world) or "directory" in cause(packet, world)
 
 
 def test_what_does_not_belong_together_is_not_sealed(world):
     with pytest.raises(SealingError, match="booth"):
-        sign_and_seal(world.package, make_signer(world.authority, "booth-0002"), world.desk.public, NOW)
+        sign_and_seal(world.package, make_signer(world.authority, "booth-0002"), [world.desk.public], NOW)
     with pytest.raises(SealingError, match="recipient"):
-        sign_and_seal(world.package, world.booth, generate_recipient_key().public, NOW)
+        sign_and_seal(world.package, world.booth, [generate_recipient_key().public], NOW)
     with pytest.raises(SealingError, match="purpose"):
-        sign(world.package, world.intake, NOW)
-    with pytest.raises(CryptoError):
-        sign_and_seal(b"PK", world.booth, world.desk.public, NOW)
+        sign(world.package.data, world.intake, NOW)
+    with pytest.raises(SealingError, match="cannot be signed"):
+        sign_and_seal(world.package, world.booth, [world.desk.public], NOW + timedelta(minutes=5, seconds=1))
 
 
 def test_twenty_megabytes_stay_below_a_hundred_of_extra_memory(world):
@@ -332,12 +332,12 @@ def test_twenty_megabytes_stay_below_a_hundred_of_extra_memory(world):
         package = build_package(fields_for(world.desk.key_id), parts)
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        packet = sign_and_seal(package, world.booth, world.desk.public, NOW)
+        packet = sign_and_seal(package, world.booth, [world.desk.public], NOW)
         opened = open_packet(packet, [world.desk], world.trust)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert opened.package_bytes == package
+    assert opened.package_bytes == package.data
     assert len(packet) <= MAX_PACKET_BYTES
     assert peak - before < 100_000_000
 
