@@ -23,6 +23,7 @@ from capture.metering import LightReading, read_light
 from capture.portrait import crop_facts, cut, encode_jpeg, plan_crop
 from validation.check import check, judge
 from validation.face import FaceModel
+from validation.geometry import moved
 from validation.image import ImageFacts
 from validation.profile import Profile
 from validation.report import Level, Report, Series, Verdict
@@ -37,6 +38,7 @@ class Candidate:
     frame: Frame = field(repr=False)  # its pixels are overwritten; light and camera settings stay
     portrait: NDArray[np.uint8] | None = field(repr=False)  # the crop; None without a face
     light: LightReading | None
+    landmarks: NDArray[np.float64] | None = field(default=None, repr=False)  # the face mesh in pixels of the portrait
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -46,10 +48,11 @@ class Candidate:
         return -blocking, sum(ok for level, ok in met if level is not Level.INFO), self.at_ns
 
     def wipe(self) -> None:
-        """Overwrites the pixels."""
+        """Overwrites the pixels and the shape of the face."""
         self.frame.wipe()
-        if self.portrait is not None:
-            self.portrait.fill(0)
+        for own in (self.portrait, self.landmarks):
+            if own is not None:
+                own.fill(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -164,6 +167,7 @@ def _judge(frame: Frame, profile: Profile, model: FaceModel, series: Series | No
             source=source,
             series=series,
         )
-        return Candidate(report, frame.at_ns, frame, portrait, light)
+        landmarks = moved(scene.face.landmarks, plan.matrix()).astype(np.float64)
+        return Candidate(report, frame.at_ns, frame, portrait, light, landmarks)
     finally:
         frame.wipe()
