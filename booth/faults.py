@@ -122,6 +122,7 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "crypto.log_proof": (_T, "fault.network", _INTAKE),
         "crypto.revocation_list": (_T, "fault.booth", _KEYS),
         "crypto.request_signature": (_T, "fault.network", _KEYS),
+        "crypto.request_revoked": (_T, "fault.network", _ENROL),
         "crypto.request_clock": (_T, "fault.network", "Set the booth's clock (NTP)."),
         # booth
         "command.malformed": (

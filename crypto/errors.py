@@ -135,6 +135,17 @@ class RequestSignatureError(CryptoError):
     blame = "peer"
 
 
+class RequestRevokedError(RequestSignatureError):
+    """A request is properly signed, by a key whose certificate was revoked."""
+
+    code = "crypto.request_revoked"
+
+    def __init__(self, booth_id: str, serial: str) -> None:
+        super().__init__(f"The request of {booth_id!a} is signed with a certificate that was revoked.")
+        self.booth_id = booth_id
+        self.serial = serial  # of the certificate, in hexadecimal digits
+
+
 class RequestClockError(CryptoError):
     """A request was signed too long ago or in the future: one of the two clocks is wrong, or it is a replay."""
 

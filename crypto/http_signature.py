@@ -33,7 +33,14 @@ from http_message_signatures.algorithms import ECDSA_P384_SHA384
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
 
 from crypto.certificate import read_certificate
-from crypto.errors import CertificateRefusedError, RequestClockError, RequestSignatureError, SigningError
+from crypto.errors import (
+    CertificateRefusedError,
+    CertificateRevokedError,
+    RequestClockError,
+    RequestRevokedError,
+    RequestSignatureError,
+    SigningError,
+)
 from crypto.keys import Signer
 from crypto.trust import MAX_CERTIFICATES, Purpose, TrustStore, common_name
 
@@ -145,12 +152,18 @@ def check_content(request: VerifiedRequest, length: int, sha256: str) -> None:
 def verify_request_head(
     method: str, url: str, headers: Mapping[str, str], trust: TrustStore, now: datetime
 ) -> VerifiedRequest:
-    """The proven sender by the headers alone, before any content is read; the content still has to be checked."""
+    """The proven sender by the headers alone, before any content is read; the content still has to be checked.
+
+    Raises RequestSignatureError, RequestClockError; RequestRevokedError when the signature holds and the certificate was revoked.
+    """
     fields = _read_once(headers)
     leaf, *others = _read_certificates(fields)
     try:
         trust.path(leaf, others, Purpose.BOOTH, now)
         booth_id = common_name(leaf)
+    except CertificateRevokedError as err:
+        _verify(_Message(method, url, fields), leaf)  # only who has the key is told
+        raise RequestRevokedError(common_name(leaf), f"{leaf.serial_number:x}") from err
     except CertificateRefusedError as err:
         raise RequestSignatureError(f"The request's certificate is refused: {err}") from err
     result = _verify(_Message(method, url, fields), leaf)

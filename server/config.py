@@ -66,6 +66,13 @@ class IntakeSettings(ListenSettings, StoreSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="INTAKE_")
 
     trust: Path = Field(description="Root certificates that booths chain to (PEM).")
+    crl: Path | None = Field(
+        default=None, description="Revocation list of their authority (DER); read again when the file changes."
+    )
+    issuer_dir: Path | None = Field(
+        default=None, description="Folder of the authority that enrols booths (`intake ca init`); None enrols nobody."
+    )
+    issuer_passphrase_file: Path | None = Field(default=None, description="File with the passphrase of its key.")
     receipt_signer: str = Field(description="URI of the key that signs receipts, e.g. file:/etc/passbooth/intake.key")
     public_url: str | None = Field(
         default=None, description="The address that booths sign, when a proxy in front changes scheme or host."
@@ -89,6 +96,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
             {
                 "data_dir": data,
                 "trust": files["ca.pem"],
+                "crl": _list_in(pki),
                 "receipt_signer": f"file:{files['intake.key']}",
                 "tls_certificate": files["intake-tls.pem"],
                 "tls_key": files["intake-tls.key"],
@@ -103,6 +111,9 @@ class DeskSettings(ListenSettings, StoreSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="DESK_")
 
     trust: Path = Field(description="Root certificates that booths chain to (PEM).")
+    crl: Path | None = Field(
+        default=None, description="Revocation list of their authority (DER); read again when the file changes."
+    )
     recipient_key: Path = Field(description="The private key that opens packets.")
     idle_s: PositiveFloat = Field(default=15 * 60.0, description="A session ends after this time without a request.")
     session_s: PositiveFloat = Field(
@@ -126,12 +137,19 @@ class DeskSettings(ListenSettings, StoreSettings):
             {
                 "data_dir": data,
                 "trust": files["ca.pem"],
+                "crl": _list_in(pki),
                 "recipient_key": files["desk.hpke"],
                 "tls_certificate": files["desk-tls.pem"],
                 "tls_key": files["desk-tls.key"],
                 **more,
             }
         )
+
+
+def _list_in(folder: Path) -> Path | None:
+    """The revocation list of a key folder when it has one."""
+    path = (folder / "ca.crl").resolve()
+    return path if path.is_file() else None
 
 
 def _present(folder: Path, *names: str) -> dict[str, Path]:

@@ -34,12 +34,10 @@ from server.desk_api import find_packet, make_api
 from server.errors import (
     CsrfError,
     LoginRequiredError,
-    MediaTypeError,
     PacketNotOpenedError,
     PartUnknownError,
     ServerError,
     SettingsError,
-    SlowRequestError,
     StorageCorruptError,
 )
 from server.layout import Pages, SafeHeaders, next_page, set_cookie
@@ -48,7 +46,7 @@ from server.messages import Messages, load_messages
 from server.objects import open_folder_objects
 from server.opening import Opener, open_opener, summarise
 from server.problems import RequestLog, known, problem_response
-from server.receiving import declared_length
+from server.receiving import read_small_body
 from server.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -263,18 +261,11 @@ async def _sweep(door: Doorkeeper, opener: Opener) -> None:
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """The fields of a form of this site. Raises `CsrfError`, `MediaTypeError` and what receiving raises."""
+    """The fields of a form of this site. Raises `CsrfError` and what receiving raises."""
     origin = request.headers.get("origin")
     if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host', '')}":
         raise CsrfError("The form comes from another site.")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise MediaTypeError("A form is sent as application/x-www-form-urlencoded.")
-    declared_length(request, MAX_FORM_BYTES)
-    try:
-        async with asyncio.timeout(FORM_S):
-            body = await request.body()
-    except TimeoutError as error:
-        raise SlowRequestError("The form came too slowly.") from error
+    body = await read_small_body(request, "application/x-www-form-urlencoded", MAX_FORM_BYTES, FORM_S)
     fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
     return {name: values[0] for name, values in fields.items()}
 

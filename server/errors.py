@@ -13,7 +13,7 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
     ├── EnrolmentError           a booth's certificate: EnrolmentRefusedError, EnrolmentLockedError, EnrolmentUnavailableError,
     │                            CsrRefusedError, BoothRevokedError, RevocationListUnknownError
     ├── OverloadError            more work than this process takes at once
-    ├── StorageError             StorageUnavailableError, StorageFullError, StorageCorruptError
+    ├── StorageError             StorageUnavailableError, StorageFullError, StorageCorruptError, ReceiptUnavailableError
     └── DeskError                LoginRequiredError, LoginRefusedError, LoginLockedError, CsrfError,
                                  PacketNotOpenedError, PartUnknownError
 """
@@ -229,7 +229,7 @@ class EnrolmentLockedError(EnrolmentError):
 
 
 class EnrolmentUnavailableError(EnrolmentError):
-    """This intake issues no certificates, or its authority cannot be used just now."""
+    """No certificates are issued here, or the authority cannot be used just now."""
 
     code = "enrolment.unavailable"
     status = 503
@@ -253,7 +253,7 @@ class BoothRevokedError(EnrolmentError):
 
 
 class RevocationListUnknownError(EnrolmentError):
-    """This intake has no revocation list."""
+    """There is no revocation list here."""
 
     code = "crl.unknown"
     status = 404
@@ -291,6 +291,14 @@ class StorageFullError(StorageError):
     blame = "operator"
     status = 507
     title = "The storage is full"
+
+
+class ReceiptUnavailableError(StorageError):
+    """The intake's key does not sign just now, so that no packet can be receipted."""
+
+    code = "receipt.unavailable"
+    blame = "operator"
+    title = "Receipts cannot be signed"
 
 
 class StorageCorruptError(StorageError):

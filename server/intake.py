@@ -3,7 +3,7 @@
 Order of operation for `PUT /v1/packets/{sha256}`:
     a free place (else 503 with Retry-After) → form of path, type and length → signature of the request (before a byte of the body is read) →
     body into a temporary file while it is digested, bounded in size and time → digest is the one in the path and in Content-Digest →
-    public header readable and of the booth that signed → bytes durable → nonce, row and receipt in one commit → receipt answered.
+    public header readable and of the booth that signed → bytes durable → nonce, row, place in the receipt log and receipt in one commit → receipt answered.
 The same packet again, also many at once, gets the same receipt (200 instead of 201). A crash anywhere leaves either nothing, or bytes that the
 next upload of the packet adopts, or a row whose receipt the next upload gets.
 
@@ -16,45 +16,42 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
-from crypto.errors import CryptoError, PacketFormatError, RequestClockError
-from crypto.http_signature import WINDOW_S, VerifiedRequest, verify_request_head
-from crypto.keys import Signer, SignerSource, TrustStore, load_trust
+from crypto.errors import CryptoError, PacketFormatError
+from crypto.keys import SignerSource
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
-from crypto.receipt import issue_receipt
 from crypto.seal import HEADER_AT, MAX_HEADER_BYTES, MEDIA_TYPE, read_header
+from crypto.tree_head import TREE_HEAD_TYPE
+from server.booth_trust import BoothTrust, ListState
 from server.config import IntakeSettings
+from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment
 from server.errors import (
     BoothMismatchError,
     DigestMismatchError,
     MediaTypeError,
-    OverloadError,
     PacketUnreadableError,
     ServerError,
     SettingsError,
-    SignatureExpiredError,
-    SignatureInvalidError,
-    SignatureMissingError,
     UnknownPacketError,
 )
 from server.listener import listen
 from server.objects import ObjectStore, open_folder_objects
 from server.problems import RequestLog, answer_with_problems
-from server.receiving import BodyLimits, Discard, ReceivedBody, declared_length, receive_body
-from server.store import NewPacket, Nonce, Store, StoredPacket, check_digest, open_store
+from server.receipt_log import ReceiptLog, open_receipt_log
+from server.receiving import BodyLimits, Discard, Places, ReceivedBody, declared_length, receive_body
+from server.signed_requests import SignedRequests
+from server.store import NewPacket, Store, StoredPacket, check_digest, open_store
 
 log = logging.getLogger(__name__)
 
 HEAD_BYTES = HEADER_AT + MAX_HEADER_BYTES
-# A signature is taken up to WINDOW_S after its making, so a nonce needs remembering no longer; one second for rounding.
-NONCE_LIFE = timedelta(seconds=WINDOW_S + 1)
 NONCE_SWEEP_S = 60.0
 # How long an answer of /v1/ready is repeated: each asks the disk for a write.
 READY_KEPT_S = 1.0
@@ -67,8 +64,9 @@ class IntakeRooms:
     settings: IntakeSettings
     store: Store
     objects: ObjectStore
-    trust: TrustStore
-    signer: Callable[[], Signer]
+    trust: BoothTrust
+    receipts: ReceiptLog
+    enrolment: Enrolment
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -78,7 +76,8 @@ class Intake:
     def __init__(self, rooms: IntakeRooms) -> None:
         self._rooms = rooms
         settings = rooms.settings
-        self._places = settings.max_uploads
+        self._places = Places(settings.max_uploads, settings.retry_after_s)
+        self.signed = SignedRequests(rooms.trust, rooms.store, settings.public_url, rooms.now)
         self._limits = BodyLimits(
             settings.max_packet_bytes, settings.body_idle_s, settings.body_total_s, head_bytes=HEAD_BYTES
         )
@@ -88,17 +87,17 @@ class Intake:
         """Take one packet; returns its row and whether it is new. Raises the `ServerError` family."""
         rooms = self._rooms
         check_digest(sha256)
-        with self._place():
+        with self._places.taken():
             if request.headers.get("content-type", "").strip().lower() != MEDIA_TYPE:
                 raise MediaTypeError(f"Send the packet as {MEDIA_TYPE}.")
             declared_length(request, rooms.settings.max_packet_bytes)
-            verified = self._verify(request)
+            verified = await self.signed.verify(request)
             if verified.content_sha256 != sha256:
                 raise DigestMismatchError("The signed Content-Digest is not the digest in the address.")
             known = await rooms.store.find(sha256)
             if known is not None and known.booth != verified.booth_id:
                 raise BoothMismatchError("This packet belongs to another booth.")
-            nonce = self._nonce(verified)
+            nonce = self.signed.nonce(verified)
             if known is not None and await rooms.objects.holds(sha256):
                 _compare_digest(await receive_body(request, Discard(), self._limits), sha256)
                 await rooms.store.use_nonce(nonce)
@@ -108,7 +107,7 @@ class Intake:
                 _compare_digest(body, sha256)
                 new = self._describe(body, verified.booth_id)
                 await writer.keep(sha256)
-            stored, created = await rooms.store.add(new, nonce, lambda serial: self._receipt(new, serial))
+            stored, created = await rooms.receipts.append(new, nonce)
         if stored.booth != verified.booth_id:
             raise BoothMismatchError("This packet belongs to another booth.")
         if created:
@@ -118,20 +117,21 @@ class Intake:
     async def find(self, request: Request, sha256: str) -> StoredPacket:
         """The row of a packet, for the booth that sent it alone. Raises the `ServerError` family."""
         check_digest(sha256)
-        verified = self._verify(request)
-        await self._rooms.store.use_nonce(self._nonce(verified))
+        verified = await self.signed.verify(request)
+        await self.signed.use_nonce(verified)
         stored = await self._rooms.store.find(sha256)
         if stored is None or stored.booth != verified.booth_id:
             raise UnknownPacketError("No packet with this digest came from this booth.")
         return stored
 
-    async def check_ready(self) -> None:
-        """Raises `StorageError` when packets cannot be taken just now."""
-        if time.monotonic() < self._ready_until:
-            return
-        await self._rooms.store.check()
-        await self._rooms.objects.check()
-        self._ready_until = time.monotonic() + READY_KEPT_S
+    async def check_ready(self) -> ListState:
+        """How good the revocation list is. Raises `StorageError` when packets cannot be taken just now."""
+        if time.monotonic() >= self._ready_until:
+            await self._rooms.store.check()
+            await self._rooms.objects.check()
+            self._ready_until = time.monotonic() + READY_KEPT_S
+        await self._rooms.trust.current()
+        return self._rooms.trust.state
 
     async def sweep(self) -> None:
         """Forget old nonces, again and again; ends when cancelled."""
@@ -141,45 +141,6 @@ class Intake:
             except ServerError as error:
                 log.warning("Old nonces could not be removed.", exc_info=error, extra={"code": error.code})
             await asyncio.sleep(NONCE_SWEEP_S)
-
-    @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        """One of the places for uploads. Raises `OverloadError`."""
-        if self._places == 0:
-            raise OverloadError(
-                "As many uploads as this intake takes at once are running.",
-                retry_after_s=self._rooms.settings.retry_after_s,
-            )
-        self._places -= 1
-        try:
-            yield
-        finally:
-            self._places += 1
-
-    def _verify(self, request: Request) -> VerifiedRequest:
-        """Who signed the request."""
-        if "signature" not in request.headers or "signature-input" not in request.headers:
-            raise SignatureMissingError("Sign the request (RFC 9421) with the booth's key.")
-        try:
-            return verify_request_head(
-                request.method, self._target(request), request.headers, self._rooms.trust, self._rooms.now()
-            )
-        except RequestClockError as error:
-            raise SignatureExpiredError("The signature is too old or from the future: set the clock.") from error
-        except CryptoError as error:
-            log.info("A request signature was refused.", exc_info=error)
-            raise SignatureInvalidError(
-                "The signature of the request does not hold: check the key, its certificate and what is signed."
-            ) from error
-
-    def _target(self, request: Request) -> str:
-        """The address that the booth signed."""
-        base = self._rooms.settings.public_url or f"{request.url.scheme}://{request.headers.get('host', '')}"
-        query = request.scope["query_string"].decode("latin-1")
-        return f"{base.rstrip('/')}{request.scope['raw_path'].decode('latin-1')}" + (f"?{query}" if query else "")
-
-    def _nonce(self, verified: VerifiedRequest) -> Nonce:
-        return Nonce(verified.booth_id, verified.nonce, verified.created + NONCE_LIFE)
 
     def _describe(self, body: ReceivedBody, booth: str) -> NewPacket:
         """The row of a packet, from its public header."""
@@ -199,15 +160,6 @@ class Intake:
             body.size,
             header.created_at,
             self._rooms.now(),
-        )
-
-    def _receipt(self, new: NewPacket, serial: int) -> bytes:
-        return issue_receipt(
-            packet_sha256=new.sha256,
-            packet_id=new.packet_id,
-            received_at=new.received_at,
-            serial=serial,
-            signer=self._rooms.signer(),
         )
 
 
@@ -235,6 +187,16 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
         """Give the receipt of a packet of this booth again."""
         return _receipt_response(await intake.find(request, sha256), HTTPStatus.OK, {})
 
+    @app.get("/v1/log/head", response_class=Response)
+    async def log_head() -> Response:
+        """Give the newest signed tree head of the receipt log, to anybody."""
+        return Response(await rooms.receipts.head(), headers={"Cache-Control": "no-store"}, media_type=TREE_HEAD_TYPE)
+
+    @app.get("/v1/log/consistency")
+    async def log_consistency(first: int, second: int) -> dict[str, list[str]]:
+        """Prove, to anybody, that the log with `second` entries begins with the log of `first` entries."""
+        return {"proof": [one.hex() for one in await rooms.receipts.consistency(first, second)]}
+
     @app.get("/v1/health")
     async def health() -> dict[str, str]:
         """The process answers."""
@@ -242,9 +204,10 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
 
     @app.get("/v1/ready")
     async def ready() -> dict[str, str]:
-        """Database and packet folder can be written."""
-        await intake.check_ready()
-        return {"status": "ready"}
+        """Database and packet folder can be written; how good the revocation list is (an old one stops nothing)."""
+        return {"status": "ready", "revocation_list": await intake.check_ready()}
+
+    app.include_router(make_enrolment_routes(rooms.enrolment, rooms.trust, intake.signed))
 
     return RequestLog(app), intake
 
@@ -252,15 +215,18 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
 async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) -> None:
     """Open everything, serve until SIGTERM or SIGINT, close everything. Raises `ServerError`."""
     try:
-        trust, source = load_trust(settings.trust), SignerSource(settings.receipt_signer)
+        source = SignerSource(settings.receipt_signer)
         source.current()
     except CryptoError as error:
         raise SettingsError(str(error)) from error
+    trust = BoothTrust(settings.trust, settings.crl)
     async with (
         open_store(settings.resolved_database_url) as store,
         open_folder_objects(settings.objects_dir) as objects,
+        open_receipt_log(store, source.current) as receipts,
+        open_enrolment(None) as enrolment,
     ):
-        app, intake = make_intake(IntakeRooms(settings, store, objects, trust, source.current))
+        app, intake = make_intake(IntakeRooms(settings, store, objects, trust, receipts, enrolment))
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")
         try:
             await listen(app, settings, on_ready)

@@ -11,8 +11,9 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-# What a log line may carry. `packet` is the first 16 digits of a digest of sealed bytes, `booth` a machine's name.
-FIELDS = ("code", "status", "method", "route", "packet", "booth", "size", "duration_ms", "url", "count")
+# What a log line may carry. `packet` is the first 16 digits of a digest of sealed bytes, `booth` a machine's name,
+# `serial` the number of its certificate.
+FIELDS = ("code", "status", "method", "route", "packet", "booth", "serial", "size", "duration_ms", "url", "count")
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""Taking in a request body: bounded in size and in time, digested as it comes, never held as a whole in memory.
+"""Taking in a request body: bounded in size and in time. A packet is digested as it comes and never held as a whole in memory.
 
 The declared length is checked before the first byte is read; what comes is counted again. A sender that stays silent for `idle_s`, or is not
 done within `total_s`, is told so (408) and let go. The first bytes are kept for the packet's public header.
@@ -7,8 +7,9 @@ done within `total_s`, is told so (408) and let go. The first bytes are kept for
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +19,10 @@ from starlette.requests import ClientDisconnect
 from server.errors import (
     LengthRequiredError,
     MalformedRequestError,
+    MediaTypeError,
+    OverloadError,
     PacketTooLargeError,
+    RequestTooLargeError,
     SlowRequestError,
     TruncatedRequestError,
 )
@@ -57,16 +61,63 @@ class ReceivedBody:
     head: bytes
 
 
+class Places:
+    """How much of one kind of work is done at once; more is told to come back."""
+
+    def __init__(self, count: int, retry_after_s: int) -> None:
+        self._left, self._retry_after_s = count, retry_after_s
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """One of the places. Raises `OverloadError`."""
+        if self._left == 0:
+            raise OverloadError("As much as this intake does at once is under way.", retry_after_s=self._retry_after_s)
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
+
+
 def declared_length(request: Request, max_bytes: int) -> int:
-    """The body's length as announced. Raises `LengthRequiredError`, `MalformedRequestError`, `PacketTooLargeError`."""
+    """A packet's length as announced. Raises `LengthRequiredError`, `MalformedRequestError`, `PacketTooLargeError`."""
+    length = _announced(request)
+    if length > max_bytes:
+        raise PacketTooLargeError(f"The packet is larger than the {max_bytes} bytes that this intake takes.")
+    return length
+
+
+async def read_small_body(request: Request, kind: str, max_bytes: int, total_s: float) -> bytes:
+    """A whole small body of the media type `kind`, as for a form or an enrolment.
+
+    Raises `MediaTypeError`, `LengthRequiredError`, `MalformedRequestError`, `RequestTooLargeError`, `SlowRequestError`, `TruncatedRequestError`.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        raise MediaTypeError(f"Send the body as {kind}.")
+    too_large = RequestTooLargeError(f"The body is larger than the {max_bytes} bytes that this address takes.")
+    if _announced(request) > max_bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(total_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError as error:
+        raise SlowRequestError("The body came too slowly: try again when the line is better.") from error
+    except ClientDisconnect as error:
+        raise TruncatedRequestError("The connection ended before the body was complete.") from error
+    return bytes(body)
+
+
+def _announced(request: Request) -> int:
     text = request.headers.get("content-length")
     if text is None or "transfer-encoding" in request.headers:
         raise LengthRequiredError("Send the upload with a Content-Length, not in chunks.")
     if not (text.isascii() and text.isdigit()):
         raise MalformedRequestError("The Content-Length is not a number.")
-    if len(text) > 15 or int(text) > max_bytes:
-        raise PacketTooLargeError(f"The packet is larger than the {max_bytes} bytes that this intake takes.")
-    return int(text)
+    return int(text[:16])  # more digits are more bytes than anything here takes
 
 
 async def receive_body(request: Request, sink: Sink, limits: BodyLimits) -> ReceivedBody:
