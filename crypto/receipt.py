@@ -1,76 +1,193 @@
-"""Receipts: the intake's signed word that it holds one packet. Only against this does a booth delete its copy.
+"""Receipts: the intake's signed word that it holds one packet and has written so into its log. Only against this does a booth delete.
 
-A receipt is a CMS SignedData (crypto.cms) by an intake's key over canonical JSON: which packet (SHA-256 of the sealed bytes,
-packet id), which intake, when, and the intake's running number.
+A receipt is canonical JSON of four things: `version` 2; `entry`, the leaf of the receipt log that names the packet; `inclusion`, the hashes
+that lead from the leaf to a root (crypto.merkle); `tree_head`, the signed head with that root (crypto.tree_head), base64. One signature
+serves every packet of a batch. Nothing in a receipt counts but what the signed root covers.
 
-Verifying, in this order: size; CMS form, signature, path to a root for the purpose "intake" at the signing time; JSON form
-and schema; intake against the certificate, time against the signing time; the packet against the one asked for.
+Verifying, in this order: size; JSON form and schema; the tree head's signature, path and schema; entry against head: same intake, not
+received after the head was signed, a position inside the tree; the proof from entry to root; the packet against the one asked for.
 """
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from crypto.canonical import MAX_INTEGER, canonical_json, read_canonical_json
-from crypto.cms import sign_content, verify_content
-from crypto.errors import CanonicalJsonError, CertificateRefusedError, ReceiptError, SignatureRefusedError
+from crypto.canonical import canonical_json, read_canonical_json
+from crypto.errors import CanonicalJsonError, LogProofError, ReceiptError
 from crypto.keys import Signer
+from crypto.merkle import MAX_PROOF_HASHES, MAX_TREE_SIZE, Frontier, Node, inclusion_proof, leaf_hash, verify_inclusion
 from crypto.package import Identity, Instant, PacketId, Sha256, broken_fields, write_instant
-from crypto.trust import CONTENT_RECEIPT, Purpose, TrustStore, common_name
+from crypto.tree_head import MAX_TREE_HEAD_BYTES, TreeHead, sign_tree_head, verify_tree_head
+from crypto.trust import TrustStore
 
 MEDIA_TYPE = "application/vnd.passbooth.receipt"
-MAX_RECEIPT_BYTES = 4_096
+MAX_ENTRY_BYTES = 1_024
+# The largest head in base64, the longest proof in hex with quotes and commas, the entry, and the names around them.
+MAX_RECEIPT_BYTES = (MAX_TREE_HEAD_BYTES + 2) // 3 * 4 + 67 * MAX_PROOF_HASHES + MAX_ENTRY_BYTES + 128
 
 
-class Receipt(BaseModel):
-    """What the intake says it holds."""
+class LogEntry(BaseModel):
+    """One leaf of the log: that this packet came from this booth at this time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    version: Literal[1] = 1
     packet_sha256: Sha256
     packet_id: PacketId
+    booth: Identity
     intake: Identity
     received_at: Instant
-    serial: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    position: Annotated[int, Field(ge=0, lt=MAX_TREE_SIZE)]
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: what is signed."""
+        """Canonical JSON: what the leaf's hash is over."""
         return canonical_json(self.model_dump() | {"received_at": write_instant(self.received_at)})
 
 
-def issue_receipt(*, packet_sha256: str, packet_id: str, received_at: datetime, serial: int, signer: Signer) -> bytes:
-    """The signed receipt of a packet that the intake has stored for good."""
+class Receipt(BaseModel):
+    """A receipt as it is written. `read_receipt` has checked its form alone, `verify_receipt` everything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: Literal[2] = 2
+    entry: LogEntry
+    inclusion: Annotated[list[Sha256], Field(max_length=MAX_PROOF_HASHES)]
+    tree_head: Annotated[str, StringConstraints(max_length=(MAX_TREE_HEAD_BYTES + 2) // 3 * 4)]
+
+    @property
+    def proof(self) -> list[bytes]:
+        """The inclusion proof as hashes."""
+        return [bytes.fromhex(one) for one in self.inclusion]
+
+    @property
+    def signed_head(self) -> bytes:
+        """The CMS of the tree head."""
+        return base64.b64decode(self.tree_head, validate=True)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        entry = self.entry.model_dump() | {"received_at": write_instant(self.entry.received_at)}
+        return canonical_json(self.model_dump() | {"entry": entry})
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedReceipt:
+    """What a receipt that passed says."""
+
+    packet_sha256: str
+    packet_id: str
+    booth: str
+    intake: str
+    received_at: datetime
+    position: int
+    log: str
+    tree_size: int
+    root_hash: str
+    signed_head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What a batch of entries adds to a log: the hashes of the subtrees it completes, the new head, a receipt for each entry."""
+
+    nodes: list[tuple[int, int, bytes]]
+    size: int
+    root: bytes
+    at: datetime
+    signed_head: bytes
+    receipts: list[bytes]
+
+
+def make_entry(
+    *, packet_sha256: str, packet_id: str, booth: str, intake: str, received_at: datetime, position: int
+) -> LogEntry:
+    """A leaf, or ReceiptError when no receipt could say this."""
     try:
-        receipt = Receipt(
+        return LogEntry(
             packet_sha256=packet_sha256,
             packet_id=packet_id,
-            intake=common_name(signer.certificate),
+            booth=booth,
+            intake=intake,
             received_at=received_at,
-            serial=serial,
+            position=position,
         )
     except ValidationError as err:
         raise ReceiptError(f"No receipt can say this: wrong {broken_fields(err)}.") from err
-    return sign_content(receipt.to_bytes(), CONTENT_RECEIPT, signer, Purpose.INTAKE, receipt.received_at)
 
 
-def verify_receipt(data: bytes, trust: TrustStore, packet_sha256: str) -> Receipt:
-    """The receipt in `data` if a trusted intake signed it for exactly this packet, or ReceiptError."""
+def extend_log(
+    log: str, size: int, node: Node, entries: Sequence[LogEntry], *, at: datetime, signer: Signer
+) -> Extension:
+    """Append entries to a tree of `size` leaves: one signature for all of them.
+
+    `node` must know the complete subtrees that make up the tree so far; no others are asked for. The head is never dated before an entry.
+    """
+    frontier, nodes = Frontier.of(size, node), []
+    for entry in entries:
+        if entry.position != frontier.size:
+            raise ReceiptError("An entry does not stand where the log ends.")
+        nodes += frontier.append(leaf_hash(entry.to_bytes()))
+    known = {(level, index): value for level, index, value in nodes}
+
+    def any_node(level: int, index: int) -> bytes:
+        return known.get((level, index)) or node(level, index)
+
+    at = max([at, *(entry.received_at for entry in entries)]).replace(microsecond=0)
+    root = frontier.root()
+    head = sign_tree_head(log=log, size=frontier.size, root=root, at=at, signer=signer)
+    text = base64.b64encode(head).decode("ascii")
+    receipts = [
+        Receipt(
+            entry=entry,
+            inclusion=[one.hex() for one in inclusion_proof(entry.position, frontier.size, any_node)],
+            tree_head=text,
+        ).to_bytes()
+        for entry in entries
+    ]
+    return Extension(nodes, frontier.size, root, at, head, receipts)
+
+
+def read_receipt(data: bytes) -> Receipt:
+    """The receipt by its form alone: nothing is verified."""
     try:
-        verified = verify_content(data, CONTENT_RECEIPT, MAX_RECEIPT_BYTES, trust, Purpose.INTAKE)
-        receipt = Receipt.model_validate(read_canonical_json(verified.content, MAX_RECEIPT_BYTES, "receipt"))
-        intake = common_name(verified.signer)
-    except (SignatureRefusedError, CertificateRefusedError, CanonicalJsonError) as err:
-        raise ReceiptError(f"The receipt is not one of a trusted intake: {err}") from err
+        document = read_canonical_json(data, MAX_RECEIPT_BYTES, "receipt")
+        receipt = Receipt.model_validate(document)
+        head = receipt.signed_head
+    except CanonicalJsonError as err:
+        raise ReceiptError(str(err)) from err
     except ValidationError as err:
         raise ReceiptError(f"The receipt breaks its schema at {broken_fields(err)}.") from err
-    if receipt.to_bytes() != verified.content:
+    except ValueError as err:
+        raise ReceiptError("The receipt's tree head is not base64.") from err
+    if base64.b64encode(head).decode("ascii") != receipt.tree_head or receipt.to_bytes() != data:
         raise ReceiptError("The receipt does not say the same thing when it is written again.")
-    if receipt.intake != intake or receipt.received_at != verified.signing_time:
-        raise ReceiptError("The receipt names another intake or time than its signature.")
-    if receipt.packet_sha256 != packet_sha256:
-        raise ReceiptError("The receipt is for another packet.")
     return receipt
+
+
+def check_inclusion(receipt: Receipt, head: TreeHead) -> None:
+    """That the receipt's entry is in the tree of this head, which must be the verified one that it carries; or LogProofError."""
+    entry = receipt.entry
+    if entry.intake != head.intake:
+        raise LogProofError("The receipt's entry names another intake than its tree head.")
+    if entry.received_at > head.at:
+        raise LogProofError("The receipt's entry is younger than its tree head.")
+    verify_inclusion(leaf_hash(entry.to_bytes()), entry.position, head.size, receipt.proof, head.root)
+
+
+def verify_receipt(data: bytes, trust: TrustStore, packet_sha256: str) -> VerifiedReceipt:
+    """The receipt in `data` if a trusted intake's log holds exactly this packet, or ReceiptError (LogProofError for the proof)."""
+    receipt = read_receipt(data)
+    signed_head = receipt.signed_head
+    head = verify_tree_head(signed_head, trust)
+    check_inclusion(receipt, head)
+    entry = receipt.entry
+    if entry.packet_sha256 != packet_sha256:
+        raise ReceiptError("The receipt is for another packet.")
+    return VerifiedReceipt(
+        **dict(entry), log=head.log, tree_size=head.size, root_hash=head.root_hash, signed_head=signed_head
+    )

@@ -58,7 +58,7 @@ class Purpose(StrEnum):
 
 
 CONTENT_PACKAGE = f"{ARC}.2.1"
-CONTENT_RECEIPT = f"{ARC}.2.2"
+CONTENT_TREE_HEAD = f"{ARC}.2.3"  # 2.2 was a receipt with a signature of its own
 
 
 @dataclass(frozen=True, slots=True)

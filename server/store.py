@@ -1,8 +1,8 @@
 """Rows about packets: SQLAlchemy over SQLite (embedded) or PostgreSQL, and the migrations that make the tables.
 
-Order of operation for a packet: its bytes are durable first (server/objects.py), then `add` commits in one transaction the nonce of the request,
-the row and its receipt; the receipt's serial is the row's number. Whoever comes second with the same digest gets the first one's row, however
-many come at once: the unique digest decides. A crash before the commit leaves bytes without a row, never a row without bytes or receipt.
+Order of operation for a packet: its bytes are durable first (server/objects.py), then the receipt log (server/receipt_log.py) commits in one
+transaction the nonce of the request, the row, its place in the log and its receipt. Whoever comes second with the same digest gets the first
+one's row, however many come at once. A crash before the commit leaves bytes without a row, never a row without bytes or receipt.
 
 SQLite runs with WAL, synchronous=FULL (each commit is on the disk), foreign keys, and a busy time-out. A writing transaction starts with BEGIN
 IMMEDIATE, so that two processes wait for each other instead of failing half-way.
@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +81,8 @@ packets = sa.Table(
     sa.Column("received_at", UtcDateTime(), nullable=False, index=True),
     sa.Column("state", sa.String(32), nullable=False),
     sa.Column("receipt", sa.LargeBinary(), nullable=False),
+    # Where the packet stands in the receipt log; none until the intake's first start over a database from before the log.
+    sa.Column("position", sa.BigInteger(), nullable=True, unique=True),
     sqlite_autoincrement=True,
 )
 
@@ -120,6 +122,7 @@ class StoredPacket:
     received_at: datetime
     state: str
     receipt: bytes
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,50 +143,19 @@ class Store:
 
     async def find(self, sha256: str) -> StoredPacket | None:
         """The row of a packet."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             row = (await connection.execute(sa.select(packets).where(packets.c.sha256 == sha256))).one_or_none()
-        return None if row is None else _stored(row)
-
-    async def add(self, new: NewPacket, nonce: Nonce, issue: Callable[[int], bytes]) -> tuple[StoredPacket, bool]:
-        """Commit nonce, row and receipt; returns the row and whether it is new.
-
-        `issue` makes the receipt for a serial. It runs inside the transaction, so it must be quick (one signature). With the same digest
-        already there the first row is returned unchanged. Raises `ReplayedRequestError`, `StorageUnavailableError`.
-        """
-        async with self._writing() as connection:
-            await self._use(connection, nonce)
-            insert = (
-                self._dialect.insert(packets)
-                .values(
-                    sha256=new.sha256,
-                    packet_id=new.packet_id,
-                    booth=new.booth,
-                    recipient=new.recipient,
-                    size=new.size,
-                    sealed_at=new.sealed_at,
-                    received_at=new.received_at,
-                    state="received",
-                    receipt=b"",
-                )
-                .on_conflict_do_nothing(index_elements=[packets.c.sha256])
-                .returning(packets.c.serial)
-            )
-            serial = (await connection.execute(insert)).scalar_one_or_none()
-            if serial is not None:
-                await connection.execute(
-                    sa.update(packets).where(packets.c.serial == serial).values(receipt=issue(serial))
-                )
-            row = (await connection.execute(sa.select(packets).where(packets.c.sha256 == new.sha256))).one()
-        return _stored(row), serial is not None
+        return None if row is None else stored_packet(row)
 
     async def use_nonce(self, nonce: Nonce) -> None:
         """Remember a nonce. Raises `ReplayedRequestError` when it was used before."""
-        async with self._writing() as connection:
-            await self._use(connection, nonce)
+        async with self.writing() as connection:
+            if not all(await self.take_nonces(connection, [nonce])):
+                raise ReplayedRequestError("This signature was used before: sign the request anew.")
 
     async def forget_nonces(self, now: datetime) -> int:
         """Remove nonces whose signatures are too old to be accepted anyway; returns how many."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             result = await connection.execute(sa.delete(request_nonces).where(request_nonces.c.expires_at < now))
             return int(result.rowcount)
 
@@ -192,37 +164,45 @@ class Store:
         query = sa.select(packets).order_by(packets.c.serial.desc()).limit(limit)
         if before is not None:
             query = query.where(packets.c.serial < before)
-        async with self._reading() as connection:
-            return [_stored(row) for row in await connection.execute(query)]
+        async with self.reading() as connection:
+            return [stored_packet(row) for row in await connection.execute(query)]
 
     async def count(self) -> int:
         """How many packets there are."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             return int((await connection.execute(sa.select(sa.func.count()).select_from(packets))).scalar_one())
 
     async def check(self) -> None:
         """Raises `StorageUnavailableError` when the database does not answer."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             await connection.execute(sa.select(packets.c.serial).limit(1))
 
-    async def _use(self, connection: AsyncConnection, nonce: Nonce) -> None:
+    async def take_nonces(self, connection: AsyncConnection, nonces: Sequence[Nonce]) -> list[bool]:
+        """Remember nonces within a transaction; says of each whether this is its first use."""
+        # By key, so that transactions that take the same ones wait for each other instead of for ever.
+        values = {(one.booth, one.value): one.expires_at for one in sorted(nonces, key=lambda n: (n.booth, n.value))}
         insert = (
             self._dialect.insert(request_nonces)
-            .values(booth=nonce.booth, nonce=nonce.value, expires_at=nonce.expires_at)
+            .values([{"booth": b, "nonce": n, "expires_at": until} for (b, n), until in values.items()])
             .on_conflict_do_nothing()
-            .returning(request_nonces.c.nonce)
+            .returning(request_nonces.c.booth, request_nonces.c.nonce)
         )
-        if (await connection.execute(insert)).scalar_one_or_none() is None:
-            raise ReplayedRequestError("This signature was used before: sign the request anew.")
+        left = {(row.booth, row.nonce) for row in await connection.execute(insert)}
+        taken = []
+        for one in nonces:
+            taken.append((one.booth, one.value) in left)
+            left.discard((one.booth, one.value))
+        return taken
 
     @contextlib.asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to ask with."""
         with _translated():
             async with self._engine.connect() as connection:
                 yield connection
 
     @contextlib.asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end, rolled back on any exception."""
         with _translated():
             async with self._engine.connect() as connection:
@@ -311,7 +291,8 @@ async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
             await connection.run_sync(run)
 
 
-def _stored(row: Row[Any]) -> StoredPacket:
+def stored_packet(row: Row[Any]) -> StoredPacket:
+    """A row of `packets` as a value."""
     return StoredPacket(**row._mapping)  # noqa: SLF001 (the documented way to read a row by names)
 
 

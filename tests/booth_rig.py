@@ -7,7 +7,6 @@ import json
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from booth.kiosk import BoothFacade, KioskState
 from booth.runner import open_booth
 from crypto.http_signature import verify_request
 from crypto.keys import load_trust, open_signer
-from crypto.receipt import issue_receipt
+from tests.receipts import ReceiptPad
 
 PROJECT = Path(__file__).resolve().parent.parent
 STEP_S = 30.0
@@ -79,7 +78,7 @@ class FakeIntake(httpx2.MockTransport):
     def __init__(self, pki: Path) -> None:
         super().__init__(self._answer)
         self._trust = load_trust(pki / "ca.pem")
-        self._signer = open_signer(f"file:{pki / 'intake.key'}")
+        self._pad = ReceiptPad(open_signer(f"file:{pki / 'intake.key'}"))
         self.packets: list[bytes] = []
         self.received = asyncio.Event()
 
@@ -87,13 +86,7 @@ class FakeIntake(httpx2.MockTransport):
         body = await request.aread()
         verify_request(request.method, str(request.url), request.headers, body, self._trust, datetime.now(UTC))
         self.packets.append(body)
-        receipt = issue_receipt(
-            packet_sha256=request.url.path.rsplit("/", 1)[1],
-            packet_id=uuid.uuid4().hex,
-            received_at=datetime.now(UTC),
-            serial=len(self.packets),
-            signer=self._signer,
-        )
+        receipt = self._pad.give(request.url.path.rsplit("/", 1)[1])
         self.received.set()
         return httpx2.Response(201, content=receipt)
 

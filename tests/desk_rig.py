@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 
-from crypto.keys import load_recipient_key
+from crypto.keys import SignerSource, load_recipient_key
 from crypto.seal import read_header
 from server.auth import Doorkeeper
 from server.config import DeskSettings
 from server.desk import DeskRooms, make_desk
 from server.objects import open_folder_objects
 from server.opening import open_opener
+from server.receipt_log import open_receipt_log
 from server.store import NewPacket, Nonce, open_store
 from tests.sealed_packets import APPLICANT, Keys, digest, report, visit
 
@@ -32,8 +33,8 @@ class Clock:
 
 
 class Desk:
-    def __init__(self, rooms: DeskRooms, objects, client: httpx2.AsyncClient, clock: Clock) -> None:
-        self.rooms, self.objects, self.client, self.clock = rooms, objects, client, clock
+    def __init__(self, rooms: DeskRooms, objects, receipts, client: httpx2.AsyncClient, clock: Clock) -> None:
+        self.rooms, self.objects, self.receipts, self.client, self.clock = rooms, objects, receipts, client, clock
         self.received = 0
 
     async def receive(self, packet: bytes, *, keep: bool = True) -> str:
@@ -54,7 +55,7 @@ class Desk:
             NOW - timedelta(minutes=2),
         )
         nonce = Nonce("booth-0001", sha256, NOW)
-        await self.rooms.store.add(new, nonce, lambda serial: b"receipt")
+        await self.receipts.append(new, nonce)
         return sha256
 
     async def sign_in(self, code: str = CODE, **more: str) -> httpx2.Response:
@@ -71,13 +72,14 @@ async def opened_desk(keys: Keys, data, messages, **settings):
     async with (
         open_store(chosen.resolved_database_url) as store,
         open_folder_objects(chosen.objects_dir) as objects,
+        open_receipt_log(store, SignerSource(f"file:{keys.folder / 'intake.key'}").current) as receipts,
         open_opener(objects, [load_recipient_key(chosen.recipient_key)], keys.trust, kept=4, kept_s=60) as opener,
     ):
         door = Doorkeeper(CODE, idle_s=900, session_s=36000, tries=3, lockout_s=60, clock=clock)
         rooms = DeskRooms(chosen, store, opener, door, messages, now=lambda: NOW)
         transport = httpx2.ASGITransport(make_desk(rooms), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield Desk(rooms, objects, client, clock)
+            yield Desk(rooms, objects, receipts, client, clock)
 
 
 def parts(*findings, portrait: bytes = b"", told: dict | None = None, **more) -> dict[str, bytes]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from server.store import metadata
+from server.receipt_log import log_heads
 
 connection = context.config.attributes["connection"]
 # SQLite alters tables by copying them ("batch"); harmless elsewhere.
+# The log's tables lie in the same metadata as those of server/store.py.
+metadata = log_heads.metadata
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=False)
 context.run_migrations()

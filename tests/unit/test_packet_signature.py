@@ -25,7 +25,7 @@ from crypto.seal import (
     sign,
     verify,
 )
-from crypto.trust import CONTENT_PACKAGE, CONTENT_RECEIPT
+from crypto.trust import CONTENT_PACKAGE, CONTENT_TREE_HEAD
 from tests.packets import (
     NOW,
     World,
@@ -180,7 +180,7 @@ def test_an_indefinite_length_is_not_der(world, cms):
 
 
 def test_one_kind_of_content_is_not_taken_for_another(world):
-    receipt = sign_content(b"{}", CONTENT_RECEIPT, world.booth, Purpose.BOOTH, NOW)
+    receipt = sign_content(b"{}", CONTENT_TREE_HEAD, world.booth, Purpose.BOOTH, NOW)
     assert "one form" in refusal(receipt, world)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +18,8 @@ from booth.outbox import OutboxLimits, PacketState, open_outbox
 from booth.uplink import Uplink, open_uplink
 from crypto.http_signature import verify_request
 from crypto.keys import load_trust, make_development_pki, open_signer
-from crypto.receipt import issue_receipt
 from crypto.seal import MEDIA_TYPE
+from tests.receipts import ReceiptPad
 
 NOW = datetime.now(UTC).timestamp()
 PACKETS = [b"sealed one", b"sealed two", b"sealed three"]
@@ -39,19 +38,11 @@ class Intake:
         self.signer = open_signer(f"file:{pki / 'intake.key'}")
         self.answers = []  # one per request: a response, an exception, or None for a receipt
         self.received = []
-        self.serial = 0
         self.stored = set()
         self.date = NOW
 
     def receipt(self, sha256):
-        self.serial += 1
-        return issue_receipt(
-            packet_sha256=sha256,
-            packet_id=uuid.uuid4().hex,
-            received_at=datetime.now(UTC),
-            serial=self.serial,
-            signer=self.signer,
-        )
+        return ReceiptPad(self.signer).give(sha256)
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         body = await request.aread()

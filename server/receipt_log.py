@@ -1,0 +1,379 @@
+"""The receipt log: an append-only Merkle tree (RFC 9162) of every packet that was ever receipted, in the intake's database.
+
+Order of operation: an upload whose bytes are durable waits in a queue. One writer takes what waits (at most MAX_BATCH) into one transaction:
+    the log's lock (SQLite: BEGIN IMMEDIATE; PostgreSQL: pg_advisory_xact_lock) → newest head and right edge of the tree are read anew and must
+    agree → nonces → packets known already → the new ones at the positions that follow → one tree head is signed (off the event loop) → rows,
+    leaves, subtree hashes, head, receipts → commit → each upload gets its receipt.
+So there is one log however many intakes work on the database, and no receipt is seen before it is durable. What fails before the commit leaves
+nothing, for each upload of the batch. An upload that was given up while it waited is written all the same: its bytes are here.
+
+Rows of the log are inserted, never changed: a complete subtree keeps its hash for ever. The intake signs nothing over a log whose rows do not
+lead to the root it signed last; `intake log verify` (server/log_audit.py) checks everything from the first leaf on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crypto.errors import CryptoError
+from crypto.keys import Signer, common_name
+from crypto.merkle import HASH_BYTES, Frontier, complete_subtrees, consistency_proof
+from crypto.receipt import Extension, LogEntry, extend_log, make_entry
+from crypto.tree_head import sign_tree_head
+from server.errors import (
+    MalformedRequestError,
+    ReceiptUnavailableError,
+    ReplayedRequestError,
+    ServerError,
+    StorageCorruptError,
+)
+from server.store import NewPacket, Nonce, Store, StoredPacket, UtcDateTime, metadata, packets, stored_packet
+
+log = logging.getLogger(__name__)
+
+# Any constant; names the log's lock among PostgreSQL's advisory locks.
+LOG_LOCK = 0x70626C67
+# Above the uploads that one intake takes at once (config.max_uploads); bounds the transaction at a first start over many old packets.
+MAX_BATCH = 64
+
+log_identity = sa.Table(
+    "log_identity",
+    metadata,
+    sa.Column("log", sa.String(32), primary_key=True),
+    sa.Column("created_at", UtcDateTime(), nullable=False),
+)
+
+log_entries = sa.Table(
+    "log_entries",
+    metadata,
+    sa.Column("position", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("packet_sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("entry", sa.LargeBinary(), nullable=False),
+)
+
+log_nodes = sa.Table(
+    "log_nodes",
+    metadata,
+    sa.Column("level", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary(HASH_BYTES), nullable=False),
+)
+
+log_heads = sa.Table(
+    "log_heads",
+    metadata,
+    sa.Column("size", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("root_hash", sa.LargeBinary(HASH_BYTES), nullable=False),
+    sa.Column("signed_at", UtcDateTime(), nullable=False),
+    sa.Column("head", sa.LargeBinary(), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """One upload in the queue."""
+
+    new: NewPacket
+    nonce: Nonce
+    outcome: asyncio.Future[tuple[StoredPacket, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """Where the log ends, as the writer that holds the lock sees it."""
+
+    log: str
+    size: int
+    nodes: dict[tuple[int, int], bytes]
+
+    def node(self, level: int, number: int) -> bytes:
+        return self.nodes[level, number]
+
+
+class ReceiptLog:
+    """The log of one database as one intake process works with it. Use `open_receipt_log`."""
+
+    def __init__(self, store: Store, signer: Callable[[], Signer], now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._signer = signer
+        self._now = now
+        self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue()
+
+    async def append(self, new: NewPacket, nonce: Nonce) -> tuple[StoredPacket, bool]:
+        """The row of a packet with its receipt, and whether it is new; returns when it is durable.
+
+        With the same digest already there, or before this one in the queue, the first row is returned unchanged. Raises
+        `ReplayedRequestError`, `StorageError`, `ReceiptUnavailableError`.
+        """
+        waiting = _Waiting(new, nonce, asyncio.get_running_loop().create_future())
+        self._waiting.put_nowait(waiting)
+        return await waiting.outcome
+
+    async def head(self) -> bytes:
+        """The newest signed tree head."""
+        newest = sa.select(log_heads.c.head).order_by(log_heads.c.size.desc()).limit(1)
+        async with self._store.reading() as connection:
+            return bytes((await connection.execute(newest)).scalar_one())
+
+    async def consistency(self, first: int, second: int) -> list[bytes]:
+        """That the tree of `second` leaves begins with that of `first`. Raises `MalformedRequestError`."""
+        async with self._store.reading() as connection:
+            size = (await connection.execute(sa.select(sa.func.max(log_heads.c.size)))).scalar_one()
+            if not 1 <= first <= second <= size:
+                raise MalformedRequestError("Ask for 1 ≤ first ≤ second ≤ size of the newest tree head.")
+            asked: list[tuple[int, int]] = []
+
+            def note(level: int, number: int) -> bytes:
+                asked.append((level, number))
+                return bytes(HASH_BYTES)
+
+            consistency_proof(first, second, note)
+            nodes = await _read_nodes(connection, asked)
+        return consistency_proof(first, second, lambda level, number: nodes[level, number])
+
+    async def begin(self) -> None:
+        """Give a new database its log, and packets from before there was a log their place in it, oldest first."""
+        async with self._locked() as connection:
+            if (await connection.execute(sa.select(log_identity.c.log))).first() is None:
+                await self._create(connection)
+        adopted = 0
+        without = sa.select(packets).where(packets.c.position.is_(None)).order_by(packets.c.serial).limit(MAX_BATCH)
+        while True:
+            async with self._locked() as connection:
+                rows = [stored_packet(row) for row in await connection.execute(without)]
+                edge = await _read_edge(connection)
+                if not rows:
+                    break
+                extension = await self._extend(connection, edge, rows)
+                change = (
+                    sa.update(packets)
+                    .where(packets.c.serial == sa.bindparam("its_serial"))
+                    .values(position=sa.bindparam("its_position"), receipt=sa.bindparam("its_receipt"))
+                )
+                await connection.execute(
+                    change,
+                    [
+                        {
+                            "its_serial": row.serial,
+                            "its_position": edge.size + at,
+                            "its_receipt": extension.receipts[at],
+                        }
+                        for at, row in enumerate(rows)
+                    ],
+                )
+                adopted += len(rows)
+        if adopted:
+            log.info("Packets from before the receipt log were written into it.", extra={"packets": adopted})
+
+    async def write(self) -> None:
+        """Serve the queue until it is closed: one transaction at a time, as many uploads in it as wait."""
+        closing = False
+        while not closing:
+            batch: list[_Waiting] = []
+            first = await self._waiting.get()
+            closing = first is None
+            if first is not None:
+                batch.append(first)
+            while len(batch) < MAX_BATCH and not self._waiting.empty():
+                waiting = self._waiting.get_nowait()
+                if waiting is None:
+                    closing = True
+                else:
+                    batch.append(waiting)
+            if batch:
+                await self._settle(batch)
+
+    def close(self) -> None:
+        """Let `write` end once the queue is empty."""
+        self._waiting.put_nowait(None)
+
+    async def _settle(self, batch: Sequence[_Waiting]) -> None:
+        """Commit a batch and tell each upload what became of it."""
+        outcomes: Sequence[tuple[StoredPacket, bool] | ServerError]
+        try:
+            outcomes = await self._commit(batch)
+        except Exception as error:  # noqa: BLE001 - every upload of the batch is told; the writer serves the next ones
+            for waiting in batch:
+                if not waiting.outcome.done():
+                    waiting.outcome.set_exception(error)
+            return
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if waiting.outcome.done():
+                continue  # given up meanwhile; the next upload of the packet gets this receipt
+            if isinstance(outcome, ServerError):
+                waiting.outcome.set_exception(outcome)
+            else:
+                waiting.outcome.set_result(outcome)
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[StoredPacket, bool] | ServerError]:
+        async with self._locked() as connection:
+            edge = await _read_edge(connection)
+            fresh = await self._store.take_nonces(connection, [waiting.nonce for waiting in batch])
+            accepted = {id(waiting) for waiting, good in zip(batch, fresh, strict=True) if good}
+            wanted = {waiting.new.sha256: waiting.new for waiting in reversed(batch) if id(waiting) in accepted}
+            rows = await _known(connection, wanted)
+            added = [wanted[sha256] for sha256 in reversed(wanted) if sha256 not in rows]
+            if added:
+                extension = await self._extend(connection, edge, added)
+                await connection.execute(
+                    sa.insert(packets),
+                    [
+                        _columns(new, edge.size + at, receipt)
+                        for at, (new, receipt) in enumerate(zip(added, extension.receipts, strict=True))
+                    ],
+                )
+                rows |= await _known(connection, {new.sha256 for new in added})
+        new_ones = {new.sha256 for new in added}
+        outcomes: list[tuple[StoredPacket, bool] | ServerError] = []
+        for waiting in batch:
+            sha256 = waiting.new.sha256
+            if id(waiting) not in accepted:
+                outcomes.append(ReplayedRequestError("This signature was used before: sign the request anew."))
+            else:
+                outcomes.append((rows[sha256], sha256 in new_ones))
+                new_ones.discard(sha256)  # the first of several copies is the new one
+        return outcomes
+
+    async def _extend(
+        self, connection: AsyncConnection, edge: _Edge, added: Sequence[NewPacket | StoredPacket]
+    ) -> Extension:
+        """Sign the log with these packets at its end and write its rows."""
+
+        def extend() -> tuple[list[LogEntry], Extension]:
+            signer = self._signer()
+            intake = common_name(signer.certificate)
+            entries = [
+                make_entry(
+                    packet_sha256=one.sha256,
+                    packet_id=one.packet_id,
+                    booth=one.booth,
+                    intake=intake,
+                    received_at=one.received_at,
+                    position=edge.size + at,
+                )
+                for at, one in enumerate(added)
+            ]
+            return entries, extend_log(edge.log, edge.size, edge.node, entries, at=self._now(), signer=signer)
+
+        with _signing():
+            entries, made = await asyncio.to_thread(extend)
+        await connection.execute(
+            sa.insert(log_entries),
+            [
+                {"position": one.position, "packet_sha256": one.packet_sha256, "entry": one.to_bytes()}
+                for one in entries
+            ],
+        )
+        await connection.execute(
+            sa.insert(log_nodes), [{"level": level, "number": at, "hash": value} for level, at, value in made.nodes]
+        )
+        head = {"size": made.size, "root_hash": made.root, "signed_at": made.at, "head": made.signed_head}
+        await connection.execute(sa.insert(log_heads), [head])
+        return made
+
+    async def _create(self, connection: AsyncConnection) -> None:
+        """A log of its own name, its first head says that it is empty."""
+        if (await connection.execute(sa.select(log_heads.c.size).limit(1))).first() is not None:
+            raise StorageCorruptError("The receipt log has lost its name: look with `intake log verify`.")
+        identity, now, root = secrets.token_hex(16), self._now().replace(microsecond=0), Frontier().root()
+
+        def sign() -> bytes:
+            return sign_tree_head(log=identity, size=0, root=root, at=now, signer=self._signer())
+
+        with _signing():
+            head = await asyncio.to_thread(sign)
+        await connection.execute(sa.insert(log_identity), [{"log": identity, "created_at": now}])
+        await connection.execute(sa.insert(log_heads), [{"size": 0, "root_hash": root, "signed_at": now, "head": head}])
+
+    @contextlib.asynccontextmanager
+    async def _locked(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that no other writer of the log runs beside."""
+        async with self._store.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOG_LOCK)))
+            yield connection
+
+
+@contextlib.asynccontextmanager
+async def open_receipt_log(
+    store: Store, signer: Callable[[], Signer], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[ReceiptLog]:
+    """The log, ready to be appended to; at the end what waits is written. Raises `StorageError`, `ReceiptUnavailableError`."""
+    receipts = ReceiptLog(store, signer, now)
+    await receipts.begin()
+    writer = asyncio.create_task(receipts.write(), name="receipt-log-writer")
+    try:
+        yield receipts
+    finally:
+        receipts.close()
+        await writer
+
+
+async def _read_edge(connection: AsyncConnection) -> _Edge:
+    """The log's name, size and right edge. Raises `StorageCorruptError` when they do not lead to the root that was signed last."""
+    identity = (await connection.execute(sa.select(log_identity.c.log))).scalars().all()
+    newest = (
+        await connection.execute(
+            sa.select(log_heads.c.size, log_heads.c.root_hash).order_by(log_heads.c.size.desc()).limit(1)
+        )
+    ).one_or_none()
+    last = (await connection.execute(sa.select(sa.func.max(log_entries.c.position)))).scalar_one()
+    if newest is not None and len(identity) == 1 and newest.size == (0 if last is None else last + 1):
+        wanted = list(complete_subtrees(newest.size))
+        nodes = await _read_nodes(connection, wanted)
+        edge = _Edge(identity[0], newest.size, nodes)
+        if len(nodes) == len(wanted) and Frontier.of(newest.size, edge.node).root() == newest.root_hash:
+            return edge
+    raise StorageCorruptError("The receipt log does not end as it was signed: look with `intake log verify`.")
+
+
+async def _read_nodes(connection: AsyncConnection, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """The hashes of complete subtrees, by level and number."""
+    if not wanted:
+        return {}
+    columns = log_nodes.c
+    query = sa.select(columns.level, columns.number, columns.hash).where(
+        sa.or_(*(sa.and_(columns.level == level, columns.number == number) for level, number in wanted))
+    )
+    return {(row.level, row.number): bytes(row.hash) for row in await connection.execute(query)}
+
+
+async def _known(connection: AsyncConnection, digests: Collection[str]) -> dict[str, StoredPacket]:
+    """The rows that there are, by digest."""
+    rows = await connection.execute(sa.select(packets).where(packets.c.sha256.in_(digests)))
+    return {row.sha256: stored_packet(row) for row in rows}
+
+
+def _columns(new: NewPacket, position: int, receipt: bytes) -> dict[str, Any]:
+    return {
+        "sha256": new.sha256,
+        "packet_id": new.packet_id,
+        "booth": new.booth,
+        "recipient": new.recipient,
+        "size": new.size,
+        "sealed_at": new.sealed_at,
+        "received_at": new.received_at,
+        "state": "received",
+        "position": position,
+        "receipt": receipt,
+    }
+
+
+@contextlib.contextmanager
+def _signing() -> Iterator[None]:
+    try:
+        yield
+    except CryptoError as error:
+        raise ReceiptUnavailableError(
+            "This intake cannot sign receipts just now: look at its key and its certificate."
+        ) from error
