@@ -7,15 +7,23 @@ Extensions are not read here: crypto.trust does that after the signatures up to 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from crypto.der import INTEGER, OID, SEQUENCE, SET, TAG_0, TAG_3, element, oid, read
 from crypto.errors import CertificateRefusedError
 
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+
 MAX_CERTIFICATE_BYTES = 8_192
 MAX_SERIAL_BITS = 159  # RFC 5280, 4.1.2.2: 20 octets, positive
-_ALGORITHMS = tuple(oid(f"1.2.840.10045.4.3.{n}") for n in (2, 3, 4))  # ecdsa-with-SHA256, -SHA384, -SHA512 (RFC 5758)
+CURVES = ("secp256r1", "secp384r1", "secp521r1")
+HASHES = ("sha256", "sha384", "sha512")
+SIGNATURE_ALGORITHMS = tuple(
+    oid(f"1.2.840.10045.4.3.{n}") for n in (2, 3, 4)
+)  # ecdsa-with-SHA256, -SHA384, -SHA512 (RFC 5758)
 _UTF8, _PRINTABLE = 0x0C, 0x13
 # Name attributes with a length of their own (RFC 5280, appendix A.1): common name, country, country of jurisdiction.
 _LENGTHS = {
@@ -59,13 +67,14 @@ def _check_frame(der: memoryview) -> None:
     _, after = read(fields, TAG_3)
     if rest or after or not 0 < int.from_bytes(serial, "big", signed=True) < 1 << MAX_SERIAL_BITS:
         raise CertificateRefusedError("A certificate has fields or a serial number that are not allowed.")
-    if inner not in _ALGORITHMS or inner != outer:
+    if inner not in SIGNATURE_ALGORITHMS or inner != outer:
         raise CertificateRefusedError("A certificate is signed by an algorithm that is not allowed.")
     for name in (issuer, subject):
-        _check_name(name)
+        check_name(name)
 
 
-def _check_name(name: memoryview) -> None:
+def check_name(name: memoryview) -> None:
+    """That the attributes of a name have lengths that the library reads without a warning."""
     while name:
         attributes, name = read(name, SET)
         while attributes:
@@ -77,3 +86,16 @@ def _check_name(name: memoryview) -> None:
             text, _ = read(value, _UTF8 if bytes(value[:1]) == bytes((_UTF8,)) else _PRINTABLE)
             if len(text) not in lengths:
                 raise CertificateRefusedError("A certificate holds a name of a length that is not allowed.")
+
+
+def extension_of(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
+    """An extension's value, or None when the certificate does not have it."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def name_of(certificate: x509.Certificate) -> str:
+    """A certificate's subject for messages."""
+    return ascii(certificate.subject.rfc4514_string()[:200])

@@ -6,7 +6,7 @@ tests read the result with asn1crypto and OpenSSL.
 
 from __future__ import annotations
 
-INTEGER, OCTETS, OID, UTC_TIME, GENERALIZED_TIME = 0x02, 0x04, 0x06, 0x17, 0x18
+INTEGER, BIT_STRING, OCTETS, OID, UTC_TIME, GENERALIZED_TIME = 0x02, 0x03, 0x04, 0x06, 0x17, 0x18
 SEQUENCE, SET, TAG_0, TAG_3, TAG_4 = 0x30, 0x31, 0xA0, 0xA3, 0xA4
 _LONG = 0x80  # X.690, 8.1.3: first length octet of the long form
 _MAX_LENGTH_OCTETS = 4

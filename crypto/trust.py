@@ -7,19 +7,23 @@ OID arc 2.25.<UUID> (ITU-T X.667, needs no registration): `.1.n` purposes, `.2.n
 The path is checked in this order (RFC 5280, section 6.1, narrowed to what we issue): names and signatures from the leaf up to a
 root, before anything else in a stranger's certificate is read; then the leaf's purpose and usage; for every certificate validity at the
 time asked for, no unknown critical extension, algorithm allow-list; for every authority CA flag, right to sign certificates, path
-length, purpose, key identifiers.
+length, purpose, key identifiers; at last, for every certificate below the root, the newest revocation list of its issuer.
+An authority without a list has taken nothing back; a list past its end still refuses what it names (docs/decisions/0009).
 `x509.verification` is not used: it judges TLS names and serverAuth or clientAuth only (and knows no other purposes).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -27,17 +31,29 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from crypto.certificate import PARSE_ERRORS
-from crypto.errors import CertificateRefusedError, KeyUnavailableError
-
-_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+from crypto.certificate import CURVES, HASHES, PARSE_ERRORS, extension_of, name_of
+from crypto.errors import (
+    CertificateRefusedError,
+    CertificateRevokedError,
+    KeyUnavailableError,
+    RevocationListError,
+)
+from crypto.revocation import (
+    MAX_LIST_BYTES,
+    RevocationList,
+    authority_of,
+    newest,
+    oldest_end,
+    read_revocation_list,
+)
 
 ARC = "2.25.52442001127300817780274782003825495950"  # UUID 2773f647-b1b3-4220-8390-a9c256004f8e
 MAX_PATH = 4  # leaf, two intermediates, root
 MAX_CERTIFICATES = 4  # what a signature may carry; bounds the search for a path
 MAX_TRUST_FILE_BYTES = 262_144
-CURVES = ("secp256r1", "secp384r1", "secp521r1")
-HASHES = ("sha256", "sha384", "sha512")
+MAX_LIST_FILE_BYTES = 2 * MAX_LIST_BYTES  # lists in PEM take a third more, and several may be in one file
+_REMEMBERED_SIGNATURES = 256  # at most 4 MiB of certificates
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([A-Za-z0-9+/=\s]*)-----END \1-----\s*")
 # Extensions whose meaning is checked below, or that cannot widen what a certificate may do.
 UNDERSTOOD = frozenset(
     {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
@@ -63,25 +79,35 @@ CONTENT_TREE_HEAD = f"{ARC}.2.3"  # 2.2 was a receipt with a signature of its ow
 
 @dataclass(frozen=True, slots=True)
 class TrustStore:
-    """The roots that this side believes; nothing else is believed, whatever a message carries."""
+    """The roots that this side believes, and what they took back; nothing else is believed, whatever a message carries."""
 
     roots: tuple[x509.Certificate, ...]
+    crls: tuple[RevocationList, ...] = ()
 
     def path(
         self, leaf: x509.Certificate, others: Sequence[x509.Certificate], purpose: Purpose, at: datetime
     ) -> tuple[x509.Certificate, ...]:
-        """The certificates from `leaf` to a root, or CertificateRefusedError."""
+        """The certificates from `leaf` to a root, or CertificateRefusedError; CertificateRevokedError when only that is wrong."""
         if len(others) >= MAX_CERTIFICATES:
             raise CertificateRefusedError(f"More than {MAX_CERTIFICATES} certificates came along.")
         reason: CertificateRefusedError | None = None
         for path in self._signed_paths((leaf,), others):
             try:
                 _check_path(path, purpose, at)
+                self._check_revocation(path, at)
             except CertificateRefusedError as err:
-                reason = reason or err
+                reason = err if reason is None or isinstance(err, CertificateRevokedError) else reason
             else:
                 return path
         raise reason or CertificateRefusedError(f"{name_of(leaf)} was not issued by a trusted authority.")
+
+    def with_lists(self, lists: Iterable[RevocationList]) -> TrustStore:
+        """The same roots with these lists too, of each authority the newest: an older list changes nothing."""
+        return TrustStore(self.roots, newest((*self.crls, *lists)))
+
+    def stale_since(self, now: datetime) -> datetime | None:
+        """Since when a newer revocation list is due; None while all are fresh. A reason to warn, not to stop."""
+        return oldest_end(self.crls, now)
 
     def _signed_paths(
         self, path: tuple[x509.Certificate, ...], others: Sequence[x509.Certificate]
@@ -95,9 +121,38 @@ class TrustStore:
             if len(path) < MAX_PATH and issuer not in path and _is_signed_by(current, issuer):
                 yield from self._signed_paths((*path, issuer), others)
 
+    def _check_revocation(self, path: Sequence[x509.Certificate], at: datetime) -> None:
+        if not self.crls:
+            return
+        for issued, issuer in pairwise(path):
+            authority = authority_of(issuer)
+            for crl in self.crls:
+                found = crl.entries.get(issued.serial_number) if crl.authority == authority else None
+                if found is not None and found.counts_at(at):
+                    raise CertificateRevokedError(
+                        f"{name_of(issued)} was revoked on {found.since:%Y-%m-%d %H:%M} UTC ({found.reason.value})."
+                    )
 
-def load_trust(path: Path) -> TrustStore:
-    """The trust roots in a PEM file; each must be a self-signed authority."""
+    def believed(self, certificates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+        """The roots, and of these certificates the authorities that lead to a root: those whose lists count."""
+        return (*self.roots, *(one for one in certificates if self._is_authority(one, certificates)))
+
+    def _is_authority(self, certificate: x509.Certificate, others: Sequence[x509.Certificate]) -> bool:
+        for path in self._signed_paths((certificate,), others):
+            try:
+                for below, (issued, issuer) in enumerate(pairwise(path)):
+                    _check_issuer(issuer, issued, below=below + 1)
+            except CertificateRefusedError:
+                continue
+            return _is_authority(certificate)
+        return False
+
+
+def load_trust(path: Path, crl: Path | None = None) -> TrustStore:
+    """The trust roots in a PEM file, each a self-signed authority, and the revocation lists in another file.
+
+    Raises KeyUnavailableError when a file is missing or is not what it should be, RevocationListError for a list that is not to be believed.
+    """
     certificates = load_certificates(path)
     for root in certificates:
         try:
@@ -107,7 +162,47 @@ def load_trust(path: Path) -> TrustStore:
             raise KeyUnavailableError(f"{path} holds a certificate that is no root: {name_of(root)}.") from err
         if not usable:
             raise KeyUnavailableError(f"{path} holds a certificate that is no authority: {name_of(root)}.")
-    return TrustStore(tuple(certificates))
+    trust = TrustStore(tuple(certificates))
+    return trust if crl is None else trust.with_lists(load_lists(crl, trust))
+
+
+def load_lists(path: Path, trust: TrustStore) -> list[RevocationList]:
+    """The revocation lists in a file: one in DER, or in PEM one or more with the intermediate authorities that signed them."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LIST_FILE_BYTES + 1)
+    except OSError as err:
+        raise KeyUnavailableError(f"The revocation lists in {path} cannot be read: {err.strerror}.") from err
+    if len(data) > MAX_LIST_FILE_BYTES:
+        raise RevocationListError(f"{path} is too large for a file of revocation lists.")
+    return read_lists(data, trust)
+
+
+def read_lists(data: bytes, trust: TrustStore) -> list[RevocationList]:
+    """Revocation lists as `load_lists` reads them, each signed by an authority that leads to a root, or RevocationListError."""
+    if not data.lstrip().startswith(b"-----"):
+        return [read_revocation_list(data, trust.roots)]
+    lists, certificates = list[bytes](), list[x509.Certificate]()
+    at = len(data) - len(data.lstrip())
+    try:
+        while at < len(data):
+            block = _PEM_BLOCK.match(data, at)
+            if block is None:
+                raise RevocationListError("A file of revocation lists holds something else too.")
+            label, at = block[1], block.end()
+            der = base64.b64decode(b"".join(block[2].split()), validate=True)
+            if label == b"X509 CRL":
+                lists.append(der)
+            elif label == b"CERTIFICATE" and len(certificates) < MAX_CERTIFICATES:
+                certificates.append(x509.load_der_x509_certificate(der))
+            else:
+                raise RevocationListError("A file of revocation lists holds something else too.")
+        authorities = trust.believed(certificates)
+    except (*PARSE_ERRORS, binascii.Error) as err:
+        raise RevocationListError("A file of revocation lists cannot be read.") from err
+    if not lists:
+        raise RevocationListError("A file of revocation lists holds none.")
+    return [read_revocation_list(der, authorities) for der in lists]
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -130,11 +225,6 @@ def common_name(certificate: x509.Certificate) -> str:
     if len(names) != 1 or not isinstance(names[0].value, str):
         raise CertificateRefusedError("A certificate does not have exactly one common name.")
     return names[0].value
-
-
-def name_of(certificate: x509.Certificate) -> str:
-    """A certificate's subject for messages."""
-    return ascii(certificate.subject.rfc4514_string()[:200])
 
 
 def check_leaf(leaf: x509.Certificate, purpose: Purpose) -> None:
@@ -173,10 +263,16 @@ def _check_path(path: Sequence[x509.Certificate], purpose: Purpose, at: datetime
 
 def _is_signed_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
-        issued.verify_directly_issued_by(issuer)
+        _verify(issued, issuer)
     except (*PARSE_ERRORS, InvalidSignature):
         return False
     return True
+
+
+@lru_cache(maxsize=_REMEMBERED_SIGNATURES)
+def _verify(issued: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Remembers pairs of certificates, by their bytes, whose signature was right: the same booth sends many packets."""
+    issued.verify_directly_issued_by(issuer)
 
 
 def _check_certificate(certificate: x509.Certificate, at: datetime) -> None:
@@ -194,7 +290,9 @@ def _check_certificate(certificate: x509.Certificate, at: datetime) -> None:
         raise CertificateRefusedError(f"{name_of(certificate)} is signed by an algorithm that is not allowed.")
 
 
-def _check_issuer(issuer: x509.Certificate, issued: x509.Certificate, *, below: int, purpose: Purpose) -> None:
+def _check_issuer(
+    issuer: x509.Certificate, issued: x509.Certificate, *, below: int, purpose: Purpose | None = None
+) -> None:
     """That `issuer` may have issued `issued`, whose signature is verified; `below` counts the authorities in between."""
     try:
         constraints = _constraints(issuer)
@@ -205,10 +303,10 @@ def _check_issuer(issuer: x509.Certificate, issued: x509.Certificate, *, below: 
         raise CertificateRefusedError(f"{name_of(issuer)} may not issue certificates.")
     if constraints.path_length is not None and below > constraints.path_length:
         raise CertificateRefusedError(f"{name_of(issuer)} may not have so many authorities below it.")
-    purposes = _extension(issuer, x509.ExtendedKeyUsage)
-    if purposes is not None and purpose.oid not in purposes:
+    purposes = extension_of(issuer, x509.ExtendedKeyUsage)
+    if purposes is not None and purpose is not None and purpose.oid not in purposes:
         raise CertificateRefusedError(f"{name_of(issuer)} may not issue certificates for the purpose {purpose}.")
-    theirs, ours = _extension(issued, x509.AuthorityKeyIdentifier), _extension(issuer, x509.SubjectKeyIdentifier)
+    theirs, ours = extension_of(issued, x509.AuthorityKeyIdentifier), extension_of(issuer, x509.SubjectKeyIdentifier)
     if theirs is not None and ours is not None and theirs.key_identifier not in (None, ours.digest):
         raise CertificateRefusedError(f"{name_of(issued)} names another key of {name_of(issuer)}.")
 
@@ -218,12 +316,5 @@ def _constraints(certificate: x509.Certificate) -> x509.BasicConstraints:
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = extension_of(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
-
-
-def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None

@@ -32,7 +32,7 @@ from tests.packets import BOOTH
 
 PEM = serialization.Encoding.PEM
 FILES = {
-    *("ca.pem", "ca.key", "booth.pem", "booth.key", "intake.pem", "intake.key"),
+    *("ca.pem", "ca.key", "ca.crl", "booth.pem", "booth.key", "intake.pem", "intake.key"),
     *("intake-tls.pem", "intake-tls.key", "desk-tls.pem", "desk-tls.key", "desk.hpke", "desk.hpke.pub", ".lock"),
 }
 
