@@ -95,8 +95,6 @@ class VisitSection(_Section):
     countdown: Annotated[int, Field(ge=0, le=5)] = 3
     countdown_step_s: Annotated[float, Field(gt=0, le=2)] = 0.3
     burst: Annotated[int, Field(ge=1, le=10)] = 3
-    # BSI TR-03121-3 v6.0: chip image at most 17 kB at 622x800.
-    chip_bytes: Annotated[int, Field(ge=5_000, le=200_000)] = 17_000
 
 
 class OutboxSection(_Section):

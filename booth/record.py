@@ -105,7 +105,7 @@ class VisitRecord:
         rotate_deg: int,
         images: Mapping[str, Any],
     ) -> bytes:
-        """visit.json; `images` tells how the packet's pictures were encoded."""
+        """visit.json; `images` tells how the packet's pictures were encoded, as far as the report does not."""
         attempt = self.attempt
         assert attempt is not None
         frame = attempt.best.frame

@@ -1,35 +1,27 @@
 """From a finished visit to a sealed packet. Runs on a worker thread; the outbox takes what comes out.
 
-Order: chip image → parts → package → CMS signature by the booth's key → HPKE for the back office alone. No plaintext touches the disk.
+Order: chip image (capture.portrait), told in the report → parts → package → CMS signature by the booth's key → HPKE for the back office
+alone. No plaintext touches the disk. Every fact stands once: what was done to pixels is in report.json, visit.json tells the rest.
 The reference that the applicant takes home is the beginning of the packet's random id: it finds the packet and says nothing about him.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from booth.attempt import Attempt
 from booth.config import Config
 from booth.errors import CertificateNotValidError, ConfigInvalidError
 from booth.events import Application
 from booth.record import VisitRecord
-from capture.portrait import JPEG_FACTS, Jp2, encode_jp2
+from capture.portrait import JPEG_FACTS, ChipTarget, encode_chip
 from crypto.errors import CryptoError
 from crypto.keys import RecipientPublicKey, Signer, SignerSource, common_name, load_recipient_public_key
 from crypto.package import ManifestFields, build_package
 from crypto.seal import sign_and_seal
+from validation.profile import load_profile
 
-# BSI TR-03121-3 v6.0: the chip holds 622 x 800; a larger portrait is brought to that width once.
-CHIP_WIDTH_PX = 622
-CHIP_RESAMPLING = "area mean of the portrait's pixels"
 REFERENCE_LENGTH = (
     8  # 32 bits: two packets of one booth share it once in some ten thousand visits, and a centre sees the day too
 )
@@ -50,19 +42,18 @@ class Sealer:
 
     booth: str
     centre: str
-    chip_bytes: int
+    chip: ChipTarget
     rotate_deg: int
     source: SignerSource
     recipients: tuple[RecipientPublicKey, ...]
 
     @classmethod
     def open(cls, config: Config) -> Sealer:
-        """Opens the keys; raises a CryptoError or ConfigInvalidError."""
+        """Opens the keys; raises a CryptoError, ConfigInvalidError or the ValidationError of a profile."""
         source = SignerSource(config.keys.signer, config.passphrase, config.keys.certificate)
         recipients = tuple(load_recipient_public_key(path) for path in config.keys.recipients)
-        sealer = cls(
-            config.booth.id, config.booth.centre, config.visit.chip_bytes, config.camera.rotate_deg, source, recipients
-        )
+        chip = load_profile(config.profile.name).chip
+        sealer = cls(config.booth.id, config.booth.centre, chip, config.camera.rotate_deg, source, recipients)
         try:
             sealer.require_owner()
         except BaseException:
@@ -121,14 +112,14 @@ class Sealer:
         now = datetime.now(UTC)
         signer = self.signer  # one for all: the pair may be exchanged meanwhile
         self.require_valid(now)  # it may have expired during the visit
-        chip = chip_image(attempt.best.portrait)
-        jp2 = encode_jp2(chip, self.chip_bytes)
-        images = images_record(attempt, chip, jp2)
+        chip = encode_chip(attempt.best.portrait, self.chip)
+        report = attempt.report.model_copy(update={"chip": chip.facts})
+        images = {"portrait.jpg": dict(JPEG_FACTS)}
         packet_id = uuid.uuid4().hex
         parts = {
             "portrait.jpg": attempt.jpeg,
-            "chip.jp2": jp2.data,
-            "report.json": attempt.report.model_dump_json().encode(),
+            "chip.jp2": chip.data,
+            "report.json": report.model_dump_json().encode(),
             "visit.json": record.visit_json(application, language, light_acknowledged_by, self.rotate_deg, images),
             "attempts.json": record.attempts_json(),
         }
@@ -141,35 +132,6 @@ class Sealer:
         )
         packet = sign_and_seal(build_package(fields, parts), signer, self.recipients, now)
         return SealedVisit(packet, packet_id, reference_of(packet_id))
-
-
-def images_record(attempt: Attempt, chip: NDArray[np.uint8], jp2: Jp2) -> Mapping[str, Any]:
-    """How the two pictures of the packet were made from the camera's pixels; `images` in visit.json."""
-    report, crop = attempt.report, attempt.report.crop
-    scaled = chip.shape[1] != report.width
-    return {
-        "portrait.jpg": {
-            "width": report.width,
-            "height": report.height,
-            "resampling": None if crop is None else crop.resampling,
-            **JPEG_FACTS,
-        },
-        "chip.jp2": {
-            "width": chip.shape[1],
-            "height": chip.shape[0],
-            "resampling": CHIP_RESAMPLING if scaled else "none: the portrait's pixels",
-            **jp2.facts,
-        },
-    }
-
-
-def chip_image(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The portrait at the chip's width; never upscaled."""
-    height, width = portrait.shape[:2]
-    if width <= CHIP_WIDTH_PX:
-        return portrait
-    size = (CHIP_WIDTH_PX, round(height * CHIP_WIDTH_PX / width))
-    return np.asarray(cv2.resize(portrait, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def reference_of(packet_id: str) -> str:

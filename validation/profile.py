@@ -1,7 +1,7 @@
 """A profile: which size the portrait has, and every rule's limits with the clause they come from. Data, not code (profiles/*.toml).
 
 A profile may extend another: tables are merged key by key, the nearer file wins. A rule that no profile names is not judged.
-Whoever changes a rule says why: a rule's table without a source of its own is refused, so that no limit stands under another one's clause.
+Whoever changes a rule or the chip image says why: a table without a source of its own is refused, so that no limit stands under another one's clause.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import tomllib
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,8 @@ from validation.errors import ProfileInvalidError, ProfileUnknownError
 from validation.report import Level, Limit
 
 MOST_PX = 20_000
+
+RecordForm = Literal["39794-5", "19794-5:2005"]
 
 
 class _Settings(BaseModel):
@@ -70,6 +72,16 @@ class CropRecipe(_Settings):
     level_up_to_deg: float = Field(default=8.0, ge=0, le=15, description="a larger roll is left to the rule")
 
 
+class ChipTarget(_Settings):
+    """The picture for the passport's chip: the whole portrait fitted into this size and these bytes, and the record around it."""
+
+    width_px: int = Field(ge=64, le=MOST_PX, description="never upscaled: a smaller portrait keeps its size")
+    height_px: int = Field(ge=64, le=MOST_PX)
+    bytes: int = Field(ge=5_000, le=200_000, description="the file with its headers; at most this, at least 95 % of it")
+    record: RecordForm = Field(description="the edition of ISO/IEC face data that face.bin follows")
+    source: str = Field(min_length=3)
+
+
 class Profile(_Settings):
     """One national or test profile."""
 
@@ -90,6 +102,7 @@ class Profile(_Settings):
         description="focal length / width of the camera's whole picture; where known it replaces the distance for the booth's own pictures",
     )
     crop: CropRecipe = CropRecipe()
+    chip: ChipTarget
     rules: dict[str, RuleLimits] = Field(min_length=1, description="without any rule every photo would comply")
 
 
@@ -126,6 +139,8 @@ def _read(name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
     for rule, table in rules.items():
         if not isinstance(table, dict) or "source" not in table:
             raise ProfileInvalidError(f"Profile '{name}' changes '{rule}' without naming a source; correct the file.")
+    if "chip" in own and (not isinstance(own["chip"], dict) or "source" not in own["chip"]):
+        raise ProfileInvalidError(f"Profile '{name}' changes the chip image without naming a source; correct the file.")
     base = own.pop("extends", None)
     return own if base is None else _merged(_read(base, (*below, name)), own)
 

@@ -15,6 +15,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+# BSI TR-03121-3 v6.0: the chip's file is at most 5 % smaller than its target.
+CHIP_FILLED = 0.95
 
 Judged = Literal["as_submitted", "crop", "live"]
 
@@ -99,6 +101,32 @@ class CropFacts(_Value):
     resampling: str = Field(description="the filter that turned and scaled the source pixels")
 
 
+class ChipFacts(_Value):
+    """How the chip image was made of the portrait's uncompressed pixels, and how much of them it kept; filled when a visit is sealed."""
+
+    width: int
+    height: int
+    target_width: int = Field(
+        description="the profile's size; a chip that is smaller has the portrait's own size or shape"
+    )
+    target_height: int
+    target_bytes: int
+    bytes: int = Field(description="of the JPEG 2000 file with its headers")
+    rate: float = Field(description="how many times smaller than the raw pixels the encoder was asked to be")
+    scale: float = Field(gt=0, le=1, description="chip pixels per pixel of the portrait; never upscaled")
+    resampling: str = Field(description="the filter that scaled the portrait's pixels")
+    encoder: str
+    psnr_db: float | None = Field(
+        description="against the pixels that were encoded, three channels; null when nothing was lost"
+    )
+    ssim: float = Field(description="against the same, on grey (Wang et al. 2004)")
+
+    @property
+    def fills_target(self) -> bool:
+        """Whether the file is at least 95 % of its target; a flat or a tiny picture has less to tell."""
+        return self.bytes >= CHIP_FILLED * self.target_bytes
+
+
 class Expression(_Value):
     """What expression does to a face, free of scale, position and tilt; each in % of T (eye midpoint to chin)."""
 
@@ -127,6 +155,9 @@ class Report(_Value):
     software: str
     notes: tuple[str, ...] = ()
     crop: CropFacts | None = None
+    chip: ChipFacts | None = Field(
+        default=None, description="the packet's chip image; only in the report of a sealed visit"
+    )
     series: Series | None = Field(default=None, description="the inputs of measures over several frames")
 
     @property

@@ -100,7 +100,7 @@ def _own(profile: Profile, base: Profile) -> list[str]:
 
 
 def profile_tables() -> str:
-    """The profiles: size and cut of each, and what each changes of the base."""
+    """The profiles: size, cut and chip image of each, and what each changes of the base."""
     base = load_profile(BASE)
     profiles = sorted((load_profile(name) for name in profile_names()), key=lambda p: (p.name != BASE, p.name))
     sizes = [
@@ -108,7 +108,15 @@ def profile_tables() -> str:
         for p in profiles
     ]
     head = "| profile | version | for | delivers, px | head / eye line of the cut, % | source of the size |"
-    parts = ["\n".join((head, "|---|---|---|---|---|---|", *sizes))]
+    chips = [
+        f"| `{p.name}` | {p.chip.width_px} x {p.chip.height_px} | {p.chip.bytes} | ISO/IEC {p.chip.record} | {p.chip.source} |"
+        for p in profiles
+    ]
+    chip_head = "| profile | chip image within, px | bytes, \N{MINUS SIGN}5 to 0 % | record | source |"
+    parts = [
+        "\n".join((head, "|---|---|---|---|---|---|", *sizes)),
+        "\n".join((chip_head, "|---|---|---|---|---|", *chips)),
+    ]
     for profile in profiles[1:]:
         own = _own(profile, base)
         parts.append(

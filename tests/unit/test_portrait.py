@@ -1,4 +1,4 @@
-"""The cut takes pixels from where the plan says, never invents any, and the encoders keep what they promise."""
+"""The cut takes pixels from where the plan says, never invents any, and the JPEG keeps what it promises."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.errors import EncodingFailedError, UpscalingRefusedError
-from capture.portrait import CropPlan, crop_facts, cut, encode_jp2, encode_jpeg
+from capture.errors import UpscalingRefusedError
+from capture.portrait import CropPlan, crop_facts, cut, encode_jpeg
 
 
 def plan(scale: float = 0.5, angle: float = 0.0, source=(1000, 1200), out=(350, 450)) -> CropPlan:
@@ -81,19 +81,3 @@ def test_jpeg_keeps_full_colour_and_carries_no_metadata():
     assert [components[1], components[4], components[7]] == [0x11, 0x11, 0x11]
     assert b"Exif" not in data
     assert data == encode_jpeg(smooth_noise(350, 450))
-
-
-@pytest.mark.parametrize("target", [17_000, 40_000])
-def test_jpeg_2000_fills_its_target_and_never_exceeds_it(target):
-    pixels = smooth_noise(622, 800)
-    made = encode_jp2(pixels, target)
-    data = made.data
-    assert (made.facts["target_bytes"], made.facts["bytes"]) == (target, len(data))
-    assert 0 < made.facts["rate_per_mille"] <= target * 1000 // pixels.size + 1
-    assert 0.85 * target <= len(data) <= target
-    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == pixels.shape
-
-
-def test_an_impossible_target_is_told():
-    with pytest.raises(EncodingFailedError, match="does not fit into 200 bytes"):
-        encode_jp2(smooth_noise(622, 800), 200)

@@ -46,6 +46,7 @@ def test_every_rule_of_a_profile_is_in_the_table_and_says_its_source(name):
     for rule, limits in loaded.rules.items():
         assert DOCUMENT.search(limits.source), (rule, limits.source)
     assert DOCUMENT.search(loaded.size_source)
+    assert DOCUMENT.search(loaded.chip.source)
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -92,19 +93,43 @@ def test_a_rule_that_a_profile_changes_names_its_own_source(name):
     assert all("source" in table for table in tables(name).values())
 
 
-def test_a_change_without_a_source_is_refused(tmp_path, monkeypatch):
+def own_profile(text: str, tmp_path, monkeypatch):
     folder = tmp_path / "profiles"
     folder.mkdir()
-    text = (resources.files("validation") / "profiles" / "icao.toml").read_text("utf-8")
-    (folder / "icao.toml").write_text(text, "utf-8")
-    (folder / "own.toml").write_text('extends = "icao"\nname = "own"\n[rules."pose.yaw"]\nhigh = 20\n', "utf-8")
+    base = (resources.files("validation") / "profiles" / "icao.toml").read_text("utf-8")
+    (folder / "icao.toml").write_text(base, "utf-8")
+    (folder / "own.toml").write_text(text, "utf-8")
     monkeypatch.setattr(profiles.resources, "files", lambda _: tmp_path)
+    return profiles.load_profile.__wrapped__("own")
+
+
+def test_a_change_without_a_source_is_refused(tmp_path, monkeypatch):
+    text = 'extends = "icao"\nname = "own"\n[rules."pose.yaw"]\nhigh = 20\n'
     with pytest.raises(ProfileInvalidError, match=r"changes 'pose\.yaw' without naming a source"):
-        profiles.load_profile.__wrapped__("own")
+        own_profile(text, tmp_path, monkeypatch)
 
 
-HEAD = 'name = "own"\nversion = "1"\ntitle = "t"\nwidth_px = 622\nheight_px = 800\nsize_source = "abc"\nretakes = 1\nhold_s = 1.0\n'
+@pytest.mark.parametrize("chip", ["[chip]\nbytes = 20000\n", "chip = 5\n", 'chip = "source"\n'])
+def test_a_chip_image_without_a_source_is_refused(chip, tmp_path, monkeypatch):
+    with pytest.raises(ProfileInvalidError, match="changes the chip image without naming a source"):
+        own_profile('extends = "icao"\nname = "own"\n' + chip, tmp_path, monkeypatch)
+
+
+def test_the_chip_of_the_german_passport_is_that_of_its_guideline_and_elsewhere_the_smaller_one():
+    sizes = {name: load_profile(name).chip for name in profile_names()}
+    assert all(
+        (chip.width_px, chip.height_px, chip.bytes)
+        == ((622, 800, 17_000) if name in {"de-gid-6.0", "demo"} else (413, 531, 15_000))
+        for name, chip in sizes.items()
+    )
+    assert {name for name, chip in sizes.items() if chip.record != "39794-5"} == {"ru"}
+
+
+BARE = 'name = "own"\nversion = "1"\ntitle = "t"\nwidth_px = 622\nheight_px = 800\nsize_source = "abc"\nretakes = 1\nhold_s = 1.0\n'
+CHIP = 'chip = { width_px = 413, height_px = 531, bytes = 15000, record = "39794-5", source = "abc" }\n'
+HEAD = BARE + CHIP
 YAW = '[rules."pose.yaw"]\nsource = "abc"\n'
+SOUND = HEAD + YAW + "high = 1\n"
 HOSTILE = {
     "no rules": HEAD + "[rules]\n",
     "rules are a list": HEAD + "rules = [1]\n",
@@ -112,6 +137,10 @@ HOSTILE = {
     "no number": HEAD + YAW + "low = nan\n",
     "no end": HEAD + YAW + "high = inf\n",
     "too large": HEAD + YAW + f"high = {'9' * 400}\n",
+    "chip of no record": SOUND.replace("39794-5", "39794-4"),
+    "chip of no bytes": SOUND.replace("15000", "0"),
+    "chip of no size": SOUND.replace("413", "-1"),
+    "no chip": BARE + YAW + "high = 1\n",
     "upside down": HEAD + YAW + "low = 2\nhigh = 1\n",
     "warns outside": HEAD + YAW + "low = -1\nhigh = 1\nwarn_low = -5\n",
     "warns always": HEAD + YAW + "warn_low = 2\nwarn_high = 1\n",
@@ -126,16 +155,14 @@ HOSTILE = {
 }
 
 
+def test_the_sound_profile_that_the_wrong_ones_are_made_of(tmp_path, monkeypatch):
+    assert own_profile(SOUND, tmp_path, monkeypatch).chip.height_px == 531
+
+
 @pytest.mark.parametrize("fault", HOSTILE)
 def test_a_profile_that_says_nothing_sound_is_refused_in_one_sentence(fault, tmp_path, monkeypatch):
-    folder = tmp_path / "profiles"
-    folder.mkdir()
-    base = (resources.files("validation") / "profiles" / "icao.toml").read_text("utf-8")
-    (folder / "icao.toml").write_text(base, "utf-8")
-    (folder / "own.toml").write_text(HOSTILE[fault], "utf-8")
-    monkeypatch.setattr(profiles.resources, "files", lambda _: tmp_path)
     with pytest.raises((ProfileInvalidError, ProfileUnknownError)):
-        profiles.load_profile.__wrapped__("own")
+        own_profile(HOSTILE[fault], tmp_path, monkeypatch)
 
 
 def test_bytes_that_are_no_text_are_no_profile(tmp_path, monkeypatch):
