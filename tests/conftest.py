@@ -15,6 +15,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.postgres_rig import postgres_socket, postgres_url  # noqa: F401 - fixtures
+
 PROJECT = Path(__file__).resolve().parent.parent
 APPLICANTS = PROJECT / "hardware" / "sim" / "applicants"
 # How long a thread or descriptor that is already being closed may take to go; nothing waits this long when all is well.

