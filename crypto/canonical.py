@@ -4,7 +4,8 @@ Rules: UTF-8 without a byte order mark; object keys sorted by code point; no whi
 ±(2^53 - 1), so that every JSON reader sees the same number; no duplicate names. For the plain ASCII keys used here this
 equals RFC 8785 (JCS).
 
-The reader checks the size first, parses, then writes the value again and compares bytes: what is not canonical is refused.
+The reader checks the size first, parses, then writes the value again and compares bytes: what is not canonical is refused. Who has a
+schema that is written again as a whole takes `read_json` and compares once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ def canonical_json(value: Any) -> bytes:
 
 def read_canonical_json(data: bytes, limit_bytes: int, name: str) -> dict[str, Any]:
     """The object that `data` is the canonical form of; `name` says in errors which document it was."""
+    value = read_json(data, limit_bytes, name)
+    if canonical_json(value) != data:
+        raise CanonicalJsonError(f"The {name} is not in canonical form.")
+    return value
+
+
+def read_json(data: bytes, limit_bytes: int, name: str) -> dict[str, Any]:
+    """The object in `data`, which may have another form: the caller writes what he made of it again, and compares."""
     if len(data) > limit_bytes:
         raise CanonicalJsonError(f"The {name} is {len(data)} bytes long; {limit_bytes} is the limit.")
     try:
@@ -45,8 +54,6 @@ def read_canonical_json(data: bytes, limit_bytes: int, name: str) -> dict[str, A
         raise CanonicalJsonError(f"The {name} is not JSON in UTF-8.") from err
     if not isinstance(value, dict):
         raise CanonicalJsonError(f"The {name} is not a JSON object.")
-    if canonical_json(value) != data:
-        raise CanonicalJsonError(f"The {name} is not in canonical form.")
     return value
 
 

@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -56,14 +57,23 @@ _SHA384 = element(SEQUENCE, oid("2.16.840.1.101.3.4.2.2"))  # RFC 5754, 2: param
 _ECDSA_SHA384 = element(SEQUENCE, oid("1.2.840.10045.4.3.3"))  # RFC 5754, 3.3
 
 
+# A desk reads packets of the same few booths, and an intake their requests: what a certificate says does not change with its bytes.
+_CERTIFICATES_KEPT = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """Content whose signature, signer and path to a root were checked."""
 
-    content: bytes
+    view: memoryview  # into the signed data: 20 MB need not be copied to be read
     signer: x509.Certificate
     signing_time: datetime
     path: tuple[x509.Certificate, ...]
+
+    @property
+    def content(self) -> bytes:
+        """The content, copied."""
+        return bytes(self.view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +125,7 @@ def verify_content(
     if not (data.startswith(head) and data.endswith(tail) and len(data) == len(head) + len(frame.content) + len(tail)):
         raise SignatureRefusedError("The signed data are not in the one form that is accepted.")
 
-    leaf = read_certificate(leaf_der)
+    leaf = _certificate(leaf_der)
     key = leaf.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise SignatureRefusedError("The signer's key is not P-384.")
@@ -123,10 +133,10 @@ def verify_content(
         key.verify(frame.signature, element(SET, attributes), ec.ECDSA(hashes.SHA384()))
     except InvalidSignature as err:
         raise SignatureRefusedError("The signature is wrong.") from err
-    path = trust.path(leaf, [read_certificate(der) for der in others], purpose, at or signing_time)
+    path = trust.path(leaf, [_certificate(der) for der in others], purpose, at or signing_time)
     if len(path) - 1 != len(frame.certificates):
         raise SignatureRefusedError("Certificates came along that do not belong to the signer's path.")
-    return Verified(bytes(frame.content), leaf, signing_time, path)
+    return Verified(frame.content, leaf, signing_time, path)
 
 
 def _attributes(content_type: str, digest: bytes, certificate: bytes, at: datetime) -> bytes:
@@ -151,6 +161,7 @@ def _signer_info(certificate: bytes, attributes: bytes, signature: bytes) -> byt
     return element(SEQUENCE, _VERSION_1 + sid + _SHA384 + signed)
 
 
+@lru_cache(maxsize=_CERTIFICATES_KEPT)
 def _identity(certificate: bytes) -> tuple[bytes, bytes]:
     """Issuer and serial number as they stand in a certificate (RFC 5280, 4.1), tags included."""
     whole, _ = read(memoryview(certificate), SEQUENCE)
@@ -244,7 +255,9 @@ def _read_time(value: memoryview) -> datetime:
         digits = bytes(text).decode("ascii")
         if not general:  # RFC 5652, 11.3: two digits of year, turning at 50
             digits = ("19" if digits >= "5" else "20") + digits
-        return datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+        return datetime.fromisoformat(
+            f"{digits[:8]}T{digits[8:14]}+00:00"
+        )  # its spelling is compared when written again
     except ValueError as err:
         raise SignatureRefusedError("The signature's time cannot be read.") from err
 
@@ -255,5 +268,11 @@ def _time(at: datetime) -> bytes:
     return element(GENERALIZED_TIME, f"{at.year:04d}{at:%m%d%H%M%SZ}".encode("ascii"))
 
 
+@lru_cache(maxsize=_CERTIFICATES_KEPT)
+def _certificate(der: bytes) -> x509.Certificate:
+    return read_certificate(der)
+
+
+@lru_cache(maxsize=_CERTIFICATES_KEPT)
 def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)

@@ -6,6 +6,8 @@ tests read the result with asn1crypto and OpenSSL.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 INTEGER, BIT_STRING, OCTETS, OID, UTC_TIME, GENERALIZED_TIME = 0x02, 0x03, 0x04, 0x06, 0x17, 0x18
 SEQUENCE, SET, TAG_0, TAG_3, TAG_4 = 0x30, 0x31, 0xA0, 0xA3, 0xA4
 _LONG = 0x80  # X.690, 8.1.3: first length octet of the long form
@@ -35,6 +37,7 @@ def integer(value: int) -> bytes:
     return element(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
+@lru_cache(maxsize=64)
 def oid(dotted: str) -> bytes:
     """An OBJECT IDENTIFIER (X.690, 8.19)."""
     first, second, *rest = map(int, dotted.split("."))

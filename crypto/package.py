@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from crypto.canonical import canonical_json, read_canonical_json
+from crypto.canonical import canonical_json, read_json
 from crypto.errors import CanonicalJsonError, PackageError
 
 MANIFEST = "manifest.json"
@@ -35,7 +35,6 @@ MAX_NAME_BYTES = 100
 MAX_RECIPIENTS = 8
 # Lower-case names with at most one folder; no part of a name starts with a dot, so neither `..` nor hidden files.
 PART_NAME = re.compile(r"(?:[a-z0-9_][a-z0-9_.\-]*/)?[a-z0-9_][a-z0-9_.\-]*")
-INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 # ZIP, APPNOTE 6.3.10: 4.3.7 local header, 4.3.12 central directory, 4.3.16 end record.
 _LOCAL = struct.Struct("<4s5H3I2H")
@@ -58,16 +57,15 @@ def read_instant(value: Any) -> datetime:
         return value.astimezone(UTC).replace(microsecond=0)
     if not isinstance(value, str):
         raise ValueError("not a time")  # noqa: TRY004 - pydantic turns only ValueError into a validation error
-    instant = datetime.strptime(value, INSTANT).replace(tzinfo=UTC)
-    if write_instant(instant) != value:
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None or write_instant(instant) != value:
         raise ValueError("a time in another spelling")
     return instant
 
 
 def write_instant(instant: datetime) -> str:
     """`YYYY-MM-DDTHH:MM:SSZ`; four digits of year on every platform."""
-    utc = instant.astimezone(UTC)
-    return f"{utc.year:04d}-{utc:%m-%dT%H:%M:%SZ}"
+    return instant.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
 
 
 def read_sequence(value: Any) -> Any:
@@ -167,6 +165,12 @@ def build_package(fields: ManifestFields, parts: Mapping[str, bytes]) -> Package
 
 def read_package(data: bytes) -> Package:
     """The package in `data`, or PackageError: nothing but the one canonical form is accepted."""
+    manifest, parts = read_contents(memoryview(data))
+    return Package(manifest, parts, data)
+
+
+def read_contents(data: memoryview) -> tuple[Manifest, dict[str, bytes]]:
+    """Manifest and parts of the package in `data`, which is not copied but for the parts. Raises PackageError."""
     entries = _read_entries(data)
     if not entries or entries[0][0] != MANIFEST:
         raise PackageError(f"The package does not start with {MANIFEST}.")
@@ -178,14 +182,13 @@ def read_package(data: bytes) -> Package:
         facts = manifest.parts[name]
         if facts.size != len(content) or facts.sha256 != hashlib.sha256(content).hexdigest():
             raise PackageError(f"Part {name} is not the one that the manifest names.")
-    return Package(manifest, parts, data)
+    return manifest, parts
 
 
 def read_manifest(data: bytes) -> Manifest:
     """A manifest in canonical form with the known schema."""
     try:
-        value = read_canonical_json(data, MAX_MANIFEST_BYTES, MANIFEST)
-        manifest = Manifest.model_validate(value)
+        manifest = Manifest.model_validate(read_json(data, MAX_MANIFEST_BYTES, MANIFEST))
     except CanonicalJsonError as err:
         raise PackageError(f"The manifest cannot be read: {err}") from err
     except ValidationError as err:
@@ -194,7 +197,7 @@ def read_manifest(data: bytes) -> Manifest:
         raise PackageError(f"The manifest names {len(manifest.parts)} parts; 1 to {MAX_PARTS} are allowed.")
     _check_names(manifest.parts)
     if manifest.to_bytes() != data:
-        raise PackageError("The manifest does not say the same thing when it is written again.")
+        raise PackageError("The manifest is not in canonical form: it has other bytes when it is written again.")
     return manifest
 
 
@@ -204,7 +207,7 @@ def broken_fields(err: ValidationError) -> str:
     return ", ".join(ascii(place) for place in sorted(places)[:5]) or "its top"
 
 
-def _read_entries(data: bytes) -> list[tuple[str, bytes]]:
+def _read_entries(data: memoryview) -> list[tuple[str, bytes]]:
     if len(data) > MAX_PACKAGE_BYTES:
         raise PackageError(f"The package is {len(data)} bytes long; {MAX_PACKAGE_BYTES} is the limit.")
     entries: list[tuple[str, bytes]] = []
@@ -223,8 +226,8 @@ def _read_entries(data: bytes) -> list[tuple[str, bytes]]:
         start = at + _LOCAL.size + name_length
         if name_length > MAX_NAME_BYTES or size > len(data) - start:
             raise PackageError("An entry says that it is longer than the package.")
-        name = _read_name(data[at + _LOCAL.size : start])
-        content = data[start : start + size]
+        name = _read_name(bytes(data[at + _LOCAL.size : start]))
+        content = bytes(data[start : start + size])
         if zlib.crc32(content) != crc:
             raise PackageError(f"Part {name} has a wrong checksum.")
         entries.append((name, content))

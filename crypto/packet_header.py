@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from crypto.canonical import canonical_json, read_canonical_json
+from crypto.canonical import canonical_json, read_json
 from crypto.errors import CanonicalJsonError, PacketFormatError
 from crypto.package import (
     MAX_RECIPIENTS,
@@ -161,11 +161,11 @@ def split_packet(packet: bytes) -> tuple[Header, int]:
     end = HEADER_AT + length
     raw = packet[HEADER_AT:end]
     try:
-        header = _HEADERS.validate_python(read_canonical_json(raw, MAX_HEADER_BYTES, "header"))
+        header = _HEADERS.validate_python(read_json(raw, MAX_HEADER_BYTES, "header"))
     except CanonicalJsonError as err:
         raise PacketFormatError(f"The packet's header cannot be read: {err}") from err
     except ValidationError as err:
         raise PacketFormatError(f"The packet's header breaks its schema at {broken_fields(err)}.") from err
     if header.to_bytes() != raw:
-        raise PacketFormatError("The packet's header does not say the same thing when it is written again.")
+        raise PacketFormatError("The packet's header is not in canonical form: it has other bytes when written again.")
     return header, end

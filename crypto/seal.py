@@ -25,7 +25,7 @@ from cryptography import x509
 from crypto.cms import MAX_FRAME_BYTES, Verified, sign_content, verify_content
 from crypto.errors import CryptoError, PacketFormatError, PacketRefusedError, SealingError
 from crypto.keys import RecipientKey, RecipientPublicKey, Signer
-from crypto.package import MAX_PACKAGE_BYTES, MAX_RECIPIENTS, Manifest, Package, read_package
+from crypto.package import MAX_PACKAGE_BYTES, MAX_RECIPIENTS, Manifest, Package, read_contents
 from crypto.packet_header import (
     HEADER_AT,
     MAGIC,
@@ -73,12 +73,17 @@ class Opened:
     """A packet that passed every check."""
 
     header: Header
-    package_bytes: bytes
     manifest: Manifest
     parts: Mapping[str, bytes]
     signer: x509.Certificate
     signing_time: datetime
     cms: bytes
+    _package: memoryview  # into `cms`
+
+    @property
+    def package_bytes(self) -> bytes:
+        """The signed package as it came, copied: a ZIP."""
+        return bytes(self._package)
 
 
 def sign(package: bytes, signer: Signer, at: datetime) -> bytes:
@@ -145,11 +150,9 @@ def _open(packet: bytes, recipient_keys: Iterable[RecipientKey], trust: TrustSto
     header, end = split_packet(packet)
     cms = _decrypt(packet, header, end, recipient_keys)
     verified = verify(cms, trust)
-    package = read_package(verified.content)
-    _check_together(header, package.manifest, verified)
-    return Opened(
-        header, verified.content, package.manifest, package.parts, verified.signer, verified.signing_time, cms
-    )
+    manifest, parts = read_contents(verified.view)
+    _check_together(header, manifest, verified)
+    return Opened(header, manifest, parts, verified.signer, verified.signing_time, cms, verified.view)
 
 
 def _decrypt(packet: bytes, header: Header, end: int, recipient_keys: Iterable[RecipientKey]) -> bytes:

@@ -2,7 +2,8 @@
 
 Order of operation: sealed bytes (digest checked) → crypto.seal.open_packet (header, decryption, signature, chain, manifest, in that order) →
 records read as hostile. What fails is told with one opaque reason; the cause goes to the log as exception types alone. Opened packets live in a
-small cache with a time limit and a byte limit, which is emptied when the last session ends; the short summaries for the list likewise.
+small cache with a time limit and a byte limit, which is emptied when the last session ends or another revocation list counts; the short summaries
+for the list likewise. A packet whose booth was revoked is refused like any other, with the one opaque reason.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Generic, TypeVar
 from crypto.errors import CryptoError
 from crypto.keys import RecipientKey, TrustStore
 from crypto.seal import Opened, open_packet
+from server.booth_trust import BoothTrust
 from server.errors import PacketNotOpenedError, StorageCorruptError
 from server.objects import ObjectStore
 from server.records import ReportRecord, Verdict, VisitRecord, read_report, read_visit
@@ -101,7 +103,7 @@ class Opener:
         self,
         objects: ObjectStore,
         keys: Sequence[RecipientKey],
-        trust: TrustStore,
+        trust: BoothTrust,
         threads: ThreadPoolExecutor,
         *,
         kept: int,
@@ -109,15 +111,17 @@ class Opener:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._objects, self._keys, self._trust, self._threads = objects, tuple(keys), trust, threads
+        self._judged_by: TrustStore | None = None  # what the kept packets were verified against
         self._contents: _Kept[PacketContent] = _Kept(kept, MAX_CACHED_BYTES, kept_s, clock)
         self._summaries: _Kept[Summary] = _Kept(SUMMARIES_KEPT, SUMMARIES_KEPT, kept_s, clock)
 
     async def content(self, stored: StoredPacket) -> PacketContent:
         """The opened packet. Raises `PacketNotOpenedError`, `StorageError`."""
+        trust = await self._trust_now()
         known = self._contents.get(stored.sha256)
         if known is not None:
             return known
-        content, weight = await self._open(stored)
+        content, weight = await self._open(stored, trust)
         self._contents.put(stored.sha256, content, weight)
         return content
 
@@ -127,11 +131,12 @@ class Opener:
 
     async def summary(self, stored: StoredPacket) -> Summary:
         """What the list shows; a packet that does not open or is damaged is told as such, never raised."""
+        trust = await self._trust_now()
         known = self._summaries.get(stored.sha256)
         if known is not None:
             return known
         try:
-            content = self._contents.get(stored.sha256) or (await self._open(stored))[0]
+            content = self._contents.get(stored.sha256) or (await self._open(stored, trust))[0]
         except (PacketNotOpenedError, StorageCorruptError):
             summary = Summary(opened=False)
         else:
@@ -152,11 +157,19 @@ class Opener:
         """How many opened packets and summaries are in memory."""
         return len(self._contents) + len(self._summaries)
 
-    async def _open(self, stored: StoredPacket) -> tuple[PacketContent, int]:
+    async def _trust_now(self) -> TrustStore:
+        """What counts now; what was opened under other roots or another revocation list is opened again."""
+        trust = await self._trust.current()
+        if trust is not self._judged_by:
+            self._judged_by = trust
+            self.sweep(sessions=0)
+        return trust
+
+    async def _open(self, stored: StoredPacket, trust: TrustStore) -> tuple[PacketContent, int]:
         sealed = await self._objects.read(stored.sha256)
 
         def work() -> PacketContent:
-            opened = open_packet(sealed, self._keys, self._trust)
+            opened = open_packet(sealed, self._keys, trust)
             parts = opened.parts
             return PacketContent(
                 stored, opened, read_report(parts.get("report.json")), read_visit(parts.get("visit.json"))
@@ -170,7 +183,7 @@ class Opener:
             )
             raise PacketNotOpenedError("The packet could not be opened and verified.") from error
         opened = content.opened
-        weight = len(opened.package_bytes) + len(opened.cms) + sum(map(len, opened.parts.values()))
+        weight = len(opened.cms) + sum(map(len, opened.parts.values()))
         return content, weight
 
 
@@ -196,7 +209,7 @@ def summarise(content: PacketContent) -> Summary:
 
 @contextlib.asynccontextmanager
 async def open_opener(
-    objects: ObjectStore, keys: Sequence[RecipientKey], trust: TrustStore, *, kept: int, kept_s: float
+    objects: ObjectStore, keys: Sequence[RecipientKey], trust: BoothTrust, *, kept: int, kept_s: float
 ) -> AsyncIterator[Opener]:
     """An opener; its threads end with it and its memory is let go."""
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="opener")
