@@ -18,6 +18,7 @@ from pathlib import Path
 
 from crypto.errors import CryptoError, RevocationListError
 from crypto.keys import TrustStore, load_trust
+from crypto.revocation import RevocationList
 from server.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -78,10 +79,9 @@ class BoothTrust:
             return ListState.NONE
         return ListState.CURRENT if self._trust.stale_since(self._now()) is None else ListState.STALE
 
-    async def list_der(self) -> bytes | None:
-        """The revocation list in use, as its authority signed it."""
-        crls = (await self.current()).crls
-        return crls[0].der if crls else None
+    async def lists(self) -> tuple[RevocationList, ...]:
+        """The revocation lists in use, as their authorities signed them."""
+        return (await self.current()).crls
 
     async def _look(self) -> None:
         seen = self._marks()

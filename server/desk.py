@@ -26,9 +26,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from crypto.errors import CryptoError
-from crypto.keys import load_recipient_key, load_trust
+from crypto.keys import load_recipient_key
 from server import views
 from server.auth import Doorkeeper, Session
+from server.booth_trust import BoothTrust
+from server.chip_card import chip_card
 from server.config import DeskSettings
 from server.desk_api import find_packet, make_api
 from server.errors import (
@@ -175,6 +177,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         report, visit, summary = content.report, content.visit, summarise(content)
         named, other = views.visit_facts(visit, language) if visit else ([], [])
         findings = views.finding_lines(report, language) if report else []
+        chip_part = content.opened.manifest.parts.get("chip.jp2")
         return pages.page(
             request,
             "packet.html",
@@ -190,6 +193,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             findings=findings,
             groups=views.finding_groups(findings, language),
             evidence=views.evidence_size(report) if report else None,
+            chip=chip_card(report.chip if report else None, chip_part.size if chip_part else None, language),
             signature=views.signature_facts(content, language),
             visit=visit,
             visit_facts=named,
@@ -229,9 +233,10 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 async def run_desk(settings: DeskSettings, access_code: str, on_ready: Callable[[str], None]) -> None:
     """Open everything, serve until SIGTERM or SIGINT, let go of everything. Raises `ServerError`."""
     try:
-        trust, key = load_trust(settings.trust), load_recipient_key(settings.recipient_key)
+        key = load_recipient_key(settings.recipient_key)
     except CryptoError as error:
         raise SettingsError(str(error)) from error
+    trust = BoothTrust(settings.trust, settings.crl)
     door = Doorkeeper(
         access_code,
         idle_s=settings.idle_s,

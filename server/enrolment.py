@@ -22,11 +22,13 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crypto.errors import RequestSignatureError
 from crypto.http_signature import check_content
+from crypto.revocation import RevocationList
 from crypto.trust import common_name
 from server.addresses import network_of
 from server.booth_trust import BoothTrust
@@ -47,7 +49,7 @@ from server.tries import Tries
 log = logging.getLogger(__name__)
 
 CHAIN_TYPE = "application/pem-certificate-chain"  # RFC 8555, 9.1
-CSR_TYPE = "application/x-pem-file"
+CSR_TYPE = PEM_TYPE = "application/x-pem-file"
 LIST_TYPE = "application/pkix-crl"  # RFC 2585, 4.2
 # A request for a P-384 certificate has 500 bytes in PEM.
 MAX_BODY_BYTES = 8 * 1024
@@ -191,12 +193,14 @@ def make_enrolment_routes(enrolment: Enrolment, trust: BoothTrust, signed: Signe
 
     @api.get("/crl", response_class=Response, responses=_answers(LIST_TYPE, 200, 404))
     async def revocation_list() -> Response:
-        """Give the certificate revocation list in use (RFC 5280, DER)."""
-        der = await trust.list_der()
-        if der is None:
+        """Give the certificate revocation list in use (RFC 5280): DER; in PEM with their issuers when there are several."""
+        lists = await trust.lists()
+        if not lists:
             raise RevocationListUnknownError("This intake has no revocation list.")
         headers = {"Cache-Control": f"max-age={LIST_KEPT_S}", "X-Content-Type-Options": "nosniff"}
-        return Response(der, HTTPStatus.OK, headers, LIST_TYPE)
+        if len(lists) == 1:
+            return Response(lists[0].der, HTTPStatus.OK, headers, LIST_TYPE)
+        return Response(b"".join(map(_list_pem, lists)), HTTPStatus.OK, headers, PEM_TYPE)
 
     return api
 
@@ -213,6 +217,11 @@ def _tell_issued(what: str, chain: bytes) -> None:
     """The line of the audit log: which booth, which certificate."""
     leaf = x509.load_pem_x509_certificates(chain)[0]
     log.info(what, extra={"booth": common_name(leaf), "serial": f"{leaf.serial_number:x}"})
+
+
+def _list_pem(one: RevocationList) -> bytes:
+    pem = serialization.Encoding.PEM
+    return one.issuer.public_bytes(pem) + x509.load_der_x509_crl(one.der).public_bytes(pem)
 
 
 def _chain_response(chain: bytes) -> Response:
