@@ -29,7 +29,6 @@ from crypto.face_record_codes import (
 )
 
 MAX_IMAGE_BYTES = 8 * 1024 * 1024  # a register portrait has some 2 MB; a chip holds some 20 kB
-MAX_BLOCKS = 256  # of one kind: quality, landmarks, …
 MAX_U16 = 0xFFFF
 MAX_IDENTIFIER = 2**31 - 1
 
@@ -113,6 +112,11 @@ class Score:
     def __post_init__(self) -> None:
         """Ranges."""
         check_range("score", self.value, 0, 100)
+
+    @property
+    def outcome(self) -> tuple[int | None]:
+        """The value, wrapped: a failure to assess is an answer, not a missing one."""
+        return (self.value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +374,11 @@ class Landmark:
         """The standard numbers the points of its groups 2 to 12 only."""
         if not 1 <= self.point <= MPEG4_POINTS.get(self.group, 0):
             raise FaceRecordError(f"The face record's landmark {self.group}.{self.point} is not a feature point.")
+
+    @property
+    def name(self) -> tuple[int, int]:
+        """Group and point."""
+        return self.group, self.point
 
 
 # Points in each MPEG-4 group that ISO/IEC 39794-5 numbers (MPEG4FeaturePointCode in face_image.asn1).
