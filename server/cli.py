@@ -40,6 +40,10 @@ Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of
 Pki = Annotated[Path, typer.Option("--pki", help="Folder of the keys, as `intake pki init` makes it.")]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+Crl = Annotated[
+    Path | None,
+    typer.Option("--crl", help="Revocation list, read again when it changes; --pki's ca.crl when it is there."),
+]
 JsonReady = Annotated[bool, typer.Option("--json-ready", help="Print one JSON line once connections are accepted.")]
 ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="Also write that JSON line to this file (0600).")]
 
@@ -53,17 +57,24 @@ def serve(
     public_url: Annotated[
         str | None, typer.Option(help="The address booths use, when a proxy stands in front.")
     ] = None,
+    crl: Crl = None,
+    issuer: Annotated[
+        Path | None, typer.Option("--issuer", help="Folder of the authority that enrols booths (`intake ca init`).")
+    ] = None,
     json_ready: JsonReady = False,
     ready_file: ReadyFile = None,
 ) -> None:
     """Take sealed packets from booths, keep them, give signed receipts.
+
+    With --issuer it also enrols booths that have a token (`intake ca token`) and renews their certificates.
 
     [bold]Example[/bold]: intake serve --data ./data --pki ./pki --port 8443
     """
     from server.config import IntakeSettings
 
     def work() -> Coroutine[Any, Any, None]:
-        settings = IntakeSettings.from_pki(pki, data, host=host, port=port, public_url=public_url)
+        files = {name: path for name, path in (("crl", crl), ("issuer_dir", issuer)) if path is not None}
+        settings = IntakeSettings.from_pki(pki, data, host=host, port=port, public_url=public_url, **files)
         from server.intake import run_intake
 
         return run_intake(settings, lambda url: _tell_ready("intake", {"url": url}, json_ready, ready_file))
@@ -77,6 +88,7 @@ def desk(
     pki: Pki,
     host: Host = "127.0.0.1",
     port: Port = 8444,
+    crl: Crl = None,
     json_ready: JsonReady = False,
     ready_file: ReadyFile = None,
 ) -> None:
@@ -95,7 +107,8 @@ def desk(
         given = os.environ.get(CODE_FILE_VARIABLE)
         code = read_access_code(Path(given)) if given else make_access_code()
         told = {} if given else {"access_code": code}
-        settings = DeskSettings.from_pki(pki, data, host=host, port=port)
+        files = {} if crl is None else {"crl": crl}
+        settings = DeskSettings.from_pki(pki, data, host=host, port=port, **files)
         from server.desk import run_desk
 
         return run_desk(settings, code, lambda url: _tell_ready("desk", {"url": url, **told}, json_ready, ready_file))
