@@ -81,6 +81,10 @@ def _mapping(value: Any) -> Any:
     return value if isinstance(value, Mapping) else {}
 
 
+def _mapping_or_none(value: Any) -> Any:
+    return value if isinstance(value, Mapping) else None
+
+
 def _mappings(value: Any) -> list[Any]:
     return [item for item in value if isinstance(item, Mapping)][:MAX_FINDINGS] if isinstance(value, list) else []
 
@@ -158,6 +162,20 @@ class FindingRecord(_Record):
         return not passed and self.level not in {"warn", "info"}
 
 
+class ChipRecord(_Record):
+    """How the booth made the chip image, and how much of the portrait it kept."""
+
+    width: Number = None
+    height: Number = None
+    target_width: Number = None
+    target_height: Number = None
+    target_bytes: Number = None
+    bytes: Number = None
+    scale: Number = None
+    psnr_db: Number = None
+    ssim: Number = None
+
+
 class ReportRecord(_Record):
     """The booth's report."""
 
@@ -169,6 +187,7 @@ class ReportRecord(_Record):
     height: Number = None
     findings: Annotated[tuple[FindingRecord, ...], BeforeValidator(_mappings)] = ()
     notes: Annotated[tuple[Text, ...], BeforeValidator(_texts)] = ()
+    chip: Annotated[ChipRecord | None, BeforeValidator(_mapping_or_none)] = None
 
     @property
     def compliant(self) -> bool:
