@@ -27,6 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from crypto.errors import Stage
     from crypto.keys import RecipientKey, TrustStore
     from crypto.seal import Header, Opened
 
@@ -59,6 +60,10 @@ KeyOption = Annotated[
 TrustOption = Annotated[
     Path | None, typer.Option("--trust", help="Trusted authorities, a PEM file.", show_default=False)
 ]
+CrlOption = Annotated[
+    Path | None,
+    typer.Option("--crl", help="Revocation lists of the authorities; with --pki, ca.crl there.", show_default=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 ExplainOption = Annotated[
     bool, typer.Option("--explain", help="Say why a packet is refused. For you, not for whoever sent it.")
@@ -86,6 +91,7 @@ def verify(
     pki: PkiOption = None,
     key: KeyOption = None,
     trust: TrustOption = None,
+    crl: CrlOption = None,
     explain: ExplainOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,7 +101,7 @@ def verify(
     """
     with _failures(as_json=as_json, explain=explain):
         packet = _read_packet(file)
-        opened = _open(packet, pki, key, trust)
+        opened = _open(packet, pki, key, trust, crl)
         facts = _file_facts(file, packet) | _verified_facts(opened)
     _report(facts, as_json=as_json)
 
@@ -108,6 +114,7 @@ def open_(
     pki: PkiOption = None,
     key: KeyOption = None,
     trust: TrustOption = None,
+    crl: CrlOption = None,
     explain: ExplainOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,7 +125,7 @@ def open_(
     with _failures(as_json=as_json, explain=explain):
         packet = _read_packet(file)
         _check_free(out)
-        opened = _open(packet, pki, key, trust)
+        opened = _open(packet, pki, key, trust, crl)
         _write(out, opened)
         facts = _file_facts(file, packet) | _verified_facts(opened) | {"out": str(out)}
     _report(facts, as_json=as_json)
@@ -154,27 +161,32 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _open(packet: bytes, pki: Path | None, keys: list[Path] | None, trust: Path | None) -> Opened:
-    from crypto.errors import KeyUnavailableError
+def _open(packet: bytes, pki: Path | None, keys: list[Path] | None, trust: Path | None, crl: Path | None) -> Opened:
+    from crypto.errors import KeyUnavailableError, RevocationListError
     from crypto.seal import open_packet
 
     try:
-        recipients, roots = _load_keys(pki, keys or [], trust)
-    except KeyUnavailableError as err:
+        recipients, roots = _load_keys(pki, keys or [], trust, crl)
+    except (KeyUnavailableError, RevocationListError) as err:
         raise _UnreadableError(str(err)) from err
     return open_packet(packet, recipients, roots)
 
 
-def _load_keys(pki: Path | None, keys: list[Path], trust: Path | None) -> tuple[list[RecipientKey], TrustStore]:
+def _load_keys(
+    pki: Path | None, keys: list[Path], trust: Path | None, crl: Path | None
+) -> tuple[list[RecipientKey], TrustStore]:
     from crypto.keys import load_recipient_key, load_trust
 
     if pki is not None:
+        lists = pki / "ca.crl"
+        if trust is None and crl is None and lists.exists():  # the lists of other roots say nothing
+            crl = lists
         keys, trust = keys or [pki / "desk.hpke"], trust or pki / "ca.pem"
     if not keys or trust is None:
         raise _UnreadableError(
             "A key and trusted authorities are needed: give --pki DIR, or --key FILE and --trust FILE."
         )
-    return [load_recipient_key(path) for path in keys], load_trust(trust)
+    return [load_recipient_key(path) for path in keys], load_trust(trust, crl)
 
 
 def _check_free(out: Path) -> None:
@@ -268,12 +280,18 @@ def _header_rows(facts: dict[str, Any]) -> dict[str, str]:
         "packet id": header["packet_id"],
         "booth": header["booth"],
         "made": header["created_at"],
-        "recipient key": header["recipient_key_id"],
+        "recipient keys": " ".join(_recipients_of(header)),
         "suite": header["suite"],
         "format version": str(header["version"]),
         "bytes": f"{facts['size']:,}",
         "SHA-256": facts["sha256"],
     }
+
+
+def _recipients_of(header: dict[str, Any]) -> list[str]:
+    if "recipients" in header:
+        return [one["key_id"] for one in header["recipients"]]
+    return [header["recipient_key_id"]]
 
 
 def _print_table(title: str, rows: dict[str, str]) -> None:
@@ -302,17 +320,17 @@ def _failures(*, as_json: bool, explain: bool = False) -> Iterator[None]:
     except PacketRefusedError as err:
         reason = str(err)
         if explain:
-            reason += f" Reason: {err.__cause__}"
+            reason += f" Reason ({err.stage}): {err.__cause__}"
         elif not as_json:
             reason += " With --explain this machine tells you more."
-        _fail("refused", reason, REFUSED, as_json=as_json, code=err.code)
+        _fail("refused", reason, REFUSED, as_json=as_json, code=err.code, stage=err.stage if explain else None)
     except _UnreadableError as err:
         _fail("unreadable", str(err), UNREADABLE, as_json=as_json, code="packet.unreadable")
 
 
-def _fail(verdict: str, reason: str, status: int, *, as_json: bool, code: str) -> NoReturn:
+def _fail(verdict: str, reason: str, status: int, *, as_json: bool, code: str, stage: Stage | None = None) -> NoReturn:
     if as_json:
-        _print_json({"verdict": verdict, "code": code, "reason": reason})
+        _print_json({"verdict": verdict, "code": code, "reason": reason} | ({"stage": stage} if stage else {}))
     else:
         Console(stderr=True).print(reason, markup=False, soft_wrap=True, style="red")
     raise typer.Exit(status)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 Blame = Literal["us", "device", "peer", "operator"]
+# Where opening a packet stopped (docs/packet.md, "Who verifies what, in which order").
+Stage = Literal["header", "seal", "signature", "certificate", "package", "binding"]
 
 # The one sentence that a refused packet shows outward; the true reason stays in `__cause__`, for the local log only,
 # so that a stranger who sends packets learns nothing from trying (architecture, "Errors").
@@ -44,13 +46,14 @@ class PacketFormatError(CryptoError):
 
 
 class PacketRefusedError(CryptoError):
-    """A sealed packet did not open: one opaque reason, the detail is the cause."""
+    """A sealed packet did not open: one opaque reason. The cause and the stage are for whoever holds the key, never for the sender."""
 
     code = "crypto.packet_refused"
     blame = "peer"
 
-    def __init__(self) -> None:
+    def __init__(self, stage: Stage) -> None:
         super().__init__(OPAQUE_REASON)
+        self.stage = stage
 
 
 class SealingError(CryptoError):

@@ -23,7 +23,14 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from crypto.cms import MAX_FRAME_BYTES, Verified, sign_content, verify_content
-from crypto.errors import CryptoError, PacketFormatError, PacketRefusedError, SealingError
+from crypto.errors import (
+    CertificateRefusedError,
+    CryptoError,
+    PacketFormatError,
+    PacketRefusedError,
+    SealingError,
+    Stage,
+)
 from crypto.keys import RecipientKey, RecipientPublicKey, Signer
 from crypto.package import MAX_PACKAGE_BYTES, MAX_RECIPIENTS, Manifest, Package, read_contents
 from crypto.packet_header import (
@@ -138,20 +145,21 @@ def read_header(packet: bytes) -> Header:
 
 def open_packet(packet: bytes, recipient_keys: Iterable[RecipientKey], trust: TrustStore) -> Opened:
     """The verified content of a packet, or PacketRefusedError."""
+    stage: Stage = "header"
     try:
-        return _open(packet, recipient_keys, trust)
+        if len(packet) > MAX_PACKET_BYTES:
+            raise PacketFormatError(f"The packet is {len(packet)} bytes long; {MAX_PACKET_BYTES} is the limit.")
+        header, end = split_packet(packet)
+        stage = "seal"
+        cms = _decrypt(packet, header, end, recipient_keys)
+        stage = "signature"
+        verified = verify(cms, trust)
+        stage = "package"
+        manifest, parts = read_contents(verified.view)
+        stage = "binding"
+        _check_together(header, manifest, verified)
     except CryptoError as err:
-        raise PacketRefusedError from err
-
-
-def _open(packet: bytes, recipient_keys: Iterable[RecipientKey], trust: TrustStore) -> Opened:
-    if len(packet) > MAX_PACKET_BYTES:
-        raise PacketFormatError(f"The packet is {len(packet)} bytes long; {MAX_PACKET_BYTES} is the limit.")
-    header, end = split_packet(packet)
-    cms = _decrypt(packet, header, end, recipient_keys)
-    verified = verify(cms, trust)
-    manifest, parts = read_contents(verified.view)
-    _check_together(header, manifest, verified)
+        raise PacketRefusedError("certificate" if isinstance(err, CertificateRefusedError) else stage) from err
     return Opened(header, manifest, parts, verified.signer, verified.signing_time, cms, verified.view)
 
 
