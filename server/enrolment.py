@@ -94,9 +94,7 @@ class EnrolmentRequest(BaseModel):
 class Enrolment:
     """The work behind the routes. Use `open_enrolment`."""
 
-    def __init__(
-        self, issuer: Issuer | None, thread: ThreadPoolExecutor, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, issuer: Issuer | None, thread: ThreadPoolExecutor, clock: Callable[[], float]) -> None:
         self._issuer, self._thread = issuer, thread
         self._tries = Tries(allowed=WRONG_TOKENS_ALLOWED, lockout_s=LOCKOUT_S, clock=clock)
         self._places = Places(PLACES, RETRY_AFTER_S)
@@ -157,10 +155,12 @@ class Enrolment:
 
 
 @contextlib.asynccontextmanager
-async def open_enrolment(issuer: Issuer | None) -> AsyncIterator[Enrolment]:
+async def open_enrolment(
+    issuer: Issuer | None, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Enrolment]:
     """Enrolment with its thread, which ends with it."""
     with ThreadPoolExecutor(1, thread_name_prefix="authority") as thread:
-        yield Enrolment(issuer, thread)
+        yield Enrolment(issuer, thread, clock)
 
 
 def make_enrolment_routes(enrolment: Enrolment, trust: BoothTrust, signed: SignedRequests) -> APIRouter:
