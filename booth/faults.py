@@ -117,7 +117,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         ),
         "crypto.face_record": (_I, "fault.not_saved", _DEFECT),
         "crypto.key_unavailable": (_O, "fault.booth", _KEYS),
-        "crypto.signing": (_I, "fault.not_saved", "The signing key does not answer: check the token."),
+        "crypto.signing": (
+            _O,
+            "fault.booth",
+            "The token with the signing key does not answer: plug it in, or look at `booth keys show`; it is used again by itself.",
+        ),
         "crypto.receipt": (_T, "fault.network", _INTAKE),
         "crypto.log_proof": (_T, "fault.network", _INTAKE),
         "crypto.revocation_list": (_T, "fault.booth", _KEYS),

@@ -1,12 +1,14 @@
 """From a finished visit to a sealed packet. Runs on a worker thread; the outbox takes what comes out.
 
-Order: chip image (capture.portrait), told in the report → parts → package → CMS signature by the booth's key → HPKE for the back office
-alone. No plaintext touches the disk. Every fact stands once: what was done to pixels is in report.json, visit.json tells the rest.
+Order: chip image (capture.portrait), told in the report → its face record (booth.face_part) → parts → package → CMS signature by the booth's key → HPKE
+for the back office alone. No plaintext touches the disk. Every fact stands once: what was done to pixels is in report.json, visit.json tells the rest.
 The reference that the applicant takes home is the beginning of the packet's random id: it finds the packet and says nothing about him.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,13 +16,16 @@ from datetime import UTC, datetime
 from booth.config import Config
 from booth.errors import CertificateNotValidError, ConfigInvalidError
 from booth.events import Application
+from booth.face_part import captured_at, face_part, face_record_of
 from booth.record import VisitRecord
 from capture.portrait import JPEG_FACTS, ChipTarget, encode_chip
-from crypto.errors import CryptoError
+from crypto.errors import CryptoError, SigningError
 from crypto.keys import RecipientPublicKey, Signer, SignerSource, common_name, load_recipient_public_key
 from crypto.package import ManifestFields, build_package
 from crypto.seal import sign_and_seal
 from validation.profile import load_profile
+
+log = logging.getLogger(__name__)
 
 REFERENCE_LENGTH = (
     8  # 32 bits: two packets of one booth share it once in some ten thousand visits, and a centre sees the day too
@@ -56,6 +61,9 @@ class Sealer:
         sealer = cls(config.booth.id, config.booth.centre, chip, config.camera.rotate_deg, source, recipients)
         try:
             sealer.require_owner()
+            source.current()
+        except SigningError as error:  # a token may come later; until then no visit begins
+            log.warning("%s: %s", error.code, error)
         except BaseException:
             source.close()
             raise
@@ -72,26 +80,25 @@ class Sealer:
 
     def require_owner(self) -> None:
         """Raises ConfigInvalidError when the key is another booth's."""
-        owner = common_name(self.signer.certificate)
+        owner = common_name(self.source.certificate())
         if owner != self.booth:
             raise ConfigInvalidError(f"booth.id is {self.booth}, but the key of keys.signer belongs to {owner}.")
 
     def certificate_days(self, now: datetime) -> float | None:
         """How long the booth's certificate is still valid; None while there is none that can be used."""
         try:
-            return (self.signer.certificate.not_valid_after_utc - now).total_seconds() / 86_400
+            return (self.source.certificate().not_valid_after_utc - now).total_seconds() / 86_400
         except CryptoError:
             return None
 
-    def require_ready(self, now: datetime) -> None:
-        """That a packet could be signed now: raises a CryptoError, ConfigInvalidError or CertificateNotValidError."""
+    def require_key(self) -> None:
+        """That a packet could be signed now; may wait for a token. Raises a CryptoError or ConfigInvalidError."""
         self.require_owner()
-        self.require_valid(now)
         self.source.check()
 
     def require_valid(self, now: datetime) -> None:
-        """Raises CertificateNotValidError when the booth's certificate is expired or not valid yet."""
-        certificate = self.signer.certificate
+        """Raises CertificateNotValidError when the booth's certificate is expired or not valid yet, or a CryptoError."""
+        certificate = self.source.certificate()
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if not begin <= now <= end:
             which = "is not valid before" if now < begin else "expired on"
@@ -114,11 +121,13 @@ class Sealer:
         self.require_valid(now)  # it may have expired during the visit
         chip = encode_chip(attempt.best.portrait, self.chip)
         report = attempt.report.model_copy(update={"chip": chip.facts})
+        taken = captured_at(attempt.best.at_ns, now, time.monotonic_ns())
         images = {"portrait.jpg": dict(JPEG_FACTS)}
         packet_id = uuid.uuid4().hex
         parts = {
             "portrait.jpg": attempt.jpeg,
             "chip.jp2": chip.data,
+            "face.bin": face_part(face_record_of(attempt, chip, taken), self.chip.record),
             "report.json": report.model_dump_json().encode(),
             "visit.json": record.visit_json(application, language, light_acknowledged_by, self.rotate_deg, images),
             "attempts.json": record.attempts_json(),

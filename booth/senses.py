@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 
 from booth.checker import Live
 from booth.config import VisitSection
-from booth.errors import CertificateNotValidError, OutboxError
+from booth.errors import CertificateNotValidError, ConfigInvalidError, OutboxError
 from booth.events import Application, Event, Happening
 from booth.faults import fault_of
 from booth.guidance import advise, interrupted
@@ -25,6 +26,7 @@ from booth.performer import Performer, Rooms
 from booth.screen import Scenery
 from booth.visit import State
 from capture.errors import ProfileUnsatisfiableError
+from crypto.errors import CryptoError
 from hardware.errors import CameraPictureError, HardwareError
 from hardware.link import DeviceState, DeviceStatus
 
@@ -33,9 +35,20 @@ log = logging.getLogger(__name__)
 APPLICATION_NUMBER = re.compile(r"[A-Z0-9-]{6,20}")
 OUTBOX_PERIOD_S = 5.0
 CERTIFICATE_PERIOD_S = 60.0
+RENEW_DAYS = 30
+KEY_PERIOD_S = 5.0
 CAMERA_PAUSE_S = 0.2
 DEVICE_PAUSE_S = 2.0
 FPS_FRAMES = 30
+
+
+def _key_trouble(rooms: Rooms) -> CryptoError | ConfigInvalidError | None:
+    """Why no packet could be signed now; may wait for a token."""
+    try:
+        rooms.sealer.require_key()
+    except (CryptoError, ConfigInvalidError) as error:
+        return error
+    return None
 
 
 def read_number(text: str) -> str | None:
@@ -54,6 +67,7 @@ class Senses:
         self._countdown: tuple[int, int] | None = None  # turn of the visit and when it began
         self._frame_times: deque[int] = deque(maxlen=FPS_FRAMES)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told_days: int | None = None
 
     def start(self, rooms: Rooms) -> None:
         """Begins to follow camera, outbox and certificate."""
@@ -63,7 +77,9 @@ class Senses:
         for status in rooms.station.devices:
             self.on_device(status)
         self._check_certificate(rooms)  # before anybody is invited
+        self._note_key(_key_trouble(rooms))
         self._spawn(self._follow_certificate(rooms), "certificate watch")
+        self._spawn(self._follow_key(rooms), "signing key watch")
         self._spawn(self._follow_preview(rooms), "preview")
         self._spawn(self._follow_outbox(rooms), "outbox watch")
         self._performer.send(self._health.told)
@@ -163,10 +179,29 @@ class Senses:
     def _check_certificate(self, rooms: Rooms) -> None:
         try:
             rooms.sealer.require_valid(datetime.now(UTC))
-        except CertificateNotValidError as error:
+        except (CertificateNotValidError, CryptoError) as error:
             self.on_trouble("certificate", error)
         else:
             self.on_trouble("certificate", None)
+            self._warn_of_end(rooms)
+
+    def _warn_of_end(self, rooms: Rooms) -> None:
+        """One line of the event log for each day of the certificate's last month."""
+        days = rooms.sealer.certificate_days(datetime.now(UTC))
+        left = None if days is None or days > RENEW_DAYS else math.floor(days)
+        if left is not None and left != self._told_days:
+            self._health.note("warning", f"certificate: {left} days left; renew it with `booth keys rotate`")
+        self._told_days = left
+
+    async def _follow_key(self, rooms: Rooms) -> None:
+        """Asks for the signing key again and again: a visit must not find out at its end that the token is gone."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(KEY_PERIOD_S)
+            self._note_key(await loop.run_in_executor(rooms.worker, _key_trouble, rooms))
+
+    def _note_key(self, error: CryptoError | ConfigInvalidError | None) -> None:
+        self.on_trouble("signing key", error)
 
     # --- the camera ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
 from cryptography import x509
@@ -33,6 +33,9 @@ from crypto.recipient import (
     load_recipient_public_key,
 )
 from crypto.trust import Purpose, TrustStore, common_name, load_certificates, load_trust
+
+if TYPE_CHECKING:
+    from crypto.token import Token
 
 __all__ = [
     "FileSigner",
@@ -87,10 +90,13 @@ class FileSigner:
 
 
 def open_signer(uri: str, secret: bytes | None = None, certificate: Path | None = None) -> Signer:
-    """The signer that a URI names: `file:/folder/booth.key`, with its certificate and chain in `booth.pem` beside it.
+    """The signer that a URI names, with the certificate and chain in the file `certificate`.
 
-    The key is PKCS#8 in PEM, encrypted when a secret is given. `certificate` names the certificate's file when it is elsewhere.
+    `file:/folder/booth.key` is PKCS#8 in PEM, encrypted when a secret is given, by default with its certificate in `booth.pem` beside it.
+    `pkcs11:token=…;object=…?module-path=…` is a key in a token, whose PIN is the secret.
     """
+    if in_token(uri):
+        return _token_signer(_open_token(uri, lambda: secret), _certificate_of_token(certificate))
     key = key_file(uri)
     pem = certificate or key.with_suffix(".pem")
     reason: KeyUnavailableError | None = None
@@ -121,36 +127,91 @@ class SignerSource:
     ) -> None:
         self._uri = uri
         self._secret = secret
-        key = key_file(uri)
-        self._certificate = certificate or key.with_suffix(".pem")
-        self._files = (self._certificate, key, next_key_file(key))
+        self._token: Token | None = None
+        if in_token(uri):
+            self._token = _open_token(uri, secret)
+            self._certificate = _certificate_of_token(certificate)
+            self._files: tuple[Path, ...] = (self._certificate,)
+        else:
+            key = key_file(uri)
+            self._certificate = certificate or key.with_suffix(".pem")
+            self._files = (self._certificate, key, next_key_file(key))
         self._lock = threading.Lock()
         self._known: tuple[object, Signer] | None = None
+        self._leaf: tuple[object, x509.Certificate] | None = None
 
     def current(self) -> Signer:
-        """The present signer, whose certificate and key belong together. Raises KeyUnavailableError."""
+        """The present signer, whose certificate and key belong together. Raises KeyUnavailableError or SigningError."""
         with self._lock:
             seen = tuple(_marks(path) for path in self._files)  # before reading, so that a later change is noticed
             if self._known is None or self._known[0] != seen:
                 self._known = None
-                self._known = seen, open_signer(self._uri, self._secret(), self._certificate)
+                self._known = seen, self._open()
             return self._known[1]
 
+    def certificate(self) -> x509.Certificate:
+        """The present certificate, whether its key can be used or not; never waits for a token. Raises KeyUnavailableError."""
+        seen, known = _marks(self._certificate), self._leaf
+        if known is None or known[0] != seen:
+            self._leaf = known = seen, load_certificates(self._certificate)[0]
+        return known[1]
+
     def check(self) -> None:
-        """That signing would work now. Raises KeyUnavailableError or SigningError."""
-        self.current()
+        """That signing would work now; asks a token, so it may take its time. Raises KeyUnavailableError or SigningError."""
+        signer = self.current()
+        if self._token is not None:
+            _require_in_token(signer)
 
     def close(self) -> None:
         """Lets go of the key."""
         with self._lock:
             self._known = None
+            if self._token is not None:
+                self._token.close()
+
+    def _open(self) -> Signer:
+        if self._token is not None:
+            return _token_signer(self._token, self._certificate)
+        return open_signer(self._uri, self._secret(), self._certificate)
+
+
+def in_token(uri: str) -> bool:
+    """Whether a URI names a key in a token."""
+    return uri.startswith("pkcs11:")
+
+
+def _certificate_of_token(certificate: Path | None) -> Path:
+    if certificate is None:
+        raise KeyUnavailableError("A key in a token needs the file of its certificate.")
+    return certificate
+
+
+def _open_token(uri: str, secret: Callable[[], bytes | None]) -> Token:
+    from crypto.token import open_token  # python-pkcs11 takes a tenth of a second, and most keys are files
+
+    return open_token(uri, secret)
+
+
+def _token_signer(token: Token, certificate: Path) -> Signer:
+    from crypto.token import signer_in
+
+    return signer_in(token, load_certificates(certificate))
+
+
+def _require_in_token(signer: Signer) -> None:
+    from crypto.token import Pkcs11Signer
+
+    assert isinstance(signer, Pkcs11Signer)
+    signer.token.require(signer.name)
 
 
 def key_file(uri: str) -> Path:
     """The file of a `file:` URI."""
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path:
-        raise KeyUnavailableError(f"{uri.partition('?')[0]} names no signing key: use file:/path/to/booth.key.")
+        raise KeyUnavailableError(
+            f"{uri.partition('?')[0]} names no signing key: use file:/path/to/booth.key or pkcs11:…."
+        )
     return Path(unquote(parts.path)).with_suffix(".key")
 
 

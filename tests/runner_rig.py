@@ -41,7 +41,7 @@ def config(tmp_path, **visit):
         camera={"url": "http://127.0.0.1:1/preview.mjpg"},
         profile={"name": "demo"},
         intake={"url": "https://intake.example", "trust": tmp_path / "ca.pem"},
-        keys={"signer": "file:/booth.key", "recipient": tmp_path / "desk.hpke.pub"},
+        keys={"signer": "file:/booth.key", "recipients": [tmp_path / "desk.hpke.pub"]},
         visit=visit,
     )
 
@@ -169,12 +169,22 @@ class Uplink:
 
 
 class Sealer:
+    away = None
+
     def __init__(self):
         self.expired = None
+        self.days = 300.0
 
     def require_valid(self, now):
         if self.expired:
             raise self.expired
+
+    def require_key(self):
+        if self.away:
+            raise self.away
+
+    def certificate_days(self, now):
+        return self.days
 
     def seal(self, record, application, language, acknowledged_by):
         assert application.number == NUMBER

@@ -180,7 +180,7 @@ def test_an_encrypted_key_needs_its_passphrase(pki):
             open_signer(f"file:{pki}/booth.key", wrong)
 
 
-@pytest.mark.parametrize("uri", ["pkcs11:token=booth", "booth.key", "file:", "file://elsewhere/booth.key", ""])
+@pytest.mark.parametrize("uri", ["pkcs12:token=booth", "booth.key", "file:", "file://elsewhere/booth.key", ""])
 def test_an_unknown_key_uri_is_refused(uri):
     with pytest.raises(KeyUnavailableError, match="names no signing key"):
         open_signer(uri)

@@ -29,6 +29,7 @@ from booth.kiosk import (
 )
 from booth.performer import Permit, Rooms
 from booth.runner import Runner
+from crypto.errors import SigningError
 from hardware.errors import CameraLostError, CameraTimeoutError
 from hardware.link import DeviceState, DeviceStatus
 from tests.runner_rig import (
@@ -287,6 +288,32 @@ async def test_an_expired_certificate_closes_the_booth_until_it_is_renewed(stage
         stage.rooms.sealer.expired = None
         stage.senses._check_certificate(stage.rooms)
         await stage.until("attract")
+
+
+async def test_a_token_that_is_away_closes_the_booth_before_a_visit_begins(staged):
+    async with staged(patience=0.01) as stage:
+        assert stage.booth.state.state == "attract"
+        stage.senses._note_key(SigningError("The token does not answer."))
+        assert stage.booth.state.state == "out_of_service"
+        assert (stage.booth.state.fault.code, stage.booth.state.fault.message) == ("crypto.signing", "fault.booth")
+        stage.senses._note_key(None)
+        await stage.until("attract")
+
+
+async def test_the_signing_key_is_asked_for_before_anybody_is_invited(staged, monkeypatch):
+    monkeypatch.setattr(Sealer, "away", SigningError("The token does not answer."))
+    async with staged() as stage:
+        assert stage.booth.state.state == "out_of_service"
+
+
+async def test_the_last_month_of_a_certificate_is_told_once_a_day(staged):
+    async with staged() as stage:
+        for days in (31.5, 29.6, 29.4, 28.9, 300.0, 12.0):
+            stage.rooms.sealer.days = days
+            stage.senses._check_certificate(stage.rooms)
+        told = [event.text for event in stage.senses._health.events if "days left" in event.text]
+        assert [text.split()[1] for text in reversed(told)] == ["29", "28", "12"]
+        assert all("booth keys rotate" in text for text in told)
 
 
 async def test_codes_count_only_while_identifying_and_only_when_they_can_be_an_application(staged):
