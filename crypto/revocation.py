@@ -29,7 +29,7 @@ from crypto.errors import RevocationListError
 
 MAX_LIST_BYTES = 4 * 1024 * 1024  # about 85 000 entries with a reason and a serial number of 20 octets
 _VERSION_2 = integer(1)  # RFC 5280, 5.1.2.1
-_COMPROMISED = frozenset(
+COMPROMISED = frozenset(
     {x509.ReasonFlags.key_compromise, x509.ReasonFlags.ca_compromise, x509.ReasonFlags.aa_compromise}
 )
 # Extensions that change nothing in what a complete list says; every other one may be there when it is not critical.
@@ -47,7 +47,7 @@ class Revocation:
 
     def counts_at(self, at: datetime) -> bool:
         """Whether it speaks against what was signed at this time."""
-        return self.reason in _COMPROMISED or at >= self.since
+        return self.reason in COMPROMISED or at >= self.since
 
 
 @dataclass(frozen=True, slots=True)

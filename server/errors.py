@@ -5,6 +5,7 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
 
     ServerError
     ├── SettingsError, ListenError   the process cannot start
+    ├── AuthorityError           an operator's command to the certificate authority
     ├── RequestError             what the sender asked cannot be done as asked
     │   ├── MalformedRequestError, UnknownRouteError, MethodNotAllowedError, LengthRequiredError, MediaTypeError
     │   ├── RequestTooLargeError, SlowRequestError, TruncatedRequestError
@@ -45,6 +46,14 @@ class SettingsError(ServerError):
     code = "server.settings"
     blame = "operator"
     title = "The settings do not allow a start"
+
+
+class AuthorityError(ServerError):
+    """What an operator asked of the certificate authority cannot be done as asked."""
+
+    code = "authority"
+    blame = "operator"
+    title = "The authority cannot do this"
 
 
 class ListenError(ServerError):
