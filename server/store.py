@@ -75,14 +75,14 @@ packets = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False, unique=True),
     sa.Column("packet_id", sa.String(64), nullable=False, index=True),
     sa.Column("booth", sa.String(128), nullable=False, index=True),
-    sa.Column("recipient", sa.String(128), nullable=False),
+    sa.Column("recipient", sa.String(264), nullable=False),  # the key ids with spaces between them
     sa.Column("size", sa.BigInteger(), nullable=False),
     sa.Column("sealed_at", UtcDateTime(), nullable=True),
     sa.Column("received_at", UtcDateTime(), nullable=False, index=True),
     sa.Column("state", sa.String(32), nullable=False),
     sa.Column("receipt", sa.LargeBinary(), nullable=False),
     # Where the packet stands in the receipt log; none until the intake's first start over a database from before the log.
-    sa.Column("position", sa.BigInteger(), nullable=True, unique=True),
+    sa.Column("position", sa.BigInteger(), nullable=True, index=True, unique=True),
     sqlite_autoincrement=True,
 )
 

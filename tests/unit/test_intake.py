@@ -12,11 +12,16 @@ import httpx2
 import pytest
 
 from crypto.keys import SignerSource, open_signer
+from crypto.merkle import verify_consistency
 from crypto.receipt import verify_receipt
+from crypto.tree_head import verify_tree_head
+from server.booth_trust import BoothTrust
 from server.config import IntakeSettings
+from server.enrolment import open_enrolment
 from server.errors import StorageFullError, StorageUnavailableError
 from server.intake import IntakeRooms, make_intake
 from server.objects import open_folder_objects
+from server.receipt_log import open_receipt_log
 from server.store import open_store
 from tests.sealed_packets import Keys, digest
 
@@ -66,8 +71,11 @@ async def running(keys: Keys, data, **settings):
     async with (
         open_store(chosen.resolved_database_url) as store,
         open_folder_objects(chosen.objects_dir) as objects,
+        open_receipt_log(store, SignerSource(chosen.receipt_signer).current) as receipts,
+        open_enrolment(None) as enrolment,
     ):
-        rooms = IntakeRooms(chosen, store, objects, keys.trust, SignerSource(chosen.receipt_signer).current)
+        trust = BoothTrust(chosen.trust, chosen.crl)
+        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment)
         app, _ = make_intake(rooms)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
@@ -96,7 +104,7 @@ async def test_a_new_packet_gets_a_receipt_that_verifies_and_its_bytes_are_kept(
     assert answer.headers["content-type"] == "application/vnd.passbooth.receipt"
     assert answer.headers["location"] == f"/v1/packets/{digest(packet)}"
     receipt = verify_receipt(answer.content, keys.trust, digest(packet))
-    assert receipt.serial == 1
+    assert (receipt.position, receipt.tree_size) == (0, 1)
     assert receipt.intake == "intake-development"
     assert await intake.rooms.objects.read(digest(packet)) == packet
     stored = await intake.rooms.store.find(digest(packet))
@@ -138,7 +146,7 @@ async def test_a_crash_after_the_bytes_and_before_the_row_leaves_an_upload_that_
     async def die(*args):
         raise StorageUnavailableError
 
-    monkeypatch.setattr(intake.rooms.store, "add", die)
+    monkeypatch.setattr(intake.rooms.receipts, "append", die)
     problem(await intake.put(packet), 503, "storage.unavailable")
     assert intake.files() == [digest(packet)]
     monkeypatch.undo()
@@ -368,7 +376,7 @@ async def test_a_full_disk_is_told_with_the_time_to_come_back(intake, packet, mo
 
 async def test_health_is_the_process_and_readiness_is_its_disk(intake, monkeypatch):
     assert (await intake.client.get("/v1/health")).json() == {"status": "ok"}
-    assert (await intake.client.get("/v1/ready")).json() == {"status": "ready"}
+    assert (await intake.client.get("/v1/ready")).json() == {"status": "ready", "revocation_list": "current"}
 
     async def broken():
         raise StorageUnavailableError
@@ -428,6 +436,28 @@ async def test_the_description_of_the_interface_is_served(intake):
     assert set(described["paths"]) == {
         "/v1/packets/{sha256}",
         "/v1/packets/{sha256}/receipt",
+        "/v1/enrolments",
+        "/v1/certificates",
+        "/v1/crl",
+        "/v1/log/head",
+        "/v1/log/consistency",
         "/v1/health",
         "/v1/ready",
     }
+
+
+async def test_the_log_is_open_to_anybody_and_proves_that_it_only_grows(intake, keys):
+    first, second = keys.packet(), keys.packet()
+    empty = verify_tree_head((await intake.client.get("/v1/log/head")).content, keys.trust)
+    assert empty.size == 0
+    receipts = [verify_receipt((await intake.put(one)).content, keys.trust, digest(one)) for one in (first, second)]
+    answer = await intake.client.get("/v1/log/head")
+    assert answer.headers["content-type"] == "application/vnd.passbooth.tree-head"
+    head = verify_tree_head(answer.content, keys.trust)
+    assert (head.size, head.log) == (2, empty.log)
+    assert answer.content == receipts[1].signed_head
+    told = await intake.client.get("/v1/log/consistency", params={"first": 1, "second": 2})
+    proof = [bytes.fromhex(one) for one in told.json()["proof"]]
+    verify_consistency(1, 2, bytes.fromhex(receipts[0].root_hash), head.root, proof)
+    for bad in ({"first": 0, "second": 1}, {"first": 2, "second": 3}, {"first": "x", "second": 2}, {"first": 1}, {}):
+        problem(await intake.client.get("/v1/log/consistency", params=bad), 400, "request.malformed")

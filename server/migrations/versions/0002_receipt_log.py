@@ -12,9 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("packets", table_kwargs={"sqlite_autoincrement": True}) as packets:
-        packets.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
-        packets.create_unique_constraint("uq_packets_position", ["position"])
+    # A column and an index, not a copied table: on SQLite the copy would forget which serials were given before.
+    op.add_column("packets", sa.Column("position", sa.BigInteger(), nullable=True))
+    op.create_index("ix_packets_position", "packets", ["position"], unique=True)
+    # Eight key ids with spaces between them; SQLite keeps no widths, and changing one there would copy the table.
+    if op.get_bind().dialect.name != "sqlite":
+        op.alter_column("packets", "recipient", type_=sa.String(264), existing_nullable=False)
     op.create_table(
         "log_identity",
         sa.Column("log", sa.String(32), nullable=False),
@@ -49,6 +52,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("log_heads", "log_nodes", "log_entries", "log_identity"):
         op.drop_table(table)
-    with op.batch_alter_table("packets", table_kwargs={"sqlite_autoincrement": True}) as packets:
-        packets.drop_constraint("uq_packets_position", type_="unique")
-        packets.drop_column("position")
+    op.drop_index("ix_packets_position", "packets")
+    op.drop_column("packets", "position")
