@@ -66,7 +66,8 @@ def serve(
 ) -> None:
     """Take sealed packets from booths, keep them, give signed receipts.
 
-    With --issuer it also enrols booths that have a token (`intake ca token`) and renews their certificates.
+    With --issuer it also enrols booths that have a token (`intake ca token`), renews their certificates, and keeps the revocation list fresh.
+    Settings that have no option here come from variables, as INTAKE_ISSUER_PASSPHRASE_FILE.
 
     [bold]Example[/bold]: intake serve --data ./data --pki ./pki --port 8443
     """

@@ -88,6 +88,11 @@ class IntakeSettings(ListenSettings, StoreSettings):
     )
     retry_after_s: PositiveInt = 5
 
+    @property
+    def resolved_crl(self) -> Path | None:
+        """The revocation list in use: the one named, else that of the authority in `issuer_dir`."""
+        return self.crl if self.crl is not None or self.issuer_dir is None else self.issuer_dir / "ca.crl"
+
     @classmethod
     def from_pki(cls, pki: Path, data: Path, **more: object) -> Self:
         """Settings that use the development keys in `pki` (`intake pki init`). Raises `SettingsError` when a file is missing."""
@@ -96,7 +101,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
             {
                 "data_dir": data,
                 "trust": files["ca.pem"],
-                "crl": _list_in(pki),
+                "crl": None if more.get("issuer_dir") else _list_in(pki),
                 "receipt_signer": f"file:{files['intake.key']}",
                 "tls_certificate": files["intake-tls.pem"],
                 "tls_key": files["intake-tls.key"],

@@ -26,12 +26,14 @@ from cryptography.hazmat.primitives import serialization
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from crypto.errors import RequestSignatureError
+from crypto.errors import CryptoError, RequestSignatureError
 from crypto.http_signature import check_content
 from crypto.revocation import RevocationList
-from crypto.trust import common_name
+from crypto.trust import common_name, load_trust
 from server.addresses import network_of
+from server.authority import Authority, open_authority, read_passphrase
 from server.booth_trust import BoothTrust
+from server.config import IntakeSettings
 from server.errors import (
     CsrRefusedError,
     DigestMismatchError,
@@ -40,6 +42,7 @@ from server.errors import (
     EnrolmentUnavailableError,
     MalformedRequestError,
     RevocationListUnknownError,
+    SettingsError,
 )
 from server.problems import MEDIA_TYPE as PROBLEM_TYPE
 from server.receiving import Places, read_small_body
@@ -60,6 +63,7 @@ WRONG_TOKENS_ALLOWED = 5
 LOCKOUT_S = 60.0
 # A booth asks once an hour; whoever asks more often may be given what a proxy kept.
 LIST_KEPT_S = 60
+LIST_LOOK_S = 3600.0
 
 
 class Issuer(Protocol):
@@ -71,6 +75,10 @@ class Issuer(Protocol):
 
     def renew(self, booth: str, csr_pem: bytes, current_serial: int) -> bytes:
         """The certificate chain in PEM for a booth that proved its present certificate."""
+        ...
+
+    def crl(self) -> bytes:
+        """The revocation list; a new one, also in its file, when half of the present one's life is over."""
         ...
 
 
@@ -136,6 +144,15 @@ class Enrolment:
         _tell_issued("A booth's certificate was renewed.", chain)
         return chain
 
+    async def keep_list(self, issuer: Issuer) -> None:
+        """Has the revocation list issued anew in time, again and again; ends when cancelled."""
+        while True:
+            try:
+                await self._on_thread(issuer.crl)
+            except Exception:
+                log.exception("The revocation list could not be kept fresh; it is tried again.")
+            await asyncio.sleep(LIST_LOOK_S)
+
     def _require_issuer(self) -> Issuer:
         if self._issuer is None:
             raise EnrolmentUnavailableError(
@@ -160,7 +177,33 @@ async def open_enrolment(
 ) -> AsyncIterator[Enrolment]:
     """Enrolment with its thread, which ends with it."""
     with ThreadPoolExecutor(1, thread_name_prefix="authority") as thread:
-        yield Enrolment(issuer, thread, clock)
+        enrolment = Enrolment(issuer, thread, clock)
+        if issuer is None:
+            yield enrolment
+            return
+        keeping = asyncio.create_task(enrolment.keep_list(issuer), name="revocation-list")
+        try:
+            yield enrolment
+        finally:
+            keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeping
+
+
+def open_issuer(settings: IntakeSettings) -> Authority | None:
+    """The authority of the settings, blocking; None when this intake enrols nobody. Raises `SettingsError`."""
+    folder, secret = settings.issuer_dir, settings.issuer_passphrase_file
+    if folder is None:
+        return None
+    try:
+        authority = open_authority(folder, None if secret is None else read_passphrase(secret))
+        if authority.certificate not in load_trust(settings.trust).roots:
+            raise SettingsError(
+                f"{settings.trust} does not hold the root of {folder}: booths enrolled here would be refused."
+            )
+    except (CryptoError, EnrolmentUnavailableError) as error:
+        raise SettingsError(str(error)) from error
+    return authority
 
 
 def make_enrolment_routes(enrolment: Enrolment, trust: BoothTrust, signed: SignedRequests) -> APIRouter:

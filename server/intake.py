@@ -31,7 +31,7 @@ from crypto.seal import HEADER_AT, MAX_HEADER_BYTES, MEDIA_TYPE, read_header
 from crypto.tree_head import TREE_HEAD_TYPE
 from server.booth_trust import BoothTrust, ListState
 from server.config import IntakeSettings
-from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment
+from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import (
     BoothMismatchError,
     DigestMismatchError,
@@ -219,12 +219,13 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
         source.current()
     except CryptoError as error:
         raise SettingsError(str(error)) from error
-    trust = BoothTrust(settings.trust, settings.crl)
+    issuer = open_issuer(settings)
+    trust = BoothTrust(settings.trust, settings.resolved_crl)
     async with (
         open_store(settings.resolved_database_url) as store,
         open_folder_objects(settings.objects_dir) as objects,
         open_receipt_log(store, source.current) as receipts,
-        open_enrolment(None) as enrolment,
+        open_enrolment(issuer) as enrolment,
     ):
         app, intake = make_intake(IntakeRooms(settings, store, objects, trust, receipts, enrolment))
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")

@@ -68,6 +68,10 @@ class FakeAuthority:
         self.renewed = current_serial
         return self._issue(asked)
 
+    def crl(self) -> bytes:
+        self.kept = True
+        return b""
+
     def _work(self) -> None:
         self.threads.add(threading.current_thread().name)
         self.entered.set()
