@@ -19,6 +19,7 @@ from booth.check import check_command
 from booth.evaluate import evaluate_command
 from booth.outbox_command import app as outbox_app
 from booth.packet import app as packet_app
+from booth.record_command import app as record_app
 
 
 class LampKind(StrEnum):
@@ -62,6 +63,7 @@ app = typer.Typer(
 app.command("check")(check_command)
 app.command("evaluate")(evaluate_command)
 app.add_typer(packet_app, name="packet")
+app.add_typer(record_app, name="record")
 app.add_typer(outbox_app, name="outbox")
 
 

@@ -41,7 +41,15 @@ from crypto.face_record import (
     Subject,
 )
 from crypto.face_record_2005 import write_face_record_2005
-from crypto.face_record_codes import CaptureTechnology, ColourSpace, ImageFormat, ImageKind, LossySteps
+from crypto.face_record_codes import (
+    FIRST_MEASURE,
+    ISO_SC37,
+    CaptureTechnology,
+    ColourSpace,
+    ImageFormat,
+    ImageKind,
+    LossySteps,
+)
 from crypto.face_record_der import write_face_record
 from validation import geometry, ofiq
 from validation.face import Face, Scene
@@ -49,9 +57,6 @@ from validation.report import Report, Verdict
 
 RecordKind = Literal["39794-5", "19794-5:2005"]
 
-# CBEFF registry: ISO/IEC JTC 1/SC 37 (docs/face-record.md); under it the numbers of the measures in ISO/IEC 29794-5, the first is 0x41.
-ISO_SC37 = 0x0101
-FIRST_MEASURE = 0x41
 # Not told by landmarks and pixels alone.
 NOT_HERE = frozenset({"BackgroundUniformity", "SingleFacePresent"})
 

@@ -56,6 +56,7 @@ MPEG4_POINT = 1  # the type of a point named by group and point
 MAX_POINTS = 256
 MAX_RECORD_BYTES = HEADER.size + FACE.size + MAX_POINTS * POINT.size + IMAGE.size + MAX_IMAGE_BYTES
 UNKNOWN = 0xFF
+HALF_TURN_DEG = 180
 
 GENDERS = {None: 0, Gender.MALE: 1, Gender.FEMALE: 2, Gender.UNKNOWN: UNKNOWN}
 EYES = {
@@ -414,11 +415,17 @@ def _angle(angle: Angle | None) -> int:
     return 0 if angle is None else round(angle.value_deg % 360 / 2) % 180 + 1
 
 
-def _angle_of(octet: int, uncertainty: int) -> Angle | None:
+def angle_deg(octet: int) -> int | None:
+    """Degrees of a pose octet; None when it says nothing."""
     if not octet:
         return None
     turn = (octet - 1) * 2
-    return Angle(turn - 360 if turn > 180 else turn, uncertainty - 1 if uncertainty else None)
+    return turn - 360 if turn > HALF_TURN_DEG else turn
+
+
+def _angle_of(octet: int, uncertainty: int) -> Angle | None:
+    degrees = angle_deg(octet)
+    return None if degrees is None else Angle(degrees, uncertainty - 1 if uncertainty else None)
 
 
 def _uncertainty(angle: Angle | None) -> int:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+# CBEFF registry: ISO/IEC JTC 1/SC 37; under it the numbers of the measures in ISO/IEC 29794-5, in its order (docs/face-record.md).
+ISO_SC37 = 0x0101
+FIRST_MEASURE = 0x41
+
 
 class ImageFormat(IntEnum):
     """How the picture is coded."""

@@ -1,0 +1,450 @@
+"""`booth record show|convert|dg2`: look into a face record, turn it into another form, put it into a passport's data group 2.
+
+A file is recognised by how it begins: data group 2, ISO/IEC 39794-5, ISO/IEC 19794-5:2005, a bare JPEG or JPEG 2000 picture. Records are read by
+the strict readers of crypto, so what is shown is all that is in the file.
+Files are written under another name first, readable by the owner alone, and never over an existing one.
+Exit codes: 0 good, 1 the file is not a record of these forms, or the other form cannot say it, 2 it could not be read or written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from crypto.face_record import FaceRecord
+    from crypto.face_record_2005 import FaceRecord2005
+    from crypto.face_record_form import Leaf
+
+REFUSED, UNREADABLE = 1, 2
+MAX_FILE_BYTES = 16 * 1024 * 1024
+ONE_LINE_BYTES = 16
+DG2_WORDS = {
+    ("header version", "0101"): "1.1",
+    ("biometric type", "02"): "face",
+    ("biometric subtype", "00"): "none",
+    ("format owner", "0101"): "ISO/IEC JTC 1/SC 37",
+    ("format type", "0008"): "face image of ISO/IEC 19794-5",
+    ("format type", "002A"): "face image of ISO/IEC 39794-5",
+}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Look into face records (ISO/IEC 39794-5, 19794-5:2005, passport DG2) and convert them.
+
+    [bold]Examples[/bold]
+
+    booth record show parts/face.bin                                every field, with its place in the file
+
+    booth record show face.bin --image face.jp2                     take the picture out
+
+    booth record convert face.bin --to 19794-5:2005 --out old.bin   the older form
+
+    booth record dg2 face.bin --out EF_DG2.bin                      the passport chip's data group 2
+    """,
+)
+
+
+class Form(StrEnum):
+    """The forms of a record."""
+
+    ISO_39794_5 = "39794-5"
+    ISO_39794_5_BASE = "39794-5-base"
+    ISO_19794_5_2005 = "19794-5:2005"
+
+
+RecordFile = Annotated[Path, typer.Argument(metavar="FILE", help="A face record, DG2 or picture.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+OutOption = Annotated[Path, typer.Option("--out", help="File to make; it must not exist.", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    offset: int
+    length: int
+    tags: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A file, taken apart."""
+
+    form: str
+    rows: tuple[Row, ...]
+    picture: bytes
+    record: bytes | None  # as it lies in the file; None for a bare picture
+    says: FaceRecord | FaceRecord2005 | None
+
+
+@app.command("show")
+def show(
+    file: RecordFile,
+    *,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="Write the picture to this file.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain a record field by field: place, tags, name in the standard, value.
+
+    [bold]Example[/bold]: booth record show face.bin --json
+    """
+    with _failures(as_json=as_json):
+        data = _read(file)
+        shown = _shown(data)
+        facts: dict[str, Any] = {"file": str(file), "form": shown.form, "bytes": len(data)}
+        facts["picture"] = _picture_facts(shown.picture)
+        if image is not None:
+            _write(image, shown.picture)
+            facts["image"] = str(image)
+    if as_json:
+        _print_json(
+            facts
+            | {
+                "fields": [
+                    {"offset": r.offset, "length": r.length, "tags": r.tags, "name": r.name, "value": r.value}
+                    for r in shown.rows
+                ]
+            }
+        )
+    else:
+        _print(facts, shown)
+
+
+@app.command("convert")
+def convert(
+    file: RecordFile,
+    *,
+    to: Annotated[
+        Form, typer.Option("--to", help="39794-5 as ICAO profiles it, its base standard, or the older form.")
+    ],
+    out: OutOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a record in another form; what the older form has no place for is left out (docs/face-record.md).
+
+    [bold]Example[/bold]: booth record convert face.bin --to 19794-5:2005 --out old.bin
+    """
+    from crypto.face_record_2005 import write_face_record_2005
+    from crypto.face_record_der import write_face_record
+    from crypto.face_record_form import Choices
+
+    with _failures(as_json=as_json):
+        record = _says(_shown(_read(file)))
+        if to is Form.ISO_19794_5_2005:
+            data = write_face_record_2005(record)
+        else:
+            data = write_face_record(record, Choices.ICAO if to is Form.ISO_39794_5 else Choices.ISO)
+        _write(out, data)
+    _written(out, data, as_json=as_json)
+
+
+@app.command("dg2")
+def dg2(
+    file: RecordFile,
+    *,
+    out: OutOption,
+    created: Annotated[
+        bool, typer.Option("--created/--no-created", help="Say in the header when the group was made: now.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a record into the data group 2 of a passport chip (ICAO Doc 9303-10).
+
+    [bold]Example[/bold]: booth record dg2 face.bin --out EF_DG2.bin
+    """
+    from crypto.dg2 import write_dg2
+
+    with _failures(as_json=as_json):
+        shown = _shown(_read(file))
+        if shown.record is None:
+            raise _NotARecordError(f"The file is a {shown.form}: make a record of it first.")
+        data = write_dg2(shown.record, datetime.now(UTC) if created else None)
+        _write(out, data)
+    _written(out, data, as_json=as_json)
+
+
+class _UnreadableError(Exception):
+    """One sentence for exit code 2."""
+
+
+class _NotARecordError(Exception):
+    """One sentence for exit code 1."""
+
+
+def _read(file: Path) -> bytes:
+    try:
+        if not file.is_file():
+            raise _UnreadableError(f"{file} is not a file.")
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as err:
+        raise _UnreadableError(f"{file} cannot be read: {err.strerror}.") from err
+    if len(data) > MAX_FILE_BYTES:
+        raise _UnreadableError(f"{file} is larger than any face record ({MAX_FILE_BYTES} bytes).")
+    return data
+
+
+def _write(out: Path, data: bytes) -> None:
+    """A new file, whole or not at all."""
+    try:
+        descriptor, partial = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)  # 0600
+    except OSError as err:
+        raise _UnreadableError(f"{out} cannot be made: {err.strerror}.") from err
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        os.link(partial, out)  # fails where there is a file of that name
+    except OSError as err:
+        raise _UnreadableError(f"{out} cannot be written: {err.strerror}.") from err
+    finally:
+        Path(partial).unlink()
+
+
+def _shown(data: bytes, offset: int = 0) -> Shown:
+    """The file by how it begins; `offset` is added to every place."""
+    from crypto.dg2 import GROUP, explain_dg2
+    from crypto.face_record_2005 import MAGIC, explain_face_record_2005
+    from crypto.face_record_der import FACE_IMAGE, explain_face_record
+
+    if data[:1] == bytes((GROUP,)):
+        group, leaves, at = explain_dg2(data)
+        inner = _shown(group.record, at)
+        rows = (*(_row(leaf, offset) for leaf in leaves), *inner.rows)
+        return Shown(f"ICAO LDS DG2 with {inner.form}", rows, inner.picture, inner.record, inner.says)
+    if data[:1] == bytes((FACE_IMAGE,)):
+        record, leaves = explain_face_record(data)
+        form = f"ISO/IEC 39794-5 ({_choices(data, record)})"
+        return Shown(form, tuple(_row(leaf, offset) for leaf in leaves), record.picture.data, data, record)
+    if data.startswith(MAGIC):
+        old, leaves = explain_face_record_2005(data)
+        rows = tuple(_row(leaf, offset) for leaf in leaves)
+        return Shown("ISO/IEC 19794-5:2005", rows, old.picture, data, old)
+    return _bare(data)
+
+
+def _bare(data: bytes) -> Shown:
+    from crypto.face_record import format_begins
+    from crypto.face_record_codes import ImageFormat
+
+    for name, kind in (("JPEG", ImageFormat.JPEG), ("JPEG 2000", ImageFormat.JPEG2000_LOSSY)):
+        if format_begins(kind, data):
+            return Shown(f"{name} picture, no record", (), data, None, None)
+    raise _NotARecordError("The file is neither a face record (ISO/IEC 39794-5, 19794-5:2005, DG2) nor a JPEG picture.")
+
+
+def _choices(data: bytes, record: FaceRecord) -> str:
+    from crypto.face_record_der import write_face_record
+    from crypto.face_record_form import Choices
+
+    return next(choices for choices in Choices if write_face_record(record, choices) == data).value
+
+
+def _says(shown: Shown) -> FaceRecord:
+    from crypto.face_record_2005 import FaceRecord2005
+
+    if shown.says is None:
+        raise _NotARecordError(f"The file is a {shown.form}: there is nothing to convert.")
+    return shown.says.record() if isinstance(shown.says, FaceRecord2005) else shown.says
+
+
+def _row(leaf: Leaf, offset: int) -> Row:
+    name = leaf.name.removeprefix("representationBlocks.0.")
+    return Row(offset + leaf.offset, leaf.length, leaf.tags, name, _words(leaf.name, leaf.value))
+
+
+def _words(name: str, value: Any) -> str:
+    """A value for people."""
+    if isinstance(value, Enum):
+        return f"{value.name.replace('_', ' ').lower()} ({value.value})"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, bytes):
+        return value.hex().upper() if len(value) <= 16 else f"{len(value):,} bytes"
+    told = _old_words(name, value) or _point_words(value) or _registry_words(name, value)
+    return told or f"{value}{_unit(name)}"
+
+
+def _registry_words(name: str, value: Any) -> str | None:
+    """Numbers of the CBEFF registry that this booth writes."""
+    from crypto.face_record_codes import FIRST_MEASURE, ISO_SC37
+    from validation.ofiq import COLUMNS
+
+    if name.endswith(".organization") and value == ISO_SC37:
+        return f"ISO/IEC JTC 1/SC 37 ({value})"
+    if name.endswith("algorithmIdBlock.id") and 0 <= value - FIRST_MEASURE < len(COLUMNS):
+        return (
+            f"{COLUMNS[value - FIRST_MEASURE]} of ISO/IEC 29794-5 ({value}), if the organization is ISO/IEC JTC 1/SC 37"
+        )
+    return None
+
+
+def _bytes_words(value: bytes) -> str:
+    return value.hex().upper() if len(value) <= ONE_LINE_BYTES else f"{len(value):,} bytes"
+
+
+def _unit(name: str) -> str:
+    last = name.rsplit(".", 1)[-1]
+    if last in ("angleValue", "angleUncertainty"):
+        return "°"
+    if last in ("x", "y", "width", "height") or (last.startswith("image") and last != "imageDataFormat"):
+        return " px"
+    return ""
+
+
+def _point_words(value: Any) -> str | None:
+    from crypto.face_record import Landmark
+
+    names = {
+        (2, 1): "bottom of the chin",
+        (3, 7): "left eye, outer corner",
+        (3, 8): "right eye, inner corner",
+        (3, 11): "left eye, inner corner",
+        (3, 12): "right eye, outer corner",
+        (8, 1): "middle of the upper lip",
+        (8, 2): "middle of the lower lip",
+        (8, 3): "left mouth corner",
+        (8, 4): "right mouth corner",
+        (9, 3): "tip of the nose",
+        (12, 1): "centre of the left eye",
+        (12, 2): "centre of the right eye",
+    }
+    if isinstance(value, Landmark) and value.at is not None:
+        return f"{_point_words(value.name)} at x {value.at.x_px}, y {value.at.y_px}"
+    if isinstance(value, tuple) and len(value) == 2:
+        group, point = value
+        called = names.get((group, point))
+        return f"MPEG-4 point {group}.{point}" + (f": {called}" if called else "")
+    return None
+
+
+def _old_words(name: str, value: Any) -> str | None:
+    """The numbers of ISO/IEC 19794-5:2005 in words."""
+    from crypto import face_record_2005 as old
+    from crypto.face_record_codes import CaptureTechnology
+
+    tables: dict[str, dict[int, str]] = {
+        "image coding": {0: "JPEG", 1: "JPEG 2000"},
+        "face image kind": {0: "basic", 1: "full frontal", 2: "token frontal"},
+        "expression": dict(enumerate(old.EXPRESSIONS)),
+        "source type": {code: code.name.replace("_", " ").lower() for code in CaptureTechnology} | {7: "unknown"},
+    }
+    for label, words in (
+        ("gender", old.GENDERS),
+        ("eye colour", old.EYES),
+        ("hair colour", old.HAIR),
+        ("colour space", old.COLOURS),
+    ):
+        known: dict[Any, int] = {**words}
+        tables[label] = {
+            number: "not said" if word is None else word.name.replace("_", " ").lower()
+            for word, number in known.items()
+        }
+    if name in tables:
+        return f"{tables[name].get(value, 'other')} ({value})"
+    if name == "properties":
+        said = [label.replace("_", " ") for bit, label in enumerate(old.PROPERTIES, 1) if value >> bit & 1]
+        return f"{', '.join(said) or ('none of them' if value else 'not said')} (0x{value:06X})"
+    if name == "pose":
+        return ", ".join(_angle_words(axis, octet) for axis, octet in zip(("yaw", "pitch", "roll"), value, strict=True))
+    return None
+
+
+def _angle_words(axis: str, octet: int) -> str:
+    from crypto.face_record_2005 import angle_deg
+
+    degrees = angle_deg(octet)
+    return f"{axis} not said" if degrees is None else f"{axis} {degrees}° ({octet})"
+
+
+def _picture_facts(picture: bytes) -> dict[str, Any]:
+    """What the picture's own bytes say, whatever the record says."""
+    from validation.errors import ValidationError
+    from validation.image_header import read_header
+
+    try:
+        header = read_header(picture)
+    except ValidationError as err:
+        return {"bytes": len(picture), "unreadable": str(err)}
+    return {"bytes": len(picture), "format": header.format, "width": header.width, "height": header.height}
+
+
+def _print(facts: dict[str, Any], shown: Shown) -> None:
+    console = Console()
+    table = Table(
+        title=escape(f"{Path(facts['file']).name}: {facts['form']}, {facts['bytes']:,} bytes"), title_justify="left"
+    )
+    table.add_column("offset", justify="right", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("field", overflow="fold")
+    table.add_column("value", overflow="fold")
+    table.add_column("tags", overflow="fold", style="dim")
+    block = ""
+    for row in shown.rows:
+        above, _, name = row.name.rpartition(".")
+        if above and above != block:
+            table.add_row("", "", f"[bold]{escape(above.replace('.', ' › '))}[/bold]", "", "")
+        block = above
+        table.add_row(
+            str(row.offset), f"{row.length:,}", f"{'  ' if above else ''}{escape(name)}", escape(row.value), row.tags
+        )
+    if shown.rows:
+        console.print(table)
+    else:
+        console.print(table.title)
+    picture = facts["picture"]
+    told = picture.get("unreadable") or f"{picture['format']}, {picture['width']} x {picture['height']} pixels"
+    console.print(f"The picture itself: {told}, {picture['bytes']:,} bytes", markup=False, soft_wrap=True)
+    if "image" in facts:
+        console.print(f"Written to {facts['image']}", markup=False, soft_wrap=True)
+
+
+def _written(out: Path, data: bytes, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"out": str(out), "bytes": len(data)})
+    else:
+        Console().print(f"Written to {out}: {len(data):,} bytes", markup=False, soft_wrap=True)
+
+
+def _print_json(facts: dict[str, Any]) -> None:
+    print(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _failures(*, as_json: bool) -> Iterator[None]:
+    from crypto.errors import FaceRecordError
+
+    try:
+        yield
+    except FaceRecordError as err:
+        _fail(str(err), REFUSED, err.code, as_json=as_json)
+    except _NotARecordError as err:
+        _fail(str(err), REFUSED, FaceRecordError.code, as_json=as_json)
+    except _UnreadableError as err:
+        _fail(str(err), UNREADABLE, "record.unreadable", as_json=as_json)
+
+
+def _fail(reason: str, status: int, code: str, *, as_json: bool) -> NoReturn:
+    if as_json:
+        _print_json({"verdict": "refused" if status == REFUSED else "unreadable", "code": code, "reason": reason})
+    else:
+        Console(stderr=True).print(reason, markup=False, soft_wrap=True, style="red")
+    raise typer.Exit(status)
