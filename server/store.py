@@ -75,7 +75,8 @@ packets = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False, unique=True),
     sa.Column("packet_id", sa.String(64), nullable=False, index=True),
     sa.Column("booth", sa.String(128), nullable=False, index=True),
-    sa.Column("recipient", sa.String(264), nullable=False),  # the key ids with spaces between them
+    # Up to eight key ids with spaces between them. SQLite keeps no widths, and altering one there would copy the table.
+    sa.Column("recipient", sa.String(264).with_variant(sa.String(128), "sqlite"), nullable=False),
     sa.Column("size", sa.BigInteger(), nullable=False),
     sa.Column("sealed_at", UtcDateTime(), nullable=True),
     sa.Column("received_at", UtcDateTime(), nullable=False, index=True),

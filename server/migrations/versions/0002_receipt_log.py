@@ -15,7 +15,7 @@ def upgrade() -> None:
     # A column and an index, not a copied table: on SQLite the copy would forget which serials were given before.
     op.add_column("packets", sa.Column("position", sa.BigInteger(), nullable=True))
     op.create_index("ix_packets_position", "packets", ["position"], unique=True)
-    # Eight key ids with spaces between them; SQLite keeps no widths, and changing one there would copy the table.
+    # Up to eight key ids with spaces between them. It stays so wide when this is taken back: no row is cut.
     if op.get_bind().dialect.name != "sqlite":
         op.alter_column("packets", "recipient", type_=sa.String(264), existing_nullable=False)
     op.create_table(
