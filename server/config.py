@@ -119,7 +119,9 @@ class DeskSettings(ListenSettings, StoreSettings):
     crl: Path | None = Field(
         default=None, description="Revocation list of their authority (DER); read again when the file changes."
     )
-    recipient_key: Path = Field(description="The private key that opens packets.")
+    recipient_keys: tuple[Path, ...] = Field(
+        min_length=1, description="The private keys that open packets: the present one, and others while keys overlap."
+    )
     idle_s: PositiveFloat = Field(default=15 * 60.0, description="A session ends after this time without a request.")
     session_s: PositiveFloat = Field(
         default=10 * 3600.0, description="A session ends after this time whatever happens."
@@ -143,7 +145,7 @@ class DeskSettings(ListenSettings, StoreSettings):
                 "data_dir": data,
                 "trust": files["ca.pem"],
                 "crl": _list_in(pki),
-                "recipient_key": files["desk.hpke"],
+                "recipient_keys": [files["desk.hpke"]],
                 "tls_certificate": files["desk-tls.pem"],
                 "tls_key": files["desk-tls.key"],
                 **more,

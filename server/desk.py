@@ -233,7 +233,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 async def run_desk(settings: DeskSettings, access_code: str, on_ready: Callable[[str], None]) -> None:
     """Open everything, serve until SIGTERM or SIGINT, let go of everything. Raises `ServerError`."""
     try:
-        key = load_recipient_key(settings.recipient_key)
+        keys = [load_recipient_key(path) for path in settings.recipient_keys]
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     trust = BoothTrust(settings.trust, settings.crl)
@@ -247,7 +247,7 @@ async def run_desk(settings: DeskSettings, access_code: str, on_ready: Callable[
     async with (
         open_store(settings.resolved_database_url) as store,
         open_folder_objects(settings.objects_dir) as objects,
-        open_opener(objects, [key], trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
+        open_opener(objects, keys, trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
     ):
         sweep = asyncio.create_task(_sweep(door, opener), name="desk-sweep")
         try:

@@ -12,6 +12,7 @@ import httpx2
 from crypto.keys import SignerSource, load_recipient_key
 from crypto.seal import read_header
 from server.auth import Doorkeeper
+from server.booth_trust import BoothTrust
 from server.config import DeskSettings
 from server.desk import DeskRooms, make_desk
 from server.objects import open_folder_objects
@@ -73,7 +74,13 @@ async def opened_desk(keys: Keys, data, messages, **settings):
         open_store(chosen.resolved_database_url) as store,
         open_folder_objects(chosen.objects_dir) as objects,
         open_receipt_log(store, SignerSource(f"file:{keys.folder / 'intake.key'}").current) as receipts,
-        open_opener(objects, [load_recipient_key(chosen.recipient_key)], keys.trust, kept=4, kept_s=60) as opener,
+        open_opener(
+            objects,
+            [load_recipient_key(path) for path in chosen.recipient_keys],
+            BoothTrust(chosen.trust, chosen.crl),
+            kept=4,
+            kept_s=60,
+        ) as opener,
     ):
         door = Doorkeeper(CODE, idle_s=900, session_s=36000, tries=3, lockout_s=60, clock=clock)
         rooms = DeskRooms(chosen, store, opener, door, messages, now=lambda: NOW)
