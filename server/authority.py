@@ -4,9 +4,8 @@ Files: `ca.pem` (root), `ca.key` (PKCS#8, encrypted unless told otherwise, 0600)
 0600). The folder is 0700. Several processes may use it at once: an operator's command and an intake that enrols.
 
 Order of operation of everything that changes something: one writer at a time by the folder's lock → one transaction with the rows and the new
-list → committed and synced → `ca.crl` replaced → only then the answer. So whatever is handed out is remembered, and a kill at any moment leaves at
-most a certificate that nobody got, or a file older than the remembered list, which the next piece of work replaces. A list in the file that is
-newer than the remembered one (records restored from a backup, development keys refreshed) is taken over with its entries.
+list → committed and synced → `ca.crl` replaced → only then the answer (server/authority_records.py). So whatever is handed out is remembered, and
+a kill at any moment leaves at most a certificate that nobody got, or a file older than the remembered list, which the next piece of work replaces.
 
 Rules: a token is good once, for one booth name, until its end. A certificate request is judged before the token, so that a bad one uses up nothing. A key
 belongs to one name and profile, and a key that was revoked never comes back. Renewal needs a present certificate of that booth that is neither
@@ -15,20 +14,14 @@ expired nor revoked. Nothing is logged here and no error names a token.
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ReasonFlags
 
-from crypto.certificate import PARSE_ERRORS, extension_of
 from crypto.errors import CryptoError, EnrolmentError
 from crypto.issuance import (
     LEAF_DAYS,
@@ -44,15 +37,14 @@ from crypto.issuance import (
 )
 from crypto.key_folder import PRIVATE, PUBLIC, make_key_folder, only_writer, write_whole
 from crypto.recipient import check_private_file
-from crypto.revocation import COMPROMISED, RevocationList, read_revocation_list
-from crypto.trust import common_name, load_certificates, load_trust
-from server.authority_index import AuthorityIndex, Issued, open_index
+from crypto.revocation import COMPROMISED, RevocationList
+from server.authority_index import AuthorityIndex, Issued
+from server.authority_records import AuthorityRecords, key_digest, read_root
 from server.enrolment_token import make_token, read_token, token_digest
 from server.errors import (
     AuthorityError,
     CsrRefusedError,
     EnrolmentRefusedError,
-    EnrolmentUnavailableError,
     SettingsError,
 )
 
@@ -67,16 +59,12 @@ _MAX_PASSPHRASE_BYTES = 1_024
 _REFUSED = "The enrolment token is not valid for this booth: ask for a new one."
 
 
-class Authority:
+class Authority(AuthorityRecords):
     """An authority whose key is open. Use `open_authority`; every method is blocking and may be called from any thread."""
 
     def __init__(self, folder: Path, issuer: Issuer, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._folder, self._issuer, self._now = folder, issuer, now
-
-    @property
-    def certificate(self) -> x509.Certificate:
-        """The root."""
-        return self._issuer.certificate
+        super().__init__(folder, issuer.certificate, now)
+        self._issuer = issuer
 
     def issue(
         self, csr_pem: bytes, profile: Profile, identity: str, names: Sequence[str] = (), *, days: int = LEAF_DAYS
@@ -144,7 +132,10 @@ class Authority:
     def crl(self) -> bytes:
         """The revocation list in DER; a new one when half of the present one's life is over."""
         with self._writing() as index:
-            current = self._read_list(self._list_der(index))
+            known = index.list()
+            if known is None:
+                return self._new_list(index)
+            current = self._read_list(known[1])
             if self._now() - current.issued_at < (current.next_update_at - current.issued_at) / 2:
                 return current.der
             return self._new_list(index)
@@ -154,58 +145,6 @@ class Authority:
         with self._writing() as index:
             return self._read_list(self._new_list(index, days))
 
-    def current_list(self) -> RevocationList:
-        """The revocation list as it is."""
-        with self._writing() as index:
-            return self._read_list(self._list_der(index))
-
-    def certificates(self) -> list[Issued]:
-        """Every certificate that was issued."""
-        with self._writing() as index:
-            return index.all()
-
-    @contextmanager
-    def _writing(self) -> Iterator[AuthorityIndex]:
-        """The records, for one writer, in step with the files; afterwards the files are in step with the records."""
-        try:
-            with only_writer(self._folder):
-                with open_index(self._folder / "authority.sqlite3") as index:
-                    self._take_over(index)
-                    yield index
-                    der = self._list_der(index)
-                if not _holds(self._folder / "ca.crl", der):
-                    write_whole(self._folder / "ca.crl", der, PUBLIC)
-        except (sqlite3.Error, OSError) as err:
-            raise EnrolmentUnavailableError(f"The authority's folder {self._folder} cannot be used just now.") from err
-
-    def _take_over(self, index: AuthorityIndex) -> None:
-        """What stands in the folder and not in the records: certificates made with the development keys, a newer list."""
-        known = index.list()
-        file = self._folder / "ca.crl"
-        for path in sorted(self._folder.glob("*.pem")):
-            self._adopt(index, path)
-        if file.exists() and (known is None or not _holds(file, known[1])):
-            try:
-                (found,) = load_trust(self._folder / "ca.pem", file).crls
-            except CryptoError as err:
-                if known is None:
-                    raise SettingsError(f"{file} is not the list of this authority, and no other is known.") from err
-                return  # replaced by the remembered one
-            if known is None or found.number > known[0]:
-                for serial, one in found.entries.items():
-                    index.revoke(serial, one.since, one.reason)
-                index.set_list(found.number, found.der)
-
-    def _adopt(self, index: AuthorityIndex, path: Path) -> None:
-        try:
-            leaf = load_certificates(path)[0]
-            if leaf == self.certificate or index.by_serial(leaf.serial_number) is not None:
-                return
-            leaf.verify_directly_issued_by(self.certificate)
-        except (CryptoError, *PARSE_ERRORS, InvalidSignature):
-            return  # whatever else lies here is not of this authority
-        self._remember(index, leaf, _profile_of(leaf))
-
     def _issue(
         self,
         index: AuthorityIndex,
@@ -214,7 +153,7 @@ class Authority:
         names: Sequence[str] = (),
         days: int = LEAF_DAYS,
     ) -> bytes:
-        for one in index.by_key(_key_digest(asked.public_key)):
+        for one in index.by_key(key_digest(asked.public_key)):
             if one.revoked_at is not None or (one.identity, one.profile) != (asked.identity, profile):
                 raise CsrRefusedError("This key was revoked, or is certified for another name: make a new key.")
         try:
@@ -223,22 +162,6 @@ class Authority:
             raise CsrRefusedError(str(err)) from err
         self._remember(index, leaf, profile)
         return leaf.public_bytes(serialization.Encoding.PEM)
-
-    def _remember(self, index: AuthorityIndex, leaf: x509.Certificate, profile: Profile) -> None:
-        key = leaf.public_key()
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        issued_at = max(leaf.not_valid_before_utc, self._now())
-        one = Issued(
-            leaf.serial_number,
-            common_name(leaf),
-            profile,
-            _key_digest(key),
-            issued_at,
-            leaf.not_valid_after_utc,
-            None,
-            None,
-        )
-        index.add(one, leaf.public_bytes(serialization.Encoding.DER))
 
     def _find(self, index: AuthorityIndex, which: int | str) -> list[Issued]:
         if isinstance(which, str):
@@ -255,19 +178,12 @@ class Authority:
             raise AuthorityError("No certificate of this authority has that name or serial number.")
         return found
 
-    def _list_der(self, index: AuthorityIndex) -> bytes:
-        known = index.list()
-        return self._new_list(index) if known is None else known[1]
-
     def _new_list(self, index: AuthorityIndex, days: int = LIST_DAYS) -> bytes:
         known, now = index.list(), self._now()
         number = 1 if known is None else known[0] + 1
         der = make_crl(self._issuer, number, index.revoked(), now, now + timedelta(days=days))
         index.set_list(number, der)
         return der
-
-    def _read_list(self, der: bytes) -> RevocationList:
-        return read_revocation_list(der, [self.certificate])
 
 
 def init_authority(
@@ -304,11 +220,11 @@ def open_authority(
     folder: Path, passphrase: bytes | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Authority:
     """The authority in a folder; its records and list are put in step. Raises SettingsError, EnrolmentUnavailableError."""
+    root = read_root(folder)
     try:
         check_private_file(folder / "ca.key")
         with (folder / "ca.key").open("rb") as file:
             key = serialization.load_pem_private_key(file.read(_MAX_KEY_BYTES), passphrase)
-        (root,) = load_trust(folder / "ca.pem").roots
     except CryptoError as err:
         raise SettingsError(f"{folder} holds no authority that can be used: {err}") from err
     except OSError as err:
@@ -346,20 +262,3 @@ def _read(csr_pem: bytes, identity: str | None = None) -> CertificateRequest:
     if identity is not None and asked.identity != identity:
         raise CsrRefusedError("The certificate request is for another name.")
     return asked
-
-
-def _profile_of(leaf: x509.Certificate) -> Profile:
-    usages = extension_of(leaf, x509.ExtendedKeyUsage) or ()
-    return next((one for one in Profile if one.purpose and one.purpose.oid in usages), Profile.TLS)
-
-
-def _key_digest(key: ec.EllipticCurvePublicKey) -> str:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    try:
-        return path.read_bytes() == data
-    except FileNotFoundError:
-        return False

@@ -17,6 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
+from server.ca_command import app as ca_app
+
 app = typer.Typer(
     name="intake",
     no_args_is_help=True,
@@ -33,6 +35,7 @@ app = typer.Typer(
 )
 pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")
 app.add_typer(pki_app, name="pki")
+app.add_typer(ca_app, name="ca")
 
 CODE_FILE_VARIABLE = "INTAKE_DESK_CODE_FILE"
 
