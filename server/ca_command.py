@@ -1,0 +1,387 @@
+"""`intake ca`: the certificate authority at the operator's hands: init, issue, revoke, crl, token, list.
+
+Exit codes: 0 done; 1 refused, or (`list`) something needs attention; 2 the authority cannot be used, or the command was misspelt. What was done is on stdout,
+why not on stderr in one sentence. A result file is written whole or not at all, and only after the authority remembers what is in it: after a kill, `list` tells
+what was done. A token is printed once and stored nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from crypto.revocation import RevocationList
+    from server.authority import Authority
+    from server.authority_index import Issued
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""The certificate authority: who is a booth, an intake, a server.
+
+    [bold]Examples[/bold]
+
+    intake ca init ./ca --name "Interior photo booths" --passphrase-file ./ca.pass
+
+    intake ca token ./ca booth-0001 --passphrase-file ./ca.pass
+
+    intake ca revoke ./ca booth-0001 --reason key-compromise --passphrase-file ./ca.pass
+
+    intake ca list ./ca
+    """,
+)
+
+WARN_DAYS = 30
+_SOON_DAYS = 7
+_MAX_REQUEST_FILE_BYTES = 16_384
+
+
+class Kind(StrEnum):
+    """What a certificate is issued for."""
+
+    BOOTH = "booth"
+    INTAKE = "intake"
+    TLS = "tls"
+
+
+class Reason(StrEnum):
+    """Why a certificate is taken back (RFC 5280, 5.3.1)."""
+
+    KEY_COMPROMISE = "key-compromise"
+    AFFILIATION_CHANGED = "affiliation-changed"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessation-of-operation"
+    PRIVILEGE_WITHDRAWN = "privilege-withdrawn"
+    UNSPECIFIED = "unspecified"
+
+
+Folder = Annotated[Path, typer.Argument(help="The authority's folder.", show_default=False)]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        help="File (0600) with the passphrase of the authority's key.",
+        envvar="INTAKE_CA_PASSPHRASE_FILE",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")]
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Common name of the authority.", show_default=False)],
+    organisation: Annotated[str, typer.Option(help="Organisation in every certificate.")] = "Passbooth",
+    days: Annotated[int, typer.Option(min=1, max=10_950, help="How long the root is valid.")] = 3_650,
+    passphrase_file: PassphraseFile = None,
+    no_passphrase: Annotated[
+        bool, typer.Option("--no-passphrase", help="Leave the key unencrypted on the disk.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new authority: root certificate, encrypted key, empty revocation list. An existing one is never replaced.
+
+    Give ca.pem and ca.crl to every booth, intake and desk. Keep a copy of ca.key and of the passphrase apart from each other.
+
+    [bold]Example[/bold]: intake ca init ./ca --name "Interior photo booths" --passphrase-file ./ca.pass
+    """
+    from server.authority import init_authority, read_passphrase
+
+    with _told():
+        if (passphrase_file is None) != no_passphrase:
+            _stop("Give --passphrase-file FILE, or ask for an unencrypted key with --no-passphrase.", 2)
+        passphrase = None if passphrase_file is None else read_passphrase(passphrase_file)
+        authority = init_authority(folder, name, organisation, passphrase, days=days)
+        subject = authority.certificate.subject.rfc4514_string()
+        ends = authority.certificate.not_valid_after_utc
+    if as_json:
+        print(json.dumps({"folder": str(folder), "subject": subject, "not_after": _iso(ends)}))
+    else:
+        print(f"{folder}: {subject}, valid until {ends:%Y-%m-%d}.")
+
+
+@app.command()
+def issue(
+    folder: Folder,
+    request: Annotated[Path, typer.Argument(help="The certificate request (PKCS#10, PEM).", show_default=False)],
+    kind: Annotated[Kind, typer.Option("--for", help="What the certificate is for.", show_default=False)],
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="DNS name or address of a TLS certificate; repeat it.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=1_826, help="How long it is valid; TLS at most 397.")] = 397,
+    out: Out = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Sign a certificate request. Of the request only the key and the common name are believed.
+
+    [bold]Examples[/bold]
+
+    intake ca issue ./ca booth-0001.csr --for booth --out booth-0001.pem
+
+    intake ca issue ./ca intake.csr --for intake --out intake.pem
+
+    intake ca issue ./ca tls.csr --for tls --name intake.example.org --name 10.0.0.7 --out intake-tls.pem
+    """
+    from crypto.issuance import LEAF_DAYS, Profile, read_csr
+
+    with _told():
+        if kind is Kind.TLS and days > LEAF_DAYS:
+            _stop(f"A TLS certificate is valid for at most {LEAF_DAYS} days: browsers refuse a longer one.", 2)
+        try:
+            with request.open("rb") as file:
+                pem = file.read(_MAX_REQUEST_FILE_BYTES)
+        except OSError as error:
+            _stop(f"The request {request} cannot be read: {error.strerror}.", 2)
+        identity = read_csr(pem).identity
+        chain = _open(folder, passphrase_file).issue(pem, Profile(kind.value), identity, names or (), days=days)
+        _give(chain, out)
+
+
+@app.command()
+def revoke(
+    folder: Folder,
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|SERIAL",
+            help="A booth's name (all its certificates), or a serial number in hex.",
+            show_default=False,
+        ),
+    ],
+    reason: Annotated[Reason, typer.Option(help="Why; a stolen or copied key is key-compromise.", show_default=False)],
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take certificates back and write the new revocation list in the same step.
+
+    With key-compromise nothing that the key ever signed counts any more, whatever time it claims; with every other reason, what was
+    signed before stays valid.
+
+    [bold]Examples[/bold]
+
+    intake ca revoke ./ca booth-0001 --reason key-compromise
+
+    intake ca revoke ./ca 5f3a09c1d2e4b6a7 --reason superseded
+    """
+    from cryptography.x509 import ReasonFlags
+
+    with _told():
+        flag = ReasonFlags[reason.name.lower()]
+        authority = _open(folder, passphrase_file)
+        revoked = authority.revoke(which, flag)
+        crl = authority.current_list()
+    if as_json:
+        print(json.dumps({"revoked": [_row(one) for one in revoked], "list": _list_facts(crl)}))
+        return
+    for one in revoked:
+        print(f"revoked {one.identity} {_hex(one.serial)} ({reason.value})")
+    print(
+        f"{folder / 'ca.crl'}: number {crl.number}, {len(crl.entries)} certificates, next one due {crl.next_update_at:%Y-%m-%d}."
+    )
+
+
+@app.command()
+def crl(
+    folder: Folder,
+    days: Annotated[int, typer.Option(min=1, max=365, help="How long the new list counts as fresh.")] = 7,
+    out: Out = None,
+    pem: Annotated[bool, typer.Option("--pem", help="With --out: PEM instead of DER.")] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a new revocation list with the same entries. Do it regularly: an old list still refuses, but booths and intakes warn of it.
+
+    [bold]Example[/bold]: intake ca crl ./ca --days 7
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    with _told():
+        renewed = _open(folder, passphrase_file).renew_crl(days)
+        if out is not None:
+            _give(x509.load_der_x509_crl(renewed.der).public_bytes(Encoding.PEM) if pem else renewed.der, out)
+    if as_json:
+        print(json.dumps(_list_facts(renewed)))
+    else:
+        print(
+            f"{folder / 'ca.crl'}: number {renewed.number}, {len(renewed.entries)} certificates, next one due {renewed.next_update_at:%Y-%m-%d}."
+        )
+
+
+@app.command()
+def token(
+    folder: Folder,
+    booth: Annotated[str, typer.Argument(help="The booth's name.", show_default=False)],
+    valid_hours: Annotated[float, typer.Option(min=0.1, max=720.0, help="How long it can be used.")] = 24.0,
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token that enrols one booth once; it is shown here and never again. Tell it to the technician, not by e-mail.
+
+    [bold]Examples[/bold]
+
+    intake ca token ./ca booth-0001
+
+    intake ca token ./ca booth-0001 --valid-hours 2 --json
+    """
+    with _told():
+        expires_at = datetime.now(UTC) + timedelta(hours=valid_hours)
+        text = _open(folder, passphrase_file).make_token(booth, timedelta(hours=valid_hours))
+    if as_json:
+        print(json.dumps({"booth": booth, "token": text, "expires_at": _iso(expires_at)}))
+    else:
+        print(f"{text}\n{booth}, once, until {expires_at:%Y-%m-%d %H:%M} UTC.")
+
+
+@app.command("list")
+def list_certificates(
+    folder: Folder,
+    everything: Annotated[bool, typer.Option("--all", help="Revoked and expired certificates too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the certificates with the days they have left; needs no key. Exit code 1 when one in use ends within 30 days, or the list is old.
+
+    A certificate that a newer one of the same name has followed does not count.
+
+    [bold]Examples[/bold]
+
+    intake ca list ./ca
+
+    intake ca list ./ca --all --json
+    """
+    from rich.console import Console
+
+    from server.authority_records import open_records
+
+    now = datetime.now(UTC)
+    with _told():
+        authority = open_records(folder)
+        certificates, crl_now = authority.certificates(), authority.current_list()
+        root_days = _days(authority.certificate.not_valid_after_utc, now)
+    last = {(one.identity, one.profile): one.serial for one in certificates if one.revoked_at is None}
+    used = [one for one in certificates if last.get((one.identity, one.profile)) == one.serial]
+    shown = certificates if everything else [one for one in used if one.not_after > now]
+    stale = crl_now.next_update_at <= now
+    if as_json:
+        rows = [{**_row(one), "days_left": _days(one.not_after, now), "in_use": one in used} for one in shown]
+        root = {"days_left": root_days}
+        print(json.dumps({"root": root, "list": {**_list_facts(crl_now), "stale": stale}, "certificates": rows}))
+    else:
+        console = Console()
+        console.print(_table(shown, now) if shown else "No certificate is in use.")
+        console.print(f"Root: {_days_text(root_days)} left.", highlight=False)
+        due = f"{crl_now.next_update_at:%Y-%m-%d}"
+        console.print(
+            f"[red]The revocation list was due on {due}: run intake ca crl.[/red]"
+            if stale
+            else f"Revocation list: number {crl_now.number}, {len(crl_now.entries)} certificates, next one due {due}.",
+            highlight=False,
+        )
+    if stale or root_days <= WARN_DAYS or any(_days(one.not_after, now) <= WARN_DAYS for one in used):
+        raise typer.Exit(1)
+
+
+def _open(folder: Path, passphrase_file: Path | None) -> Authority:
+    from server.authority import open_authority, read_passphrase
+
+    return open_authority(folder, None if passphrase_file is None else read_passphrase(passphrase_file))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors as one sentence and an exit code."""
+    from crypto.errors import EnrolmentError
+    from server.errors import AuthorityError, CsrRefusedError, ServerError
+
+    try:
+        yield
+    except (AuthorityError, CsrRefusedError, EnrolmentError) as error:
+        _stop(str(error), 1)
+    except ServerError as error:
+        _stop(str(error), 2)
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    print(f"intake: {sentence}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def _give(data: bytes, out: Path | None) -> None:
+    from crypto.key_folder import PUBLIC, write_whole
+
+    if out is None:
+        sys.stdout.write(data.decode("ascii"))
+        return
+    try:
+        write_whole(out, data, PUBLIC)
+    except OSError as error:
+        _stop(f"{out} cannot be written: {error.strerror}.", 2)
+
+
+def _table(certificates: list[Issued], now: datetime) -> Table:
+    from rich.table import Table
+
+    table = Table("Name", "For", "Serial", "Issued", "Until", "Days left", "Revoked")
+    for one in certificates:
+        table.add_row(
+            one.identity,
+            one.profile,
+            _hex(one.serial),
+            f"{one.issued_at:%Y-%m-%d}",
+            f"{one.not_after:%Y-%m-%d}",
+            "" if one.revoked_at else _days_text(_days(one.not_after, now)),
+            f"{one.revoked_at:%Y-%m-%d} {one.reason.value}" if one.revoked_at and one.reason else "",
+        )
+    return table
+
+
+def _days_text(days: int) -> str:
+    colour = "red" if days <= _SOON_DAYS else "yellow" if days <= WARN_DAYS else "green"
+    return f"[{colour}]{days}[/{colour}]"
+
+
+def _row(one: Issued) -> dict[str, object]:
+    return {
+        "name": one.identity,
+        "for": one.profile.value,
+        "serial": _hex(one.serial),
+        "issued_at": _iso(one.issued_at),
+        "not_after": _iso(one.not_after),
+        "revoked_at": None if one.revoked_at is None else _iso(one.revoked_at),
+        "reason": None if one.reason is None else one.reason.value,
+    }
+
+
+def _list_facts(crl_now: RevocationList) -> dict[str, object]:
+    return {
+        "number": crl_now.number,
+        "revoked": len(crl_now.entries),
+        "issued_at": _iso(crl_now.issued_at),
+        "next_update": _iso(crl_now.next_update_at),
+    }
+
+
+def _hex(serial: int) -> str:
+    from server.authority_index import hex_of
+
+    return hex_of(serial)
+
+
+def _days(end: datetime, now: datetime) -> int:
+    return (end - now).days
+
+
+def _iso(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
