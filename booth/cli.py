@@ -17,6 +17,7 @@ import typer
 
 from booth.check import check_command
 from booth.evaluate import evaluate_command
+from booth.keys_command import app as keys_app
 from booth.outbox_command import app as outbox_app
 from booth.packet import app as packet_app
 from booth.record_command import app as record_app
@@ -65,6 +66,7 @@ app.command("evaluate")(evaluate_command)
 app.add_typer(packet_app, name="packet")
 app.add_typer(record_app, name="record")
 app.add_typer(outbox_app, name="outbox")
+app.add_typer(keys_app, name="keys")
 
 
 @app.command()

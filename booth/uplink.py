@@ -293,7 +293,7 @@ def _refusal(response: httpx2.Response, body: bytes) -> UplinkError:
         with contextlib.suppress(ValueError, RecursionError):  # an answer nested without end is as good as none
             value = json.loads(body)
             problem = value if isinstance(value, dict) else {}
-    code, detail = _problem_code(problem.get("code")), _plain(problem.get("detail"))
+    code, detail = problem_code(problem.get("code")), plain_text(problem.get("detail"))
     status: int = response.status_code
     final = problem.get("retry") is False
     after = response.headers.get("retry-after", "")
@@ -308,12 +308,12 @@ def _refusal(response: httpx2.Response, body: bytes) -> UplinkError:
     return IntakeAnswerError(f"{said}; the packet waits.", asked_s)
 
 
-def _problem_code(value: object) -> str:
+def problem_code(value: object) -> str:
     """A problem's code, empty when it is none."""
     return value if isinstance(value, str) and PROBLEM_CODE.fullmatch(value) else ""
 
 
-def _plain(value: object) -> str:
+def plain_text(value: object) -> str:
     """A stranger's text, fit for a log line and a database."""
     text = value[:MAX_DETAIL] if isinstance(value, str) else ""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
