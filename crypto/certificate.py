@@ -12,7 +12,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from crypto.der import INTEGER, OID, SEQUENCE, SET, TAG_0, TAG_3, element, oid, read
+from crypto.der import BIT_STRING, INTEGER, OID, SEQUENCE, SET, TAG_0, TAG_3, element, oid, read
 from crypto.errors import CertificateRefusedError
 
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
@@ -24,6 +24,8 @@ HASHES = ("sha256", "sha384", "sha512")
 SIGNATURE_ALGORITHMS = tuple(
     oid(f"1.2.840.10045.4.3.{n}") for n in (2, 3, 4)
 )  # ecdsa-with-SHA256, -SHA384, -SHA512 (RFC 5758)
+# First octet of a signature's BIT STRING: no unused bits. The library reads others alike, so one certificate had two spellings.
+WHOLE_OCTETS = b"\x00"
 _UTF8, _PRINTABLE = 0x0C, 0x13
 # Name attributes with a length of their own (RFC 5280, appendix A.1): common name, country, country of jurisdiction.
 _LENGTHS = {
@@ -53,13 +55,14 @@ def read_certificate(der: bytes) -> x509.Certificate:
 
 
 def _check_frame(der: memoryview) -> None:
-    """Version 3, serial number, algorithm named alike twice, names (RFC 5280, 4.1)."""
+    """Version 3, serial number, algorithm named alike twice, signature in whole octets, names (RFC 5280, 4.1)."""
     whole, rest = read(der, SEQUENCE)
     body, signature = read(whole, SEQUENCE)
     _, fields = read(body, TAG_0)
     serial, fields = read(fields, INTEGER)
     inner, fields = read(fields, SEQUENCE)
-    outer, _ = read(signature, SEQUENCE)
+    outer, signature = read(signature, SEQUENCE)
+    bits, beyond = read(signature, BIT_STRING)
     issuer, fields = read(fields, SEQUENCE)
     _, fields = read(fields, SEQUENCE)
     subject, fields = read(fields, SEQUENCE)
@@ -67,6 +70,8 @@ def _check_frame(der: memoryview) -> None:
     _, after = read(fields, TAG_3)
     if rest or after or not 0 < int.from_bytes(serial, "big", signed=True) < 1 << MAX_SERIAL_BITS:
         raise CertificateRefusedError("A certificate has fields or a serial number that are not allowed.")
+    if beyond or bytes(bits[:1]) != WHOLE_OCTETS:
+        raise CertificateRefusedError("A certificate's signature is not made of whole octets.")
     if inner not in SIGNATURE_ALGORITHMS or inner != outer:
         raise CertificateRefusedError("A certificate is signed by an algorithm that is not allowed.")
     for name in (issuer, subject):

@@ -23,7 +23,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
-from crypto.certificate import CURVES, MAX_SERIAL_BITS, PARSE_ERRORS, SIGNATURE_ALGORITHMS, extension_of, name_of
+from crypto.certificate import (
+    CURVES,
+    MAX_SERIAL_BITS,
+    PARSE_ERRORS,
+    SIGNATURE_ALGORITHMS,
+    WHOLE_OCTETS,
+    extension_of,
+    name_of,
+)
 from crypto.der import BIT_STRING, INTEGER, SEQUENCE, integer, read
 from crypto.errors import RevocationListError
 
@@ -113,8 +121,10 @@ def _check_frame(der: memoryview) -> bytes:
     _, fields = read(body, INTEGER)
     inner, fields = read(fields, SEQUENCE)
     outer, signature = read(signature, SEQUENCE)
-    _, after = read(signature, BIT_STRING)
-    if after or inner not in SIGNATURE_ALGORITHMS or inner != outer:
+    bits, after = read(signature, BIT_STRING)
+    if after or bytes(bits[:1]) != WHOLE_OCTETS:
+        raise RevocationListError("A revocation list's signature is not made of whole octets.")
+    if inner not in SIGNATURE_ALGORITHMS or inner != outer:
         raise RevocationListError("A revocation list is signed by an algorithm that is not allowed.")
     _, following = read(fields, SEQUENCE)
     return bytes(fields[: len(fields) - len(following)])
