@@ -20,6 +20,7 @@ from booth.face_part import captured_at, face_part, face_record_of
 from booth.record import VisitRecord
 from capture.portrait import JPEG_FACTS, ChipTarget, encode_chip
 from crypto.errors import CryptoError, SigningError
+from crypto.face_record_codes import CaptureTechnology
 from crypto.keys import RecipientPublicKey, Signer, SignerSource, common_name, load_recipient_public_key
 from crypto.package import ManifestFields, build_package
 from crypto.seal import sign_and_seal
@@ -49,16 +50,21 @@ class Sealer:
     centre: str
     chip: ChipTarget
     rotate_deg: int
+    technology: CaptureTechnology  # what the stills are: photographs, or frames of the running picture
     source: SignerSource
     recipients: tuple[RecipientPublicKey, ...]
 
     @classmethod
     def open(cls, config: Config) -> Sealer:
         """Opens the keys; raises a CryptoError, ConfigInvalidError or the ValidationError of a profile."""
-        source = SignerSource(config.keys.signer, config.passphrase, config.keys.certificate)
+        chip, camera = load_profile(config.profile.name).chip, config.camera
         recipients = tuple(load_recipient_public_key(path) for path in config.keys.recipients)
-        chip = load_profile(config.profile.name).chip
-        sealer = cls(config.booth.id, config.booth.centre, chip, config.camera.rotate_deg, source, recipients)
+        photographs = camera.still_url is not None
+        technology = (
+            CaptureTechnology.PHOTOGRAPH_DIGITAL_CAMERA if photographs else CaptureTechnology.VIDEO_FRAME_DIGITAL_CAMERA
+        )
+        source = SignerSource(config.keys.signer, config.passphrase, config.keys.certificate)
+        sealer = cls(config.booth.id, config.booth.centre, chip, camera.rotate_deg, technology, source, recipients)
         try:
             sealer.require_owner()
             source.current()
@@ -127,7 +133,7 @@ class Sealer:
         parts = {
             "portrait.jpg": attempt.jpeg,
             "chip.jp2": chip.data,
-            "face.bin": face_part(face_record_of(attempt, chip, taken), self.chip.record),
+            "face.bin": face_part(face_record_of(attempt, chip, taken, self.technology), self.chip.record),
             "report.json": report.model_dump_json().encode(),
             "visit.json": record.visit_json(application, language, light_acknowledged_by, self.rotate_deg, images),
             "attempts.json": record.attempts_json(),

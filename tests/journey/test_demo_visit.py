@@ -67,7 +67,7 @@ def test_unzip_accepts_the_package(visit):
         pytest.skip("needs the unzip command: apt-get install unzip")
     tested = run("unzip", "-t", str(visit / "opened" / "package.zip"))
     assert tested.returncode == 0, tested.stdout
-    for part in ("manifest.json", "portrait.jpg", "chip.jp2", "report.json", "visit.json", "attempts.json"):
+    for part in ("manifest.json", "portrait.jpg", "chip.jp2", "face.bin", "report.json", "visit.json", "attempts.json"):
         assert part.encode() in tested.stdout
 
 

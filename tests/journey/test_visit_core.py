@@ -10,6 +10,7 @@ import pytest
 
 from booth.errors import CommandRefusedError
 from booth.kiosk import Accept, Cancel, ChooseLanguage, Consent, Help, HelpGiven, Identify, MoreTime, Start
+from crypto.face_record_der import read_face_record
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
 from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
@@ -104,7 +105,10 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
         ]
     content = opened(pki, intake.packets[0])
     assert content.parts["portrait.jpg"] == portrait
-    assert len(content.parts["chip.jp2"]) <= 17_000
+    assert 16_150 <= len(content.parts["chip.jp2"]) <= 17_000
+    face = read_face_record(content.parts["face.bin"])
+    assert face.picture.data == content.parts["chip.jp2"]
+    assert len(face.landmarks) > 6
     assert content.header.packet_id.upper().startswith(thanks.reference.replace("-", ""))
     report = json.loads(content.parts["report.json"])
     assert [(f["rule"], f["value"]) for f in report["findings"]] == [(f.rule, f.value) for f in review.findings]
@@ -113,9 +117,8 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
     assert visit["light"]["reading"]["evenness_pct"] > 50
     assert visit["camera"]["settings"]["exposure_us"] > 0
     assert any(line["key"].startswith("advice.turn") for line in visit["guidance"])
-    made, chip = visit["images"]["portrait.jpg"], visit["images"]["chip.jp2"]
+    made, chip = visit["images"]["portrait.jpg"], report["chip"]
     assert (made["format"], made["quality"], made["subsampling"]) == ("JPEG", 95, "4:4:4")
-    assert made["resampling"] == report["crop"]["resampling"]
     assert visit["camera"]["rotate_deg"] == 0
     assert (chip["width"], chip["height"], chip["target_bytes"]) == (622, 800, 17_000)
     assert chip["bytes"] == len(content.parts["chip.jp2"])
