@@ -14,7 +14,7 @@ import httpx2
 
 from booth.config import IntakeSection
 from booth.errors import IntakeUnreachableError
-from booth.uplink import plain_text, problem_code, trusting
+from booth.intake_answers import plain_text, problem_code, trusting
 from crypto.enrolment import MAX_CHAIN_BYTES
 from crypto.errors import EnrolmentError
 from crypto.http_signature import sign_request
@@ -23,7 +23,7 @@ from crypto.keys import Signer
 REQUEST_TYPE = "application/x-pem-file"
 # What the intake says, and what a person does then.
 REMEDIES: Mapping[str, str] = {
-    "enrolment.refused": "Ask for a new token: each is good once, for one booth, for a limited time.",
+    "enrolment.refused": "Each token is good once, for one booth, for a limited time.",
     "enrolment.request": "Look at booth.id: the request was made for it.",
     "booth.revoked": "Ask why, then enrol the booth again with a new token (`booth keys enrol`).",
     "signature.invalid": "The present certificate is not accepted: look at `booth keys show`, or enrol with a token.",

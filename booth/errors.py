@@ -18,8 +18,11 @@
     |   +-- IntakeAnswerError       not now, and about one packet alone
     |   +-- IntakeRefusedError      not ever: a technician must look
     |   +-- ReceiptRejectedError    an answer that proves nothing
+    |   +-- IntakeClockError        refused because of the clock
     +-- KeysError                 the booth's own keys
     |   +-- CertificateNotValidError its certificate is expired, or not valid yet
+    |   +-- BoothRevokedError       the authority took its certificate back
+    |   +-- RevocationListStaleError what is known of revocations is old
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
         +-- BurstGivenUpError       the visit no longer waits for its result
@@ -172,6 +175,18 @@ class ReceiptRejectedError(UplinkError):
     retry = True
 
 
+class IntakeClockError(UplinkError):
+    """The intake refuses what the booth signs, because the two clocks differ."""
+
+    code = "intake.clock"
+    blame = "operator"
+    retry = True
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s  # what the intake asks for, if it does
+
+
 class KeysError(BoothError):
     """The booth's own keys cannot be used."""
 
@@ -181,6 +196,21 @@ class CertificateNotValidError(KeysError):
 
     code = "keys.certificate"
     blame = "operator"
+
+
+class BoothRevokedError(KeysError):
+    """The authority took the booth's certificate back: no intake takes what it signs until it is enrolled again."""
+
+    code = "booth.revoked"
+    blame = "operator"
+
+
+class RevocationListStaleError(KeysError):
+    """The newest revocation list that the booth knows is past its end."""
+
+    code = "revocation.stale"
+    blame = "peer"
+    retry = True
 
 
 class CheckerError(BoothError):

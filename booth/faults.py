@@ -146,6 +146,13 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "intake.answer": (_T, "fault.network", _INTAKE),
         "intake.refused": (_T, "fault.network", _INTAKE),
         "intake.receipt": (_T, "fault.network", "The intake's answer proves nothing: check [intake] url and trust."),
+        "intake.clock": (_T, "fault.network", "Set the booth's clock: check its time server (NTP). Packets wait."),
+        "booth.revoked": (_O, "fault.revoked", _ENROL + " Packets wait and are sent after that."),
+        "revocation.stale": (
+            _T,
+            "fault.booth",
+            "The authority issues no new list, or the booth cannot fetch it: check both. Visits go on.",
+        ),
         "checker.stopped": (
             _O,
             "fault.booth",

@@ -1,6 +1,6 @@
 """The booth as the pages see it, and how it is opened. The only place where the rooms are put together.
 
-Order of opening: settings proved (profile, keys, trust) → worker thread and outbox → checking thread → devices → lamps → uplink → visits.
+Order of opening: settings proved (profile, keys, trust) → worker thread and outbox → checking thread → devices → lamps → revocation lists → uplink → visits.
 Closing is the opposite: the visit under way is given up and wiped first; a packet that is not committed by then never will be.
 """
 
@@ -35,6 +35,7 @@ from booth.kiosk import (
 from booth.lamps import open_lamps
 from booth.outbox import Outbox, OutboxLimits, open_outbox
 from booth.performer import Performer, Rooms
+from booth.revocation_list import RevocationLists
 from booth.screen import COMMANDS, show_findings, shows_portrait
 from booth.sealing import Sealer
 from booth.senses import Senses, read_number
@@ -177,8 +178,13 @@ async def open_booth(
         lamps = await stack.enter_async_context(
             open_lamps(station, lambda error: senses.on_trouble("lamp levels", error))
         )
+        lists = await asyncio.get_running_loop().run_in_executor(worker, RevocationLists, config.booth.data_dir, trust)
         uplink = await stack.enter_async_context(
-            open_uplink(outbox, worker, config.intake, sealer.source.current, trust, time.time, transport)
+            open_uplink(
+                *(outbox, worker, config.intake, sealer.source.current, lists, time.time),
+                senses.on_trouble,
+                transport,
+            )
         )
         stack.push_async_callback(runner.close)
         runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker))

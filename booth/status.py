@@ -61,6 +61,7 @@ def technician_status(
             last_error=uplink.last_error,
             next_try_s=None if uplink.next_try_at is None else max(uplink.next_try_at - seconds, 0.0),
             clock_skew_s=uplink.clock_skew_s,
+            refusal=uplink.refusal,
         ),
         certificate_days=sealer.certificate_days(now),
         fault=None if worst is None else FaultNotice(code=worst.code, message=worst.message),

@@ -10,6 +10,8 @@ Rules
   - What concerns every packet pauses them all, on the monotonic clock and with the same doubling: no answer, 503, 429; 401 and a request that
     cannot be signed (the booth's certificate, key or clock); 404, 405, 411, 415 and other `request.*` problems that a repetition would not
     change (the address is wrong: the technician is told). The first success makes all packets due that waited for that.
+  - 403 `booth.revoked` pauses them all for the longest pause, and tells it: a booth that nobody believes takes no portraits. Its packets wait;
+    as soon as another certificate is installed (looked for every REVOKED_LOOK_S) the next one is tried, and what the intake takes ends it.
   - Everything else postpones its packet alone: other 5xx, a proxy's page, a receipt that proves nothing, a file that cannot be read now, a
     defect of ours. Packets that were tried less often go first.
   - A 4xx with a `packet.*` problem code and `retry: false` is a refusal for good: the packet is kept and flagged for the technician.
@@ -25,27 +27,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
-import re
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import httpx2
 
 from booth.config import IntakeSection
 from booth.errors import (
     BoothError,
-    ConfigInvalidError,
+    BoothRevokedError,
     IntakeAnswerError,
+    IntakeClockError,
     IntakeRefusedError,
     IntakeUnreachableError,
     OutboxDamagedError,
@@ -55,7 +53,9 @@ from booth.errors import (
     UplinkError,
 )
 from booth.faults import UNKNOWN_CODE
+from booth.intake_answers import delivery_error, read_bounded, read_problem, read_skew_s, trusting
 from booth.outbox import Entry, Outbox
+from booth.revocation_list import RevocationLists, RevocationWatch, Tell
 from crypto.errors import CryptoError, ReceiptError
 from crypto.http_signature import sign_request
 from crypto.keys import Signer, TrustStore
@@ -68,12 +68,11 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 65_536
 # An HTTP date has whole seconds and may be some seconds old on a busy server.
 SKEW_WORTH_TELLING_S = 30.0
-# Not found, method not allowed, length required, media type: about the address, whoever answers there (RFC 9110, 15.5).
-ADDRESS_STATUS = frozenset({404, 405, 411, 415})
-# Unauthorized, too many requests, service unavailable: about the booth or the intake, whatever the packet is.
-SHARED_STATUS = frozenset({401, 429, 503})
-PROBLEM_CODE = re.compile(r"[a-z][a-z0-9_.]{0,79}", re.ASCII)
-MAX_DETAIL = 300
+REVOKED_LOOK_S = 5.0
+# So many attempts that the pause has reached its cap.
+LONGEST = 30
+# What the uplink's faults are told under.
+SOURCE = "intake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,7 @@ class UplinkStatus:
     last_error: str | None = None
     next_try_at: float | None = None
     clock_skew_s: float | None = None  # intake's clock minus ours
+    refusal: Literal["revoked", "clock"] | None = None  # the intake answers, and refuses everything this booth signs
 
 
 class Uplink:
@@ -95,9 +95,10 @@ class Uplink:
         worker: Executor,
         settings: IntakeSection,
         signer: Callable[[], Signer],
-        trust: TrustStore,
+        trust: Callable[[], TrustStore],
         client: httpx2.AsyncClient,
         clock: Callable[[], float],
+        tell: Tell = lambda _source, _error: None,
         chance: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,6 +109,7 @@ class Uplink:
         self._trust = trust
         self._client = client
         self._clock = clock
+        self._tell = tell
         self._chance = chance
         self._monotonic = monotonic
         self._wake = asyncio.Event()
@@ -115,6 +117,9 @@ class Uplink:
         self._disk_failures = 0  # in a row, since the disk last noted an outcome
         self._resume_at = monotonic()  # nothing is tried before this time of the monotonic clock
         self._receipts: dict[str, bytes] = {}  # verified, not stored yet
+        self._signed_serial: int | None = None  # of the certificate that the newest request was signed with
+        self._refused_serial: int | None = None  # of the certificate that the intake calls revoked
+        self.on_delivery: Callable[[], None] = lambda: None
         self.status = UplinkStatus(last_receipt_at=outbox.status.last_receipt_at)
 
     def wake(self) -> None:
@@ -142,9 +147,13 @@ class Uplink:
 
     async def _turn(self) -> float | None:
         """Handles the packet whose turn it is; returns how long to wait for the next one, None for until there is one."""
+        if self._refused_serial is not None and await self._has_other_certificate():
+            log.info("another certificate is installed: packets are tried again")
+            self._refused_serial, self._resume_at = None, self._monotonic()
+            await self._record(self._outbox.hasten)
         if (left_s := self._resume_at - self._monotonic()) > 0:
             self.status = replace(self.status, next_try_at=self._clock() + left_s)
-            return left_s
+            return left_s if self._refused_serial is None else min(left_s, REVOKED_LOOK_S)
         for sha256 in tuple(self._receipts):
             await self._settle(sha256)
         entry = await self._on_worker(self._outbox.next_due)
@@ -177,11 +186,14 @@ class Uplink:
             self._note(error)
             pause_s = self.pause_s(entry.attempts, getattr(error, "retry_after_s", None))
             await self._postpone(entry, pause_s, error.code, str(error))
-        except (UplinkError, CryptoError) as error:
+        except (UplinkError, BoothRevokedError, CryptoError) as error:
             self._note(error)
-            pause_s = self.pause_s(self._failures, getattr(error, "retry_after_s", None))
+            revoked = isinstance(error, BoothRevokedError)
+            # No shorter pause helps against a revocation.
+            pause_s = self.pause_s(LONGEST if revoked else self._failures, getattr(error, "retry_after_s", None))
             self._failures += 1
             self._resume_at = self._monotonic() + pause_s
+            self._note_refusal(error)
             # A request that cannot be signed is noted like an intake that does not answer: nothing is wrong with the packet.
             await self._postpone(entry, pause_s, IntakeUnreachableError.code, str(error))
         except OutboxError:
@@ -199,7 +211,12 @@ class Uplink:
         await self._record(self._outbox.settle, sha256, self._receipts[sha256])
         del self._receipts[sha256]
         log.info("packet %s delivered and receipted", sha256[:12])
-        self.status = replace(self.status, last_receipt_at=self._clock(), last_error=None, next_try_at=None)
+        self.status = replace(
+            self.status, last_receipt_at=self._clock(), last_error=None, next_try_at=None, refusal=None
+        )
+        self._refused_serial = None
+        self._tell(SOURCE, None)
+        self.on_delivery()
         if self._failures:
             self._failures, self._resume_at = 0, self._monotonic()
             await self._record(self._outbox.hasten)
@@ -233,28 +250,50 @@ class Uplink:
         """Uploads; returns the verified receipt and the clock skew. Raises UplinkError or CryptoError."""
         url = f"{self._settings.url}/v1/packets/{sha256}"
         headers = {"content-type": MEDIA_TYPE}
-        headers |= await self._on_worker(lambda: sign_request("PUT", url, headers, packet, self._signer()))
+        headers |= await self._on_worker(self._sign, url, headers, packet)
         try:
             async with asyncio.timeout(self._settings.timeout_s * 10):
                 async with self._client.stream("PUT", url, content=packet, headers=headers) as response:
-                    body = await _bounded(response)
+                    body = await read_bounded(response, MAX_ANSWER_BYTES)
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
             raise IntakeUnreachableError(
                 f"The intake {self._settings.url} did not answer ({type(error).__name__}); packets wait."
             ) from error
         skew_s = self._read_skew(response)
         if response.status_code not in {200, 201}:
-            raise _refusal(response, body)
+            raise delivery_error(read_problem(response.status_code, response.headers, body), skew_s)
         try:
-            verify_receipt(body, self._trust, sha256)
+            verify_receipt(body, self._trust(), sha256)
         except ReceiptError as error:
             raise ReceiptRejectedError(f"The intake's receipt for {sha256[:12]} proves nothing: {error}") from error
         return body, skew_s
 
-    def _read_skew(self, response: httpx2.Response) -> float | None:
+    def _sign(self, url: str, headers: Mapping[str, str], packet: bytes) -> dict[str, str]:
+        signer = self._signer()
+        self._signed_serial = signer.certificate.serial_number
+        return sign_request("PUT", url, headers, packet, signer)
+
+    async def _has_other_certificate(self) -> bool:
+        """Whether the booth's certificate is another one than the intake refused."""
         try:
-            skew_s = parsedate_to_datetime(response.headers["date"]).timestamp() - self._clock()
-        except (KeyError, ValueError, OverflowError):  # no date, or one that no clock shows
+            signer = await self._on_worker(self._signer)
+        except CryptoError:  # told by who follows the key
+            return False
+        return signer.certificate.serial_number != self._refused_serial
+
+    def _note_refusal(self, error: BoothError | CryptoError) -> None:
+        """Tells what concerns everything that this booth signs, until the intake takes a packet again."""
+        if isinstance(error, BoothRevokedError):
+            self._refused_serial = self._signed_serial
+            self.status = replace(self.status, refusal="revoked")
+            self._tell(SOURCE, error)
+        elif isinstance(error, IntakeClockError):
+            self.status = replace(self.status, refusal="clock")
+            self._tell(SOURCE, error)
+
+    def _read_skew(self, response: httpx2.Response) -> float | None:
+        skew_s = read_skew_s(response.headers, self._clock())
+        if skew_s is None:
             return None
         self.status = replace(self.status, clock_skew_s=skew_s)
         if abs(skew_s) > SKEW_WORTH_TELLING_S:
@@ -277,77 +316,34 @@ class Uplink:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
 
 
-async def _bounded(response: httpx2.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise IntakeAnswerError("The intake's answer is longer than any answer of an intake; is the address right?")
-    return bytes(body)
-
-
-def _refusal(response: httpx2.Response, body: bytes) -> UplinkError:
-    """The error for an answer that is no success; see the rules above."""
-    problem: dict[str, object] = {}
-    if response.headers.get("content-type", "").startswith("application/problem+json"):
-        with contextlib.suppress(ValueError, RecursionError):  # an answer nested without end is as good as none
-            value = json.loads(body)
-            problem = value if isinstance(value, dict) else {}
-    code, detail = problem_code(problem.get("code")), plain_text(problem.get("detail"))
-    status: int = response.status_code
-    final = problem.get("retry") is False
-    after = response.headers.get("retry-after", "")
-    asked_s = float(after) if after.isascii() and after.isdecimal() else None
-    said: str = f"The intake answered {status}" + (f" {code}: {detail}" if code else "")
-    if status in SHARED_STATUS:
-        return IntakeUnreachableError(f"{said}; packets wait.", asked_s)
-    if 400 <= status < 500 and final and code.startswith("packet."):
-        return IntakeRefusedError(f"The intake refuses the packet for good: {detail} ({code})", code)
-    if status in ADDRESS_STATUS or (400 <= status < 500 and final and code.startswith("request.")):
-        return IntakeUnreachableError(f"{said}; is the address in [intake] url right? Packets wait.", asked_s)
-    return IntakeAnswerError(f"{said}; the packet waits.", asked_s)
-
-
-def problem_code(value: object) -> str:
-    """A problem's code, empty when it is none."""
-    return value if isinstance(value, str) and PROBLEM_CODE.fullmatch(value) else ""
-
-
-def plain_text(value: object) -> str:
-    """A stranger's text, fit for a log line and a database."""
-    text = value[:MAX_DETAIL] if isinstance(value, str) else ""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 @asynccontextmanager
 async def open_uplink(
     outbox: Outbox,
     worker: Executor,
     settings: IntakeSection,
     signer: Callable[[], Signer],
-    trust: TrustStore,
+    lists: RevocationLists,
     clock: Callable[[], float],
+    tell: Tell,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Uplink]:
-    """An uplink that is delivering; ended with its upload in flight given up (the next start repeats it)."""
+    """An uplink that is delivering; ended with its upload in flight given up (the next start repeats it).
+
+    Revocation lists are fetched beside it; `tell` hears what is wrong (source, error) and what is in order again (source, None).
+    """
     async with httpx2.AsyncClient(
         verify=trusting(settings.trust), timeout=settings.timeout_s, transport=transport, trust_env=False
     ) as client:
-        uplink = Uplink(outbox, worker, settings, signer, trust, client, clock)
-        running = asyncio.create_task(uplink.run(), name="uplink")
+        uplink = Uplink(outbox, worker, settings, signer, lambda: lists.trust, client, clock, tell)
+        watch = RevocationWatch(lists, worker, settings, signer, client, tell)
+        uplink.on_delivery = watch.delivered
+        running = [asyncio.create_task(uplink.run(), name="uplink")]
+        running += [asyncio.create_task(watch.run(), name="revocation list")]
         try:
             yield uplink
         finally:
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-
-
-def trusting(path: Path) -> ssl.SSLContext:
-    """TLS that trusts the given roots alone."""
-    try:
-        return ssl.create_default_context(cafile=str(path))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigInvalidError(
-            f"intake.trust: {path} holds no usable certificates ({type(error).__name__})."
-        ) from error
+            for task in running:
+                task.cancel()
+            for task in running:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task

@@ -24,6 +24,12 @@ function duration(seconds) {
   return new Intl.NumberFormat(texts.language, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 }).format(value);
 }
 
+// Of two clocks: in minutes from one minute on, with its sign.
+function difference(seconds) {
+  const minutes = Math.abs(seconds) >= 60;
+  return new Intl.NumberFormat(texts.language, { style: "unit", unit: minutes ? "minute" : "second", maximumFractionDigits: minutes ? 0 : 1, signDisplay: "exceptZero" }).format(minutes ? seconds / 60 : seconds);
+}
+
 function bytes(count) {
   const [value, unit] = count < 1e6 ? [count / 1e3, "kilobyte"] : count < 1e9 ? [count / 1e6, "megabyte"] : [count / 1e9, "gigabyte"];
   return new Intl.NumberFormat(texts.language, { style: "unit", unit, maximumFractionDigits: 1 }).format(value);
@@ -90,7 +96,7 @@ function outbox(view) {
 }
 
 function intake(view, days) {
-  const [tone, word] = view.last_error ? ["bad", "trouble"] : view.last_receipt_at ? ["good", "reachable"] : ["care", "untried"];
+  const [tone, word] = view.refusal ? ["bad", view.refusal] : view.last_error ? ["bad", "trouble"] : view.last_receipt_at ? ["good", "reachable"] : ["care", "untried"];
   return card(
     "cloud",
     t("technician.intake"),
@@ -100,7 +106,7 @@ function intake(view, days) {
       [t("technician.certificate"), certificate(days)],
       [t("technician.intake.last_receipt"), moment(view.last_receipt_at)],
       view.next_try_s !== null && [t("technician.intake.next_try"), duration(view.next_try_s)],
-      view.clock_skew_s !== null && [t("technician.intake.clock_skew"), `${number(view.clock_skew_s)} s`],
+      view.clock_skew_s !== null && [t("technician.intake.clock_skew"), difference(view.clock_skew_s)],
     ],
     view.last_error,
   );

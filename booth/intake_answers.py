@@ -1,0 +1,134 @@
+"""What an intake answers, read as hostile: bounded in size, problems (RFC 9457), the time it shows, its TLS.
+
+Shared by everything in the booth that talks to an intake: deliveries, revocation lists, enrolment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx2
+
+from booth.errors import (
+    BoothError,
+    BoothRevokedError,
+    ConfigInvalidError,
+    IntakeAnswerError,
+    IntakeClockError,
+    IntakeRefusedError,
+    IntakeUnreachableError,
+)
+
+# Not found, method not allowed, length required, media type: about the address, whoever answers there (RFC 9110, 15.5).
+ADDRESS_STATUS = frozenset({404, 405, 411, 415})
+# Unauthorized, too many requests, service unavailable: about the booth or the intake, whatever the packet is.
+SHARED_STATUS = frozenset({401, 429, 503})
+PROBLEM_CODE = re.compile(r"[a-z][a-z0-9_.]{0,79}", re.ASCII)
+MAX_DETAIL = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An answer that is no success. Code and detail are empty when it is no problem of an intake."""
+
+    status: int
+    code: str
+    detail: str
+    final: bool  # the intake says that the same will not succeed later
+    asked_s: float | None  # Retry-After
+
+    @property
+    def said(self) -> str:
+        """The answer in words."""
+        return f"The intake answered {self.status}" + (f" {self.code}: {self.detail}" if self.code else "")
+
+
+async def read_bounded(response: httpx2.Response, max_bytes: int) -> bytes:
+    """The body of a streamed answer. Raises IntakeAnswerError."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > max_bytes:
+            raise IntakeAnswerError("The intake's answer is longer than any answer of an intake; is the address right?")
+    return bytes(body)
+
+
+def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
+    """What an answer that is no success says."""
+    problem: dict[str, object] = {}
+    if headers.get("content-type", "").startswith("application/problem+json"):
+        with contextlib.suppress(ValueError, RecursionError):  # an answer nested without end is as good as none
+            value = json.loads(body)
+            problem = value if isinstance(value, dict) else {}
+    after = headers.get("retry-after", "")
+    return Problem(
+        status,
+        problem_code(problem.get("code")),
+        plain_text(problem.get("detail")),
+        problem.get("retry") is False,
+        float(after) if after.isascii() and after.isdecimal() else None,
+    )
+
+
+def delivery_error(problem: Problem, skew_s: float | None) -> BoothError:
+    """The error for a packet that was not taken; the rules stand in booth.uplink."""
+    status, code, said, asked_s = problem.status, problem.code, problem.said, problem.asked_s
+    if code == BoothRevokedError.code:
+        return BoothRevokedError(
+            "The intake refuses this booth: its certificate was revoked. Enrol the booth again; packets wait."
+        )
+    if code == "signature.expired":
+        return IntakeClockError(
+            f"The intake refuses this booth's requests: {clock_difference(skew_s)} Packets wait.", asked_s
+        )
+    if status in SHARED_STATUS:
+        return IntakeUnreachableError(f"{said}; packets wait.", asked_s)
+    if 400 <= status < 500 and problem.final and code.startswith("packet."):
+        return IntakeRefusedError(f"The intake refuses the packet for good: {problem.detail} ({code})", code)
+    if status in ADDRESS_STATUS or (400 <= status < 500 and problem.final and code.startswith("request.")):
+        return IntakeUnreachableError(f"{said}; is the address in [intake] url right? Packets wait.", asked_s)
+    return IntakeAnswerError(f"{said}; the packet waits.", asked_s)
+
+
+def read_skew_s(headers: Mapping[str, str], now_s: float) -> float | None:
+    """The intake's clock minus ours, by its Date header; None without a date, or with one that no clock shows."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp() - now_s
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def clock_difference(skew_s: float | None) -> str:
+    """How far the two clocks are apart, and what to do."""
+    if skew_s is None:
+        return "its clock and the booth's differ. Set the booth's clock (NTP)."
+    way = "behind" if skew_s > 0 else "ahead of"
+    return f"the booth's clock is {abs(skew_s) / 60:.0f} minutes {way} the intake's. Set the booth's clock (NTP)."
+
+
+def trusting(path: Path) -> ssl.SSLContext:
+    """TLS that trusts the given roots alone. Raises ConfigInvalidError."""
+    try:
+        return ssl.create_default_context(cafile=str(path))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigInvalidError(
+            f"intake.trust: {path} holds no usable certificates ({type(error).__name__})."
+        ) from error
+
+
+def problem_code(value: object) -> str:
+    """A problem's code, empty when it is none."""
+    return value if isinstance(value, str) and PROBLEM_CODE.fullmatch(value) else ""
+
+
+def plain_text(value: object) -> str:
+    """A stranger's text, fit for a log line and a database."""
+    text = value[:MAX_DETAIL] if isinstance(value, str) else ""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
