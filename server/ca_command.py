@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from cryptography.x509 import ReasonFlags
     from rich.table import Table
 
     from crypto.revocation import RevocationList
@@ -331,18 +332,19 @@ def _give(data: bytes, out: Path | None) -> None:
 
 
 def _table(certificates: list[Issued], now: datetime) -> Table:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("Name", "For", "Serial", "Issued", "Until", "Days left", "Revoked")
+    table = Table(
+        "Name", "For", Column("Days left", justify="right"), "Until", "Revoked", Column("Serial", overflow="fold")
+    )
     for one in certificates:
         table.add_row(
             one.identity,
             one.profile,
-            _hex(one.serial),
-            f"{one.issued_at:%Y-%m-%d}",
-            f"{one.not_after:%Y-%m-%d}",
             "" if one.revoked_at else _days_text(_days(one.not_after, now)),
-            f"{one.revoked_at:%Y-%m-%d} {one.reason.value}" if one.revoked_at and one.reason else "",
+            f"{one.not_after:%Y-%m-%d}",
+            f"{one.revoked_at:%Y-%m-%d} {_words(one.reason)}" if one.revoked_at else "",
+            _hex(one.serial),
         )
     return table
 
@@ -360,7 +362,7 @@ def _row(one: Issued) -> dict[str, object]:
         "issued_at": _iso(one.issued_at),
         "not_after": _iso(one.not_after),
         "revoked_at": None if one.revoked_at is None else _iso(one.revoked_at),
-        "reason": None if one.reason is None else one.reason.value,
+        "reason": _words(one.reason) or None,
     }
 
 
@@ -371,6 +373,11 @@ def _list_facts(crl_now: RevocationList) -> dict[str, object]:
         "issued_at": _iso(crl_now.issued_at),
         "next_update": _iso(crl_now.next_update_at),
     }
+
+
+def _words(reason: ReasonFlags | None) -> str:
+    """A reason as `revoke` takes it."""
+    return "" if reason is None else reason.name.replace("_", "-")
 
 
 def _hex(serial: int) -> str:
