@@ -1,7 +1,8 @@
-"""`booth packet show|verify|open`: look at a sealed packet on the machine that has it.
+"""`booth packet show|verify|open|schema`: look at a sealed packet on the machine that has it.
 
 `show` reads the public header and needs no key; nothing vouches for what it says. `verify` and `open` need the back office's
-private key and the trust roots; they check everything that the desk checks, in the same order (crypto.seal).
+private key and the trust roots; they check everything that the desk checks, in the same order (crypto.seal). Several keys may be given: the
+packet is opened with the first that it names.
 
 `open` writes only after the packet has passed: into a new folder beside the wanted one, closed to others, which gets its name
 last. So the wanted folder is there whole or not at all, and what was written is removed when anything fails.
@@ -36,7 +37,7 @@ REFUSED, UNREADABLE = 1, 2
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""Look at sealed packets: show the header, verify, open.
+    help="""Look at sealed packets: show the header, verify, open; print the schema of the manifest.
 
     [bold]Examples[/bold]
 
@@ -129,6 +130,17 @@ def open_(
         _write(out, opened)
         facts = _file_facts(file, packet) | _verified_facts(opened) | {"out": str(out)}
     _report(facts, as_json=as_json)
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the manifest, as it is published in docs/manifest.schema.json.
+
+    [bold]Example[/bold]: booth packet schema > manifest.schema.json
+    """
+    from crypto.manifest_schema import manifest_schema
+
+    _print_json(manifest_schema())
 
 
 class _UnreadableError(Exception):
