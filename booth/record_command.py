@@ -401,7 +401,7 @@ def _print(facts: dict[str, Any], shown: Shown) -> None:
     for row in shown.rows:
         above, _, name = row.name.rpartition(".")
         if above and above != block:
-            table.add_row("", "", f"[bold]{escape(above.replace('.', ' › '))}[/bold]", "", "")
+            table.add_row("", "", f"[bold]{escape(above.replace('.', ' / '))}[/bold]", "", "")
         block = above
         table.add_row(
             str(row.offset), f"{row.length:,}", f"{'  ' if above else ''}{escape(name)}", escape(row.value), row.tags
