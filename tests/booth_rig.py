@@ -81,8 +81,15 @@ class FakeIntake(httpx2.MockTransport):
         self._pad = ReceiptPad(open_signer(f"file:{pki / 'intake.key'}"))
         self.packets: list[bytes] = []
         self.received = asyncio.Event()
+        self.revocation_list: bytes | None = None
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/v1/crl":
+            return (
+                httpx2.Response(404)
+                if self.revocation_list is None
+                else httpx2.Response(200, content=self.revocation_list)
+            )
         body = await request.aread()
         verify_request(request.method, str(request.url), request.headers, body, self._trust, datetime.now(UTC))
         self.packets.append(body)
