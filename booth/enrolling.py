@@ -24,7 +24,7 @@ REQUEST_TYPE = "application/x-pem-file"
 # What the intake says, and what a person does then.
 REMEDIES: Mapping[str, str] = {
     "enrolment.refused": "Each token is good once, for one booth, for a limited time.",
-    "enrolment.request": "Look at booth.id: the request was made for it.",
+    "enrolment.request": "Look at booth.id; another key is made with `booth keys init --next --fresh`.",
     "booth.revoked": "Ask why, then enrol the booth again with a new token (`booth keys enrol`).",
     "signature.invalid": "The present certificate is not accepted: look at `booth keys show`, or enrol with a token.",
     "signature.expired": "Set this machine's clock (NTP).",

@@ -60,6 +60,9 @@ def init(
     following: Annotated[
         bool, typer.Option("--next", help="Make the key of the next certificate; the present one stays in use.")
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option(help="Throw away a key that waits for its certificate, and make another.")
+    ] = False,
 ) -> None:
     """Make the booth's key: in a file (encrypted when keys.passphrase_file is set), or in the token.
 
@@ -70,7 +73,7 @@ def init(
             _stop(
                 "This booth has a key with a certificate: renew both with `booth keys rotate`, or make the next key with `booth keys init --next`."
             )
-        keys.make()
+        keys.make(fresh=fresh)
     print(f"The key is there: {_place(settings)}. Next: `booth keys enrol`, or `booth keys csr`.")
 
 
@@ -228,7 +231,7 @@ def _installed(config: Config, keys: BoothKeys, pem: bytes) -> None:
     leaf = keys.install(pem, load_trust(config.intake.trust), datetime.now(UTC))
     print(
         f"The certificate of {keys.booth} is in use: valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, "
-        f"serial number {leaf.serial_number:x}, in {keys.certificate}."
+        f"serial number {leaf.serial_number:040x}, in {keys.certificate}."
     )
 
 
@@ -237,7 +240,7 @@ def _place(config: Config) -> str:
     from crypto.token_uri import read_token_uri
 
     signer = config.keys.signer
-    return f"in the token {read_token_uri(signer).name}" if in_token(signer) else f"beside or in {key_file(signer)}"
+    return f"in the token {read_token_uri(signer).name}" if in_token(signer) else f"in {key_file(signer).parent}"
 
 
 def _facts(config: Config, keys: BoothKeys, now: datetime) -> dict[str, Any]:
@@ -301,7 +304,7 @@ def _certificate_facts(config: Config, keys: BoothKeys, now: datetime, care: lis
         "file": str(keys.certificate),
         "subject": leaf.subject.rfc4514_string(),
         "issuer": leaf.issuer.rfc4514_string(),
-        "serial": f"{leaf.serial_number:x}",
+        "serial": f"{leaf.serial_number:040x}",
         "sha256": leaf.fingerprint(hashes.SHA256()).hex(),
         "valid_from": f"{leaf.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
         "valid_until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
@@ -311,7 +314,8 @@ def _certificate_facts(config: Config, keys: BoothKeys, now: datetime, care: lis
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
-    table = Table(title=f"Keys of {facts['booth']}", show_header=False)
+    table = Table("Keys of", facts["booth"])
+    table.columns[1].overflow = "fold"
     table.add_row("signer", escape(facts["signer"]))
     for name, value in (facts["certificate"] or {}).items():
         table.add_row(f"certificate {name.replace('_', ' ')}", escape(str(value)))

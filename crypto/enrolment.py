@@ -47,10 +47,13 @@ class BoothKeys:
         """The certificate in use; None before the first one."""
         return load_certificates(self.certificate)[0] if self.certificate.exists() else None
 
-    def make(self) -> bytes:
-        """The request for the waiting key, which is made when there is none."""
+    def make(self, *, fresh: bool = False) -> bytes:
+        """The request for the waiting key, which is made when there is none. `fresh` throws away the one that waits."""
         with self._alone():
-            return self._request(self.place.make(self._present_key()))
+            present = self._present_key()
+            if fresh:
+                self.place.discard(present)
+            return self._request(self.place.make(present))
 
     def request(self) -> bytes:
         """The request for the waiting key again, or for the present one when none waits. Raises EnrolmentError when there is no key."""

@@ -51,6 +51,10 @@ class KeyPlace(Protocol):
         """The certificate on disk is this key's now."""
         ...
 
+    def discard(self, present: ec.EllipticCurvePublicKey | None) -> None:
+        """Removes the waiting key; never one with a certificate."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FilePlace:
@@ -83,6 +87,14 @@ class FilePlace:
         if following.exists() and load_key(following, self.passphrase).public_key() == present:
             following.replace(self.key)
             sync_folder(self.key.parent)
+
+    def discard(self, present: ec.EllipticCurvePublicKey | None) -> None:
+        """Removes the waiting key; never one with a certificate."""
+        for path in (next_key_file(self.key), self.key):
+            if path.exists() and load_key(path, self.passphrase).public_key() != present:
+                path.unlink()
+                sync_folder(self.key.parent)
+                return
 
     def _keys(self) -> Sequence[ec.EllipticCurvePrivateKey]:
         return [load_key(path, self.passphrase) for path in (self.key, next_key_file(self.key)) if path.exists()]
@@ -145,6 +157,15 @@ class TokenPlace:
         if name is not None and name.key_id.hex() == notes["waiting"]:
             self._write(made=notes["made"], waiting=None)
 
+    def discard(self, present: ec.EllipticCurvePublicKey | None) -> None:
+        """Removes the waiting key; never one with a certificate, nor one that another tool made."""
+        notes = self._read()
+        if notes["waiting"] is not None:
+            self.token.destroy(bytes.fromhex(notes["waiting"]))
+            self._write(made=[one for one in notes["made"] if one != notes["waiting"]], waiting=None)
+        if self.waiting(present) is not None:
+            raise EnrolmentError("The key that waits was not made here: remove it with the tool that made it.")
+
     def _read(self) -> dict[str, Any]:
         """The notes; none when nothing was made here."""
         if not self.notes.exists():
@@ -152,12 +173,12 @@ class TokenPlace:
         try:
             with self.notes.open("rb") as file:
                 notes = json.loads(file.read(_MAX_NOTES_BYTES))
-            right = [bytes.fromhex(one) for one in (*notes["made"], notes["waiting"] or "")]
+            for one in (*notes["made"], notes["waiting"] or ""):
+                bytes.fromhex(one)
         except OSError as err:
             raise KeyUnavailableError(f"The notes on keys {self.notes} cannot be read: {err.strerror}.") from err
         except (ValueError, TypeError, KeyError) as err:
             raise KeyUnavailableError(f"The notes on keys {self.notes} are damaged: remove the file.") from err
-        assert all(isinstance(one, bytes) for one in right)
         return dict(notes)
 
     def _write(self, *, made: Sequence[str], waiting: str | None) -> None:
