@@ -8,13 +8,14 @@ Who may be asked again is a question of the key that waits: the same key asks as
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 
 import httpx2
 
 from booth.config import IntakeSection
 from booth.errors import IntakeUnreachableError
-from booth.intake_answers import plain_text, problem_code, trusting
+from booth.intake_answers import clock_difference, read_problem, read_skew_s, trusting
 from crypto.enrolment import MAX_CHAIN_BYTES
 from crypto.errors import EnrolmentError
 from crypto.http_signature import sign_request
@@ -27,7 +28,6 @@ REMEDIES: Mapping[str, str] = {
     "enrolment.request": "Look at booth.id; another key is made with `booth keys init --next --fresh`.",
     "booth.revoked": "Ask why, then enrol the booth again with a new token (`booth keys enrol`).",
     "signature.invalid": "The present certificate is not accepted: look at `booth keys show`, or enrol with a token.",
-    "signature.expired": "Set this machine's clock (NTP).",
 }
 
 
@@ -66,16 +66,15 @@ def _post(settings: IntakeSection, path: str, headers: Mapping[str, str], body: 
 
 
 def _refusal(url: str, response: httpx2.Response, body: bytes) -> EnrolmentError | IntakeUnreachableError:
-    code = detail = ""
-    if response.headers.get("content-type", "").startswith("application/problem+json"):
-        try:
-            problem = json.loads(body)
-        except (ValueError, RecursionError):
-            problem = None
-        if isinstance(problem, dict):
-            code, detail = problem_code(problem.get("code")), plain_text(problem.get("detail"))
-    said = f"The intake {url} answered {response.status_code}" + (f" {code}: {detail}" if code else ".")
-    if response.status_code in {429, 503}:
+    problem = read_problem(response.status_code, response.headers, body)
+    if problem.code == "signature.expired":
+        return EnrolmentError(
+            f"The intake {url} refuses: {clock_difference(read_skew_s(response.headers, time.time()))}"
+        )
+    said = f"The intake {url} answered {problem.status}" + (
+        f" {problem.code}: {problem.detail}" if problem.code else "."
+    )
+    if problem.status in {429, 503}:
         return IntakeUnreachableError(f"{said} Try again later.")
-    remedy = REMEDIES.get(code, "" if code else "Is intake.url the address of an intake?")
+    remedy = REMEDIES.get(problem.code, "" if problem.code else "Is intake.url the address of an intake?")
     return EnrolmentError(f"{said} {remedy}".rstrip())

@@ -70,8 +70,8 @@ def read_problem(status: int, headers: Mapping[str, str], body: bytes) -> Proble
     after = headers.get("retry-after", "")
     return Problem(
         status,
-        problem_code(problem.get("code")),
-        plain_text(problem.get("detail")),
+        _problem_code(problem.get("code")),
+        _plain(problem.get("detail")),
         problem.get("retry") is False,
         float(after) if after.isascii() and after.isdecimal() else None,
     )
@@ -123,12 +123,12 @@ def trusting(path: Path) -> ssl.SSLContext:
         ) from error
 
 
-def problem_code(value: object) -> str:
+def _problem_code(value: object) -> str:
     """A problem's code, empty when it is none."""
     return value if isinstance(value, str) and PROBLEM_CODE.fullmatch(value) else ""
 
 
-def plain_text(value: object) -> str:
+def _plain(value: object) -> str:
     """A stranger's text, fit for a log line and a database."""
     text = value[:MAX_DETAIL] if isinstance(value, str) else ""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
