@@ -190,7 +190,7 @@ def test_a_picture_with_nothing_to_tell_is_told_and_not_searched_for_ever(monkey
     assert chip.facts.fills_target is (len(chip.data) >= 16_150)
     assert kind == "gradient" or not chip.facts.fills_target
     if kind == "grey":
-        assert (chip.facts.psnr_db, chip.facts.ssim) == (None, 1)
+        assert (chip.facts.psnr_db, chip.facts.ssim) == (None, 1.0)
         assert len(asked) == 2
 
 
@@ -228,7 +228,8 @@ def test_no_picture_exceeds_its_bytes(width, height, size, deviation, contrast, 
     chip = encode_chip(pixels, target(width, height, size))
     assert len(chip.data) <= size
     assert decoded(chip.data).shape == pixels.shape
-    if size < pixels.size / 8 and deviation < 2 and contrast > 1:
+    # One pass over a code block is up to 512 bytes, and the encoder takes whole passes: below 12 kB a step may be wider than the band.
+    if 12_000 < size < pixels.size / 8 and deviation < 2 and contrast > 1:
         assert chip.facts.fills_target, "noise always has more to tell"
 
 

@@ -26,6 +26,16 @@ def test_a_cut_at_full_size_copies_pixels():
     assert np.array_equal(cut(source, plan(1.0)), source[375:825, 325:675])
 
 
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_a_cut_of_the_whole_picture_is_its_exact_mean_and_a_picture_of_its_own(fold):
+    source = smooth_noise(600, 900)
+    whole = plan(1 / fold, source=(600, 900), out=(600 // fold, 900 // fold))
+    made = cut(source, whole)
+    warped = cv2.warpAffine(source, np.eye(2, 3), (600, 900), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    assert np.array_equal(made, cv2.resize(warped, (600 // fold, 900 // fold), interpolation=cv2.INTER_AREA))
+    assert not np.shares_memory(made, source)
+
+
 def test_a_cut_at_half_size_is_the_mean_of_four():
     source = smooth_noise(1000, 1200)
     part = source[150:1050, 150:850].astype(float)
