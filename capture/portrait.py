@@ -103,10 +103,12 @@ def cut(image: Image, plan: CropPlan) -> Image:
     if size == (width, height) and np.array_equal(matrix, np.eye(2, 3)):
         fine = image.copy()  # what the warp would give, at a tenth of its time
     else:
-        fine = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    if fold > 1:
-        fine = cv2.resize(fine, (plan.out_width, plan.out_height), interpolation=cv2.INTER_AREA)
-    return np.asarray(fine, dtype=np.uint8)
+        warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        fine = np.asarray(warped, dtype=np.uint8)
+    if fold == 1:
+        return fine
+    means = cv2.resize(fine, (plan.out_width, plan.out_height), interpolation=cv2.INTER_AREA)
+    return np.asarray(means, dtype=np.uint8)
 
 
 def _fold(plan: CropPlan) -> int:
