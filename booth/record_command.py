@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
 
 REFUSED, UNREADABLE = 1, 2
 MAX_FILE_BYTES = 16 * 1024 * 1024
-ONE_LINE_BYTES = 16
-DG2_WORDS = {
-    ("header version", "0101"): "1.1",
-    ("biometric type", "02"): "face",
-    ("biometric subtype", "00"): "none",
-    ("format owner", "0101"): "ISO/IEC JTC 1/SC 37",
-    ("format type", "0008"): "face image of ISO/IEC 19794-5",
-    ("format type", "002A"): "face image of ISO/IEC 39794-5",
-}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -228,15 +219,15 @@ def _shown(data: bytes, offset: int = 0) -> Shown:
     if data[:1] == bytes((GROUP,)):
         group, leaves, at = explain_dg2(data)
         inner = _shown(group.record, at)
-        rows = (*(_row(leaf, offset) for leaf in leaves), *inner.rows)
+        rows = (*_rows(leaves, offset), *inner.rows)
         return Shown(f"ICAO LDS DG2 with {inner.form}", rows, inner.picture, inner.record, inner.says)
     if data[:1] == bytes((FACE_IMAGE,)):
         record, leaves = explain_face_record(data)
         form = f"ISO/IEC 39794-5 ({_choices(data, record)})"
-        return Shown(form, tuple(_row(leaf, offset) for leaf in leaves), record.picture.data, data, record)
+        return Shown(form, _rows(leaves, offset), record.picture.data, data, record)
     if data.startswith(MAGIC):
         old, leaves = explain_face_record_2005(data)
-        rows = tuple(_row(leaf, offset) for leaf in leaves)
+        rows = _rows(leaves, offset)
         return Shown("ISO/IEC 19794-5:2005", rows, old.picture, data, old)
     return _bare(data)
 
@@ -266,113 +257,16 @@ def _says(shown: Shown) -> FaceRecord:
     return shown.says.record() if isinstance(shown.says, FaceRecord2005) else shown.says
 
 
-def _row(leaf: Leaf, offset: int) -> Row:
-    name = leaf.name.removeprefix("representationBlocks.0.")
-    return Row(offset + leaf.offset, leaf.length, leaf.tags, name, _words(leaf.name, leaf.value))
+def _rows(leaves: tuple[Leaf, ...], offset: int) -> tuple[Row, ...]:
+    from booth.record_words import words
 
-
-def _words(name: str, value: Any) -> str:
-    """A value for people."""
-    if isinstance(value, Enum):
-        return f"{value.name.replace('_', ' ').lower()} ({value.value})"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, bytes):
-        return value.hex().upper() if len(value) <= 16 else f"{len(value):,} bytes"
-    told = _old_words(name, value) or _point_words(value) or _registry_words(name, value)
-    return told or f"{value}{_unit(name)}"
-
-
-def _registry_words(name: str, value: Any) -> str | None:
-    """Numbers of the CBEFF registry that this booth writes."""
-    from crypto.face_record_codes import FIRST_MEASURE, ISO_SC37
-    from validation.ofiq import COLUMNS
-
-    if name.endswith(".organization") and value == ISO_SC37:
-        return f"ISO/IEC JTC 1/SC 37 ({value})"
-    if name.endswith("algorithmIdBlock.id") and 0 <= value - FIRST_MEASURE < len(COLUMNS):
-        return (
-            f"{COLUMNS[value - FIRST_MEASURE]} of ISO/IEC 29794-5 ({value}), if the organization is ISO/IEC JTC 1/SC 37"
-        )
-    return None
-
-
-def _bytes_words(value: bytes) -> str:
-    return value.hex().upper() if len(value) <= ONE_LINE_BYTES else f"{len(value):,} bytes"
-
-
-def _unit(name: str) -> str:
-    last = name.rsplit(".", 1)[-1]
-    if last in ("angleValue", "angleUncertainty"):
-        return "°"
-    if last in ("x", "y", "width", "height") or (last.startswith("image") and last != "imageDataFormat"):
-        return " px"
-    return ""
-
-
-def _point_words(value: Any) -> str | None:
-    from crypto.face_record import Landmark
-
-    names = {
-        (2, 1): "bottom of the chin",
-        (3, 7): "left eye, outer corner",
-        (3, 8): "right eye, inner corner",
-        (3, 11): "left eye, inner corner",
-        (3, 12): "right eye, outer corner",
-        (8, 1): "middle of the upper lip",
-        (8, 2): "middle of the lower lip",
-        (8, 3): "left mouth corner",
-        (8, 4): "right mouth corner",
-        (9, 3): "tip of the nose",
-        (12, 1): "centre of the left eye",
-        (12, 2): "centre of the right eye",
-    }
-    if isinstance(value, Landmark) and value.at is not None:
-        return f"{_point_words(value.name)} at x {value.at.x_px}, y {value.at.y_px}"
-    if isinstance(value, tuple) and len(value) == 2:
-        group, point = value
-        called = names.get((group, point))
-        return f"MPEG-4 point {group}.{point}" + (f": {called}" if called else "")
-    return None
-
-
-def _old_words(name: str, value: Any) -> str | None:
-    """The numbers of ISO/IEC 19794-5:2005 in words."""
-    from crypto import face_record_2005 as old
-    from crypto.face_record_codes import CaptureTechnology
-
-    tables: dict[str, dict[int, str]] = {
-        "image coding": {0: "JPEG", 1: "JPEG 2000"},
-        "face image kind": {0: "basic", 1: "full frontal", 2: "token frontal"},
-        "expression": dict(enumerate(old.EXPRESSIONS)),
-        "source type": {code: code.name.replace("_", " ").lower() for code in CaptureTechnology} | {7: "unknown"},
-    }
-    for label, words in (
-        ("gender", old.GENDERS),
-        ("eye colour", old.EYES),
-        ("hair colour", old.HAIR),
-        ("colour space", old.COLOURS),
-    ):
-        known: dict[Any, int] = {**words}
-        tables[label] = {
-            number: "not said" if word is None else word.name.replace("_", " ").lower()
-            for word, number in known.items()
-        }
-    if name in tables:
-        return f"{tables[name].get(value, 'other')} ({value})"
-    if name == "properties":
-        said = [label.replace("_", " ") for bit, label in enumerate(old.PROPERTIES, 1) if value >> bit & 1]
-        return f"{', '.join(said) or ('none of them' if value else 'not said')} (0x{value:06X})"
-    if name == "pose":
-        return ", ".join(_angle_words(axis, octet) for axis, octet in zip(("yaw", "pitch", "roll"), value, strict=True))
-    return None
-
-
-def _angle_words(axis: str, octet: int) -> str:
-    from crypto.face_record_2005 import angle_deg
-
-    degrees = angle_deg(octet)
-    return f"{axis} not said" if degrees is None else f"{axis} {degrees}° ({octet})"
+    rows = []
+    before: Any = None
+    for leaf in leaves:
+        name = leaf.name.removeprefix("representationBlocks.0.")
+        rows.append(Row(offset + leaf.offset, leaf.length, leaf.tags, name, words(leaf.name, leaf.value, before)))
+        before = leaf.value
+    return tuple(rows)
 
 
 def _picture_facts(picture: bytes) -> dict[str, Any]:
