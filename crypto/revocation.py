@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 
 from cryptography import x509
@@ -74,6 +75,7 @@ class RevocationList:
         object.__setattr__(self, "authority", authority_of(self.issuer))
 
 
+@lru_cache(maxsize=64)
 def authority_of(certificate: x509.Certificate) -> bytes:
     """Whose word a list is: name and key, whichever of an authority's certificates it is read from."""
     key = certificate.public_key().public_bytes(

@@ -212,29 +212,36 @@ operator = Operator(folder)
 chance = random.Random(4)
 told = os.open(folder / "told", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-def work(run, times):
+def work(run, times, step=lambda: None):
     secret = ["--passphrase-file", str(operator.passphrase)]
     for n in range(times):
         name = f"booth-{run}-{n}"
         request = str(operator.request(name))
         app(["issue", str(operator.ca), request, "--for", "booth", "--out", str(folder / f"{name}.pem"), *secret], standalone_mode=False)
+        step()
         if n % 2:
             app(["revoke", str(operator.ca), name, "--reason", "superseded", *secret], standalone_mode=False)
             os.write(told, f"{name}\\n".encode())
+            step()
 
 sys.stdout = open(os.devnull, "w")
 work(kills, 2)
 started = time.monotonic()
 work(kills + 1, 2)
-longest_s = 2 * (time.monotonic() - started)  # four issued, two revoked, however busy the machine is
+step_s = (time.monotonic() - started) / 3
 for run in range(kills):
+    heard, say = os.pipe()
     child = os.fork()
     if child == 0:
-        work(run, 1000)
+        work(run, 1000, lambda: os.write(say, b"."))
         os._exit(0)
-    time.sleep(chance.uniform(0.0, longest_s))
+    os.close(say)
+    for _ in range(chance.randint(0, 3)):  # so many steps, and a part of the next one
+        os.read(heard, 1)
+    time.sleep(chance.uniform(0.0, step_s))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(heard)
     load_trust(operator.ca / "ca.pem", operator.ca / "ca.crl")  # never torn
 """
 
@@ -247,7 +254,7 @@ def kill_often(operator: Operator, kills: int) -> None:
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project)},
         check=True,
-        timeout=300,
+        timeout=100,
     )
     told = (operator.folder / "told").read_text().split()
     (before,) = load_trust(operator.ca / "ca.pem", operator.ca / "ca.crl").crls
@@ -256,12 +263,12 @@ def kill_often(operator: Operator, kills: int) -> None:
     remembered = {one.serial for one in certificates}
     handed_out = {path.stem: load_certificates(path)[0] for path in operator.folder.glob("booth-*.pem")}
     assert len(handed_out) > kills / 2
-    assert len(told) > kills / 4
+    assert len(told) > kills / 8
     assert {one.serial_number for one in handed_out.values()} <= remembered
     assert {handed_out[name].serial_number for name in told} <= set(before.entries)
     assert {one.serial for one in certificates if one.revoked_at is not None} == set(after.entries)
-    assert not [path for path in operator.ca.iterdir() if path.name.startswith("authority.sqlite3-")]
     operator.run("issue", operator.ca, operator.request("afterwards"), "--for", "booth")
+    assert not [path for path in operator.ca.iterdir() if path.name.startswith("authority.sqlite3-")]
 
 
 def test_after_kills_at_any_moment_nothing_handed_out_is_forgotten(operator):
