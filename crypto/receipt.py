@@ -152,6 +152,19 @@ def extend_log(
     return Extension(nodes, frontier.size, root, at, head, receipts)
 
 
+def read_entry(data: bytes) -> LogEntry:
+    """A leaf of the log in its one form, or ReceiptError."""
+    try:
+        entry = LogEntry.model_validate(read_canonical_json(data, MAX_ENTRY_BYTES, "log entry"))
+    except CanonicalJsonError as err:
+        raise ReceiptError(str(err)) from err
+    except ValidationError as err:
+        raise ReceiptError(f"The log entry breaks its schema at {broken_fields(err)}.") from err
+    if entry.to_bytes() != data:
+        raise ReceiptError("The log entry does not say the same thing when it is written again.")
+    return entry
+
+
 def read_receipt(data: bytes) -> Receipt:
     """The receipt by its form alone: nothing is verified."""
     try:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from server.ca_command import app as ca_app
+from server.log_command import log_app
 
 app = typer.Typer(
     name="intake",
@@ -36,6 +37,7 @@ app = typer.Typer(
 pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")
 app.add_typer(pki_app, name="pki")
 app.add_typer(ca_app, name="ca")
+app.add_typer(log_app, name="log")
 
 CODE_FILE_VARIABLE = "INTAKE_DESK_CODE_FILE"
 

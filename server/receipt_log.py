@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.errors import CryptoError
 from crypto.keys import Signer, common_name
-from crypto.merkle import HASH_BYTES, Frontier, complete_subtrees, consistency_proof
+from crypto.merkle import HASH_BYTES, Frontier, consistency_proof
 from crypto.receipt import Extension, LogEntry, extend_log, make_entry
 from crypto.tree_head import sign_tree_head
 from server.errors import (
@@ -37,7 +37,17 @@ from server.errors import (
     ServerError,
     StorageCorruptError,
 )
-from server.store import NewPacket, Nonce, Store, StoredPacket, UtcDateTime, metadata, packets, stored_packet
+from server.log_rows import (
+    Edge,
+    log_entries,
+    log_heads,
+    log_identity,
+    log_nodes,
+    read_edge,
+    read_newest_head,
+    read_nodes,
+)
+from server.store import NewPacket, Nonce, Store, StoredPacket, packets, stored_packet
 
 log = logging.getLogger(__name__)
 
@@ -45,38 +55,6 @@ log = logging.getLogger(__name__)
 LOG_LOCK = 0x70626C67
 # Above the uploads that one intake takes at once (config.max_uploads); bounds the transaction at a first start over many old packets.
 MAX_BATCH = 64
-
-log_identity = sa.Table(
-    "log_identity",
-    metadata,
-    sa.Column("log", sa.String(32), primary_key=True),
-    sa.Column("created_at", UtcDateTime(), nullable=False),
-)
-
-log_entries = sa.Table(
-    "log_entries",
-    metadata,
-    sa.Column("position", sa.BigInteger(), primary_key=True, autoincrement=False),
-    sa.Column("packet_sha256", sa.String(64), nullable=False, unique=True),
-    sa.Column("entry", sa.LargeBinary(), nullable=False),
-)
-
-log_nodes = sa.Table(
-    "log_nodes",
-    metadata,
-    sa.Column("level", sa.Integer(), primary_key=True, autoincrement=False),
-    sa.Column("number", sa.BigInteger(), primary_key=True, autoincrement=False),
-    sa.Column("hash", sa.LargeBinary(HASH_BYTES), nullable=False),
-)
-
-log_heads = sa.Table(
-    "log_heads",
-    metadata,
-    sa.Column("size", sa.BigInteger(), primary_key=True, autoincrement=False),
-    sa.Column("root_hash", sa.LargeBinary(HASH_BYTES), nullable=False),
-    sa.Column("signed_at", UtcDateTime(), nullable=False),
-    sa.Column("head", sa.LargeBinary(), nullable=False),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +64,6 @@ class _Waiting:
     new: NewPacket
     nonce: Nonce
     outcome: asyncio.Future[tuple[StoredPacket, bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Edge:
-    """Where the log ends, as the writer that holds the lock sees it."""
-
-    log: str
-    size: int
-    nodes: dict[tuple[int, int], bytes]
-
-    def node(self, level: int, number: int) -> bytes:
-        return self.nodes[level, number]
 
 
 class ReceiptLog:
@@ -121,9 +87,7 @@ class ReceiptLog:
 
     async def head(self) -> bytes:
         """The newest signed tree head."""
-        newest = sa.select(log_heads.c.head).order_by(log_heads.c.size.desc()).limit(1)
-        async with self._store.reading() as connection:
-            return bytes((await connection.execute(newest)).scalar_one())
+        return await read_newest_head(self._store)
 
     async def consistency(self, first: int, second: int) -> list[bytes]:
         """That the tree of `second` leaves begins with that of `first`. Raises `MalformedRequestError`."""
@@ -138,7 +102,7 @@ class ReceiptLog:
                 return bytes(HASH_BYTES)
 
             consistency_proof(first, second, note)
-            nodes = await _read_nodes(connection, asked)
+            nodes = await read_nodes(connection, asked)
         return consistency_proof(first, second, lambda level, number: nodes[level, number])
 
     async def begin(self) -> None:
@@ -151,7 +115,7 @@ class ReceiptLog:
         while True:
             async with self._locked() as connection:
                 rows = [stored_packet(row) for row in await connection.execute(without)]
-                edge = await _read_edge(connection)
+                edge = await read_edge(connection)
                 if not rows:
                     break
                 extension = await self._extend(connection, edge, rows)
@@ -217,7 +181,7 @@ class ReceiptLog:
 
     async def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[StoredPacket, bool] | ServerError]:
         async with self._locked() as connection:
-            edge = await _read_edge(connection)
+            edge = await read_edge(connection)
             fresh = await self._store.take_nonces(connection, [waiting.nonce for waiting in batch])
             accepted = {id(waiting) for waiting, good in zip(batch, fresh, strict=True) if good}
             wanted = {waiting.new.sha256: waiting.new for waiting in reversed(batch) if id(waiting) in accepted}
@@ -245,7 +209,7 @@ class ReceiptLog:
         return outcomes
 
     async def _extend(
-        self, connection: AsyncConnection, edge: _Edge, added: Sequence[NewPacket | StoredPacket]
+        self, connection: AsyncConnection, edge: Edge, added: Sequence[NewPacket | StoredPacket]
     ) -> Extension:
         """Sign the log with these packets at its end and write its rows."""
 
@@ -317,35 +281,6 @@ async def open_receipt_log(
     finally:
         receipts.close()
         await writer
-
-
-async def _read_edge(connection: AsyncConnection) -> _Edge:
-    """The log's name, size and right edge. Raises `StorageCorruptError` when they do not lead to the root that was signed last."""
-    identity = (await connection.execute(sa.select(log_identity.c.log))).scalars().all()
-    newest = (
-        await connection.execute(
-            sa.select(log_heads.c.size, log_heads.c.root_hash).order_by(log_heads.c.size.desc()).limit(1)
-        )
-    ).one_or_none()
-    last = (await connection.execute(sa.select(sa.func.max(log_entries.c.position)))).scalar_one()
-    if newest is not None and len(identity) == 1 and newest.size == (0 if last is None else last + 1):
-        wanted = list(complete_subtrees(newest.size))
-        nodes = await _read_nodes(connection, wanted)
-        edge = _Edge(identity[0], newest.size, nodes)
-        if len(nodes) == len(wanted) and Frontier.of(newest.size, edge.node).root() == newest.root_hash:
-            return edge
-    raise StorageCorruptError("The receipt log does not end as it was signed: look with `intake log verify`.")
-
-
-async def _read_nodes(connection: AsyncConnection, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-    """The hashes of complete subtrees, by level and number."""
-    if not wanted:
-        return {}
-    columns = log_nodes.c
-    query = sa.select(columns.level, columns.number, columns.hash).where(
-        sa.or_(*(sa.and_(columns.level == level, columns.number == number) for level, number in wanted))
-    )
-    return {(row.level, row.number): bytes(row.hash) for row in await connection.execute(query)}
 
 
 async def _known(connection: AsyncConnection, digests: Collection[str]) -> dict[str, StoredPacket]:

@@ -226,6 +226,20 @@ async def open_store(database_url: str) -> AsyncIterator[Store]:
         await engine.dispose()
 
 
+@contextlib.asynccontextmanager
+async def open_present_store(database_url: str) -> AsyncIterator[Store]:
+    """Open a database that an intake has made, for looking only. Raises `StorageUnavailableError`."""
+    url = sa.make_url(database_url)
+    if url.get_backend_name() == "sqlite" and not await asyncio.to_thread(os.path.isfile, url.database or ""):
+        raise StorageUnavailableError("There is no database yet: it is made when the intake starts.")
+    with _translated():
+        engine = make_engine(database_url)
+    try:
+        yield Store(engine)
+    finally:
+        await engine.dispose()
+
+
 def check_digest(sha256: str) -> None:
     """The form of a packet's name. Raises `MalformedRequestError`."""
     if not DIGEST.fullmatch(sha256):

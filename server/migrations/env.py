@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from server.receipt_log import log_heads
+from server.log_rows import log_heads
 
 connection = context.config.attributes["connection"]
 # SQLite alters tables by copying them ("batch"); harmless elsewhere.

@@ -25,15 +25,8 @@ from server.errors import (
     StorageCorruptError,
     StorageUnavailableError,
 )
-from server.receipt_log import (
-    MAX_BATCH,
-    ReceiptLog,
-    _read_edge,
-    log_entries,
-    log_heads,
-    log_nodes,
-    open_receipt_log,
-)
+from server.log_rows import log_entries, log_heads, log_nodes, read_edge
+from server.receipt_log import MAX_BATCH, ReceiptLog, open_receipt_log
 from server.store import NewPacket, Nonce, Store, make_engine, migrate, open_store, packets
 from tests.packets import NOW, World, make_cached_world, make_signer
 
@@ -285,7 +278,7 @@ async def test_nothing_is_signed_over_a_log_that_does_not_end_as_it_was_signed(u
                 await connection.execute(one)
                 # In the same transaction, which is never committed: the harm is undone at its end.
                 with pytest.raises(StorageCorruptError):
-                    await _read_edge(connection)
+                    await read_edge(connection)
         async with store_of(receipts).writing() as connection:
             await connection.execute(harm[1])
         with pytest.raises(StorageCorruptError, match="log verify"):

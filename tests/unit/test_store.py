@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from server.errors import ReplayedRequestError, StorageCorruptError, StorageFullError, StorageUnavailableError
+from server.log_rows import log_heads
 from server.objects import ABANDONED_S, open_folder_objects
-from server.receipt_log import log_heads
 from server.store import NewPacket, Nonce, make_engine, migrate, open_store
 from server.store import packets as rows
 

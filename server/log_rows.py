@@ -1,0 +1,107 @@
+"""The rows of the receipt log: its name, its leaves, the hashes of its complete subtrees, its signed heads; and how they are read.
+
+They are inserted, never changed: a complete subtree keeps its hash for ever. Where the log ends is told by the newest head and by the last
+entry; `read_edge` believes neither unless the stored hashes lead to the root that was signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crypto.merkle import HASH_BYTES, Frontier, complete_subtrees
+from server.errors import StorageCorruptError
+from server.store import Store, UtcDateTime, metadata
+
+log_identity = sa.Table(
+    "log_identity",
+    metadata,
+    sa.Column("log", sa.String(32), primary_key=True),
+    sa.Column("created_at", UtcDateTime(), nullable=False),
+)
+
+log_entries = sa.Table(
+    "log_entries",
+    metadata,
+    sa.Column("position", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("packet_sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("entry", sa.LargeBinary(), nullable=False),
+)
+
+log_nodes = sa.Table(
+    "log_nodes",
+    metadata,
+    sa.Column("level", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary(HASH_BYTES), nullable=False),
+)
+
+log_heads = sa.Table(
+    "log_heads",
+    metadata,
+    sa.Column("size", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("root_hash", sa.LargeBinary(HASH_BYTES), nullable=False),
+    sa.Column("signed_at", UtcDateTime(), nullable=False),
+    sa.Column("head", sa.LargeBinary(), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where the log ends, as the writer that holds the lock sees it."""
+
+    log: str
+    size: int
+    nodes: dict[tuple[int, int], bytes]
+
+    def node(self, level: int, number: int) -> bytes:
+        """The hash of a complete subtree at the edge."""
+        return self.nodes[level, number]
+
+
+async def holds_log(store: Store) -> bool:
+    """Whether an intake has begun a log in this database."""
+    async with store.reading() as connection:
+        tables = await connection.run_sync(lambda its: set(sa.inspect(its).get_table_names()))
+        if log_heads.name not in tables:
+            return False
+        return (await connection.execute(sa.select(log_heads.c.size).limit(1))).first() is not None
+
+
+async def read_newest_head(store: Store) -> bytes:
+    """The newest signed tree head."""
+    newest = sa.select(log_heads.c.head).order_by(log_heads.c.size.desc()).limit(1)
+    async with store.reading() as connection:
+        return bytes((await connection.execute(newest)).scalar_one())
+
+
+async def read_edge(connection: AsyncConnection) -> Edge:
+    """The log's name, size and right edge. Raises `StorageCorruptError` when they do not lead to the root that was signed last."""
+    identity = (await connection.execute(sa.select(log_identity.c.log))).scalars().all()
+    newest = (
+        await connection.execute(
+            sa.select(log_heads.c.size, log_heads.c.root_hash).order_by(log_heads.c.size.desc()).limit(1)
+        )
+    ).one_or_none()
+    last = (await connection.execute(sa.select(sa.func.max(log_entries.c.position)))).scalar_one()
+    if newest is not None and len(identity) == 1 and newest.size == (0 if last is None else last + 1):
+        wanted = list(complete_subtrees(newest.size))
+        nodes = await read_nodes(connection, wanted)
+        edge = Edge(identity[0], newest.size, nodes)
+        if len(nodes) == len(wanted) and Frontier.of(newest.size, edge.node).root() == newest.root_hash:
+            return edge
+    raise StorageCorruptError("The receipt log does not end as it was signed: look with `intake log verify`.")
+
+
+async def read_nodes(connection: AsyncConnection, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """The hashes of complete subtrees by level and number, those that are there."""
+    if not wanted:
+        return {}
+    columns = log_nodes.c
+    query = sa.select(columns.level, columns.number, columns.hash).where(
+        sa.or_(*(sa.and_(columns.level == level, columns.number == number) for level, number in wanted))
+    )
+    return {(row.level, row.number): bytes(row.hash) for row in await connection.execute(query)}
