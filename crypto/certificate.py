@@ -7,6 +7,9 @@ Extensions are not read here: crypto.trust does that after the signatures up to 
 
 from __future__ import annotations
 
+import base64
+import re
+from collections.abc import Iterator
 from typing import TypeVar
 
 from cryptography import x509
@@ -26,6 +29,7 @@ SIGNATURE_ALGORITHMS = tuple(
 )  # ecdsa-with-SHA256, -SHA384, -SHA512 (RFC 5758)
 # First octet of a signature's BIT STRING: no unused bits. The library reads others alike, so one certificate had two spellings.
 WHOLE_OCTETS = b"\x00"
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([A-Za-z0-9+/=\s]*)-----END \1-----\s*")
 _UTF8, _PRINTABLE = 0x0C, 0x13
 # Name attributes with a length of their own (RFC 5280, appendix A.1): common name, country, country of jurisdiction.
 _LENGTHS = {
@@ -38,6 +42,17 @@ PARSE_ERRORS = (
     *(ValueError, TypeError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
+
+
+def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Label and content of every block of a PEM file, which holds nothing else; ValueError (also binascii's) when it does."""
+    at = len(data) - len(data.lstrip())
+    while at < len(data):
+        block = _PEM_BLOCK.match(data, at)
+        if block is None:
+            raise ValueError("something else stands between PEM blocks")
+        yield block[1], base64.b64decode(b"".join(block[2].split()), validate=True)
+        at = block.end()
 
 
 def read_certificate(der: bytes) -> x509.Certificate:

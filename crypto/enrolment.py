@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from crypto.certificate import read_certificate
+from crypto.certificate import pem_blocks, read_certificate
 from crypto.errors import CertificateRefusedError, EnrolmentError, KeyUnavailableError
 from crypto.issuance import check_identity
 from crypto.key_folder import PUBLIC, only_writer, write_whole
@@ -125,10 +125,7 @@ def read_chain(pem: bytes) -> list[x509.Certificate]:
     try:
         if len(pem) > MAX_CHAIN_BYTES:
             raise EnrolmentError("The answer of the authority is too large for certificates.")
-        found = [
-            read_certificate(one.public_bytes(serialization.Encoding.DER))
-            for one in x509.load_pem_x509_certificates(pem)
-        ]
+        found = [read_certificate(der) for label, der in pem_blocks(pem) if label == b"CERTIFICATE"]
     except (ValueError, CertificateRefusedError) as err:
         raise EnrolmentError("What came from the authority is no certificate in PEM form.") from err
     if not 1 <= len(found) <= min(MAX_CERTIFICATES, MAX_PATH):

@@ -14,9 +14,6 @@ An authority without a list has taken nothing back; a list past its end still re
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +28,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from crypto.certificate import CURVES, HASHES, PARSE_ERRORS, extension_of, name_of
+from crypto.certificate import (
+    CURVES,
+    HASHES,
+    PARSE_ERRORS,
+    extension_of,
+    name_of,
+    pem_blocks,
+    read_certificate,
+)
 from crypto.errors import (
     CertificateRefusedError,
     CertificateRevokedError,
@@ -53,7 +58,6 @@ MAX_CERTIFICATES = 4  # what a signature may carry; bounds the search for a path
 MAX_TRUST_FILE_BYTES = 262_144
 MAX_LIST_FILE_BYTES = 2 * MAX_LIST_BYTES  # lists in PEM take a third more, and several may be in one file
 _REMEMBERED_SIGNATURES = 256  # at most 4 MiB of certificates
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\s([A-Za-z0-9+/=\s]*)-----END \1-----\s*")
 # Extensions whose meaning is checked below, or that cannot widen what a certificate may do.
 UNDERSTOOD = frozenset(
     {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
@@ -183,23 +187,17 @@ def read_lists(data: bytes, trust: TrustStore) -> list[RevocationList]:
     if not data.lstrip().startswith(b"-----"):
         return [read_revocation_list(data, trust.roots)]
     lists, certificates = list[bytes](), list[x509.Certificate]()
-    at = len(data) - len(data.lstrip())
     try:
-        while at < len(data):
-            block = _PEM_BLOCK.match(data, at)
-            if block is None:
-                raise RevocationListError("A file of revocation lists holds something else too.")
-            label, at = block[1], block.end()
-            der = base64.b64decode(b"".join(block[2].split()), validate=True)
+        for label, der in pem_blocks(data):
             if label == b"X509 CRL":
                 lists.append(der)
             elif label == b"CERTIFICATE" and len(certificates) < MAX_CERTIFICATES:
-                certificates.append(x509.load_der_x509_certificate(der))
+                certificates.append(read_certificate(der))
             else:
                 raise RevocationListError("A file of revocation lists holds something else too.")
         authorities = trust.believed(certificates)
-    except (*PARSE_ERRORS, binascii.Error) as err:
-        raise RevocationListError("A file of revocation lists cannot be read.") from err
+    except (*PARSE_ERRORS, CertificateRefusedError) as err:
+        raise RevocationListError("A file of revocation lists cannot be read, or holds something else too.") from err
     if not lists:
         raise RevocationListError("A file of revocation lists holds none.")
     return [read_revocation_list(der, authorities) for der in lists]
