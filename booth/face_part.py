@@ -5,7 +5,7 @@ those pixels, pose and expression as the report found them, the time of the expo
 colour, height, distance, the camera's registry number (docs/face-record.md).
 
 Quality blocks name the measures of ISO/IEC 29794-5 that landmarks and pixels determine (validation.ofiq): scores by the standard's formulas, on
-our landmarks. The measures that need networks, the background (no outline here) and the count of faces have none and are left out.
+our landmarks. NOT_HERE says which are left out.
 """
 
 from __future__ import annotations
@@ -57,8 +57,18 @@ from validation.report import Report, Verdict
 
 RecordKind = Literal["39794-5", "19794-5:2005"]
 
-# Not told by landmarks and pixels alone.
-NOT_HERE = frozenset({"BackgroundUniformity", "SingleFacePresent"})
+# Left out: what landmarks and pixels alone do not tell; brightness, which scores dark skin low (OFIQ issue 93) and would stand in a passport for ten
+# years; the margins, which the profile's cut sets the same for everybody and the standard's two wishes for them contradict each other (OFIQ issue 60).
+NOT_HERE = frozenset(
+    {
+        "BackgroundUniformity",
+        "SingleFacePresent",
+        "LuminanceMean",
+        "LuminanceVariance",
+        "MarginAboveOfTheFaceImage",
+        "MarginBelowOfTheFaceImage",
+    }
+)
 
 # MPEG-4 feature points on the face mesh (docs/face-record.md). "Left" is the person's own left, as in MPEG-4 and in the mesh.
 MESH_OF_POINT: dict[tuple[int, int], tuple[int, ...]] = {
