@@ -126,9 +126,11 @@ def read_chain(pem: bytes) -> list[x509.Certificate]:
         if len(pem) > MAX_CHAIN_BYTES:
             raise EnrolmentError("The answer of the authority is too large for certificates.")
         found = [read_certificate(der) for label, der in pem_blocks(pem) if label == b"CERTIFICATE"]
+        if not found:
+            raise ValueError("no certificates")
     except (ValueError, CertificateRefusedError) as err:
         raise EnrolmentError("What came from the authority is no certificate in PEM form.") from err
-    if not 1 <= len(found) <= min(MAX_CERTIFICATES, MAX_PATH):
+    if len(found) > min(MAX_CERTIFICATES, MAX_PATH):
         raise EnrolmentError(f"{len(found)} certificates came from the authority; at most {MAX_PATH} are right.")
     return found
 
