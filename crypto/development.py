@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crypto.errors import KeyUnavailableError
-from crypto.issuance import Issuer, Profile, Revoked, issue, make_crl, make_root, private_pem
+from crypto.issuance import Issuer, Profile, Revoked, issue, make_crl, make_root
 from crypto.key_folder import PRIVATE, PUBLIC, make_key_folder, only_writer, write_whole
+from crypto.private_key import private_pem
 from crypto.recipient import generate_recipient_key, load_recipient_key
 from crypto.trust import common_name, load_certificates, load_trust
 

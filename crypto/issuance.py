@@ -214,12 +214,6 @@ def check_identity(identity: str) -> str:
     return identity
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
-    """A private key as PKCS#8 in PEM, encrypted when a passphrase is given."""
-    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-
-
 def _builder(
     issuer: x509.Name, subject: x509.Name, public: ec.EllipticCurvePublicKey, start: datetime, end: datetime
 ) -> x509.CertificateBuilder:

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crypto.errors import EnrolmentError, KeyUnavailableError
-from crypto.issuance import private_pem
 from crypto.key_folder import PRIVATE, PUBLIC, sync_folder, write_whole
 from crypto.keys import load_key, next_key_file
+from crypto.private_key import private_pem
 from crypto.token import KeyName, Token
 
 _ID_OCTETS = 8

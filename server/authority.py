@@ -32,10 +32,10 @@ from crypto.issuance import (
     issue,
     make_crl,
     make_root,
-    private_pem,
     read_csr,
 )
 from crypto.key_folder import PRIVATE, PUBLIC, make_key_folder, only_writer, write_whole
+from crypto.private_key import private_pem
 from crypto.recipient import check_private_file
 from crypto.revocation import COMPROMISED, RevocationList
 from server.authority_index import AuthorityIndex, Issued

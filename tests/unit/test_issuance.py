@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto.der import BIT_STRING, SEQUENCE, element
-from crypto.errors import EnrolmentError
-from crypto.issuance import Issuer, Profile, Revoked, issue, make_crl, make_root, private_pem, read_csr
+from crypto.errors import EnrolmentError, KeyUnavailableError
+from crypto.issuance import Issuer, Profile, Revoked, issue, make_crl, make_root, read_csr
 from crypto.keys import Purpose, TrustStore, common_name
+from crypto.private_key import private_pem
 from crypto.revocation import read_revocation_list
 
 NOW = datetime(2026, 11, 23, 9, 30, 15, 250_000, tzinfo=UTC)
@@ -125,13 +126,28 @@ def test_wrong_identities_are_refused(root, key, identity):
         issue(root, key.public_key(), identity, Profile.BOOTH, NOW)
 
 
-def test_private_keys_are_pkcs8_and_open_with_their_passphrase_only(key):
+def test_private_keys_are_pkcs8_and_open_with_their_passphrase_only(key, tmp_path):
     assert serialization.load_pem_private_key(private_pem(key), None).private_numbers() == key.private_numbers()
     sealed = private_pem(key, b"correct horse")
-    assert b"ENCRYPTED PRIVATE KEY" in sealed
-    with pytest.raises(ValueError, match=r"."):
-        serialization.load_pem_private_key(sealed, b"wrong")
+    assert sealed != private_pem(key, b"correct horse")  # salt and IV are new each time
     assert serialization.load_pem_private_key(sealed, b"correct horse").private_numbers() == key.private_numbers()
+    for wrong in (b"wrong", b"correct horse ", None):
+        with pytest.raises((ValueError, TypeError)):
+            serialization.load_pem_private_key(sealed, wrong)
+    with pytest.raises(KeyUnavailableError, match="protects nothing"):
+        private_pem(key, b"")
+
+
+def test_openssl_opens_an_encrypted_key_and_finds_scrypt(key, tmp_path):
+    (tmp_path / "a.key").write_bytes(private_pem(key, b"correct horse"))
+    words = ["openssl", "pkey", "-in", tmp_path / "a.key", "-passin", "pass:correct horse", "-pubout"]
+    told = subprocess.run(words, capture_output=True, timeout=30, check=True)
+    assert serialization.load_pem_public_key(told.stdout) == key.public_key()
+    parsed = subprocess.run(
+        ["openssl", "asn1parse", "-in", tmp_path / "a.key"], capture_output=True, timeout=30, check=True
+    )
+    assert b"scrypt" in parsed.stdout
+    assert b"aes-256-cbc" in parsed.stdout
 
 
 # --- lists
