@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from server.messages import Language
 from server.records import ChipRecord
-from server.views import Fact
+from server.views import ISOLATE, POP_ISOLATE, Fact
 
 # BSI TR-03121-3 v6.0: at most 5 % below the target.
 FILLED = 0.95
@@ -70,8 +70,9 @@ def _pixels(width: float | None, height: float | None, language: Language) -> st
 
 
 def _bytes(chip: ChipRecord, language: Language) -> str:
+    """Each number with its unit in an isolate of its own: inside a right-to-left sentence they would change places."""
     size, target = (
-        language("chip.unknown") if one is None else f"{language.number(one, 0)}{SPACE}B"
+        language("chip.unknown") if one is None else f"{ISOLATE}{language.number(one, 0)}{SPACE}B{POP_ISOLATE}"
         for one in (chip.bytes, chip.target_bytes)
     )
     return language("chip.bytes_of", bytes=size, target=target)

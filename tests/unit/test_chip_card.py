@@ -12,6 +12,7 @@ from capture.portrait import ChipTarget, encode_chip
 from server.chip_card import FILLED, chip_card
 from server.messages import LANGUAGES, load_messages
 from server.records import ChipRecord, read_report
+from server.views import ISOLATE, POP_ISOLATE
 from tests.desk_rig import opened_desk, parts
 from tests.sealed_packets import Keys
 from validation.report import CHIP_FILLED, ChipFacts
@@ -43,7 +44,8 @@ def chip(**changed: object) -> ChipRecord | None:
 def test_a_chip_as_it_should_be_has_its_figures_and_no_remark():
     card = chip_card(chip(), 16_884, ENGLISH)
     assert card is not None
-    values = [fact.value.replace("\N{NO-BREAK SPACE}", " ") for fact in card.facts]
+    marks = {ord(ISOLATE): None, ord(POP_ISOLATE): None, ord("\N{NO-BREAK SPACE}"): " "}
+    values = [fact.value.translate(marks) for fact in card.facts]
     assert values == ["622 × 800 px", "16,884 B of at most 17,000 B", "43.3 dB", "0.9843"]  # noqa: RUF001 - the sign of sizes
     assert card.remarks == ()
 
