@@ -1,0 +1,88 @@
+"""Starts intakes quickly: one process imports everything and forks an intake for each line it is given, told by its number.
+
+A line is a JSON object with `data`, `pki` and, perhaps, `database_url`; the answer says `pid` and `url`. It is a real intake, by `run_intake`,
+in a process of its own that can be killed; only the import is shared. With `steps` the process appends two batches to the log instead, and
+dies at that many steps of its work in the database; it tells each receipt, and its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from crypto.keys import SignerSource
+from server.config import IntakeSettings
+from server.intake import run_intake
+from server.receipt_log import open_receipt_log
+from server.store import NewPacket, Nonce, open_store
+
+BATCHES = (1, 3)
+DIED = 9
+
+
+def tell(**facts: Any) -> None:
+    os.write(1, json.dumps(facts).encode() + b"\n")
+
+
+async def live(order: dict[str, Any]) -> None:
+    """An intake."""
+    more = {name: order[name] for name in ("database_url",) if name in order}
+    settings = IntakeSettings.from_pki(Path(order["pki"]), Path(order["data"]), **more)
+    await run_intake(settings, lambda url: tell(pid=os.getpid(), url=url))
+
+
+async def append(order: dict[str, Any]) -> None:
+    """Append batches, die half-way."""
+    left = [order["steps"]]
+
+    def count(*_: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            tell(end=DIED)
+            os._exit(DIED)  # as a kill: nothing is rolled back, closed or flushed
+
+    signer = SignerSource(f"file:{order['pki']}/intake.key").current
+    async with open_store(order["database_url"]) as store, open_receipt_log(store, signer) as receipts:
+        engine = store._engine.sync_engine
+        for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+            sa.event.listen(engine, moment, count)
+        for number in BATCHES:
+            answers = await asyncio.gather(*(receipts.append(*upload()) for _ in range(number)))
+            for stored, _ in answers:
+                tell(sha256=stored.sha256, receipt=stored.receipt.decode())
+    tell(end=0)
+
+
+def upload() -> tuple[NewPacket, Nonce]:
+    """A packet that nobody sent."""
+    name, now = uuid.uuid4().hex, datetime.now(UTC)
+    new = NewPacket(hashlib.sha256(name.encode()).hexdigest(), name, "booth-0001", "ab" * 16, 7, now, now)
+    return new, Nonce("booth-0001", name, now + timedelta(minutes=5))
+
+
+def main() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that are killed
+    for line in sys.stdin:
+        if os.fork() == 0:
+            code = 1
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                order = json.loads(line)
+                asyncio.run(append(order) if "steps" in order else live(order))
+                code = 0
+            finally:
+                os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
