@@ -243,8 +243,10 @@ def _file_facts(file: Path, packet: bytes) -> dict[str, Any]:
 
 
 def _header_facts(header: Header) -> dict[str, Any]:
+    """The header in one form for both versions; the wraps say nothing to people."""
     facts: dict[str, Any] = json.loads(header.to_bytes())
-    return facts
+    facts = {name: value for name, value in facts.items() if name not in {"recipient_key_id", "recipients"}}
+    return facts | {"recipient_key_ids": list(header.recipient_key_ids)}
 
 
 def _verified_facts(opened: Opened) -> dict[str, Any]:
@@ -292,18 +294,12 @@ def _header_rows(facts: dict[str, Any]) -> dict[str, str]:
         "packet id": header["packet_id"],
         "booth": header["booth"],
         "made": header["created_at"],
-        "recipient keys": " ".join(_recipients_of(header)),
+        "recipient keys": " ".join(header["recipient_key_ids"]),
         "suite": header["suite"],
         "format version": str(header["version"]),
         "bytes": f"{facts['size']:,}",
         "SHA-256": facts["sha256"],
     }
-
-
-def _recipients_of(header: dict[str, Any]) -> list[str]:
-    if "recipients" in header:
-        return [one["key_id"] for one in header["recipients"]]
-    return [header["recipient_key_id"]]
 
 
 def _print_table(title: str, rows: dict[str, str]) -> None:

@@ -8,17 +8,21 @@ import os
 import shutil
 import stat
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from typer.testing import CliRunner
 
 from booth.packet import app
 from crypto.errors import OPAQUE_REASON
+from crypto.issuance import Issuer, Revoked, make_crl
 from crypto.keys import generate_recipient_key, load_recipient_key, make_development_pki, open_signer
 from crypto.package import build_package
 from crypto.seal import MAGIC, MAX_PACKET_BYTES, sign_and_seal
+from crypto.trust import load_certificates
 from tests.packets import PARTS, fields_for
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -32,7 +36,9 @@ def desk(tmp_path_factory):
     now = datetime.now(UTC)
     recipient = load_recipient_key(pki / "desk.hpke").public
     package = build_package(fields_for(recipient.key_id, created_at=now), PARTS)
-    (folder / "visit.packet").write_bytes(sign_and_seal(package, open_signer(f"file:{pki}/booth.key"), [recipient], now))
+    (folder / "visit.packet").write_bytes(
+        sign_and_seal(package, open_signer(f"file:{pki}/booth.key"), [recipient], now)
+    )
     return folder
 
 
@@ -87,6 +93,68 @@ def test_open_writes_every_part_for_the_owner_alone(desk, tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
     assert [path.name for path in out.parent.iterdir()] == ["opened"]
+
+
+@pytest.fixture(scope="module")
+def shared(desk):
+    """A packet for the desk's present key and its next one, which lies beside it."""
+    present = load_recipient_key(desk / "pki" / "desk.hpke")
+    following = generate_recipient_key()
+    (desk / "next.hpke").write_bytes(following.to_pem())
+    (desk / "next.hpke").chmod(0o600)
+    now = datetime.now(UTC)
+    package = build_package(fields_for(present.key_id, following.key_id, created_at=now), PARTS)
+    signer = open_signer(f"file:{desk / 'pki'}/booth.key")
+    path = desk / "shared.packet"
+    path.write_bytes(sign_and_seal(package, signer, [present.public, following.public], now))
+    return path
+
+
+def test_a_packet_for_two_keys_opens_with_either_and_with_both(desk, shared, tmp_path):
+    present, following, trust = desk / "pki" / "desk.hpke", desk / "next.hpke", desk / "pki" / "ca.pem"
+    ids = sorted(load_recipient_key(path).key_id for path in (present, following))
+    shown = json.loads(run("show", shared, "--json").output)
+    assert shown["header"]["recipient_key_ids"] == ids
+    assert shown["header"]["version"] == 2
+    assert "wrap" not in json.dumps(shown)
+    assert all(one in run("show", shared).output for one in ids)
+    for keys in ([present], [following], [following, present]):
+        chosen = [argument for key in keys for argument in ("--key", key)]
+        result = run("verify", shared, *chosen, "--trust", trust, "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.output)["manifest"]["recipients"] == ids
+    assert run("open", shared, "--key", following, "--trust", trust, "--out", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out" / "parts" / "portrait.jpg").read_bytes() == PARTS["portrait.jpg"]
+    single = run("verify", desk / "visit.packet", "--key", following, "--trust", trust, "--explain", "--json")
+    assert (single.exit_code, json.loads(single.output)["stage"]) == (1, "seal")
+
+
+def test_a_revoked_booth_is_refused_by_the_list_that_is_given(desk, shared, tmp_path):
+    pki = desk / "pki"
+    key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
+    issuer = Issuer(load_certificates(pki / "ca.pem")[0], key)
+    serial, now = load_certificates(pki / "booth.pem")[0].serial_number, datetime.now(UTC)
+    stolen = Revoked(serial, now, x509.ReasonFlags.key_compromise)
+    crl = tmp_path / "new.crl"
+    crl.write_bytes(make_crl(issuer, 1000, [stolen], now - timedelta(hours=1), now + timedelta(days=7)))
+    chosen = ("--key", pki / "desk.hpke", "--trust", pki / "ca.pem")
+    for packet in (desk / "visit.packet", shared):
+        assert run("verify", packet, *chosen).exit_code == 0
+        assert run("verify", packet, "--pki", pki).exit_code == 0  # its ca.crl names nobody
+        for more in (chosen, ("--pki", pki)):
+            result = run("verify", packet, *more, "--crl", crl, "--explain", "--json")
+            facts = json.loads(result.output)
+            assert (result.exit_code, facts["stage"]) == (1, "certificate")
+            assert "revoked" in facts["reason"]
+
+
+def test_a_list_that_is_missing_or_of_another_authority_is_exit_two(desk, tmp_path):
+    other = make_development_pki(tmp_path / "other")
+    (tmp_path / "text").write_text("hello")
+    for crl in (tmp_path / "none", tmp_path / "text", other / "ca.crl"):
+        result = run("verify", desk / "visit.packet", "--pki", desk / "pki", "--crl", crl)
+        assert result.exit_code == 2, crl
+        assert "Traceback" not in result.output
 
 
 @pytest.mark.skipif(
