@@ -50,7 +50,8 @@ from tests.vectors.forged_seal import body_of, content_key, framed, header_value
 from tests.vectors.parties import BOOTH_1, BOOTH_BELOW, DESK, INTAKE, MADE_AT, ROOT, SECOND, Party
 
 Input = Any
-PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
+DER = serialization.Encoding.DER
+URL = "https://intake.example.org/v1/packets/0"
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,6 @@ def signer_of(party: Party) -> FileSigner:
     return FileSigner(party.certificate, party.chain, party.key)
 
 
-def signed_again(der: bytes, body: bytes, algorithm: bytes, by: Party) -> bytes:
-    """A certificate, list or request whose body was changed, with a right signature."""
-    return element(0x30, body, algorithm, element(0x03, b"\x00" + by.key.sign(body, parties.ECDSA)))
-
-
 class Material:
     """Good samples of everything, made once."""
 
@@ -86,6 +82,12 @@ class Material:
         self.packets = [single(self.cms), shared(self.shared_cms)]
         self.certificates = [BOOTH_1, parties.ISSUING, BOOTH_BELOW]
         self.request = self._request()
+        structures = {one: asn1.Certificate.load(one.der) for one in self.certificates}
+        self.bodies = {one: found["tbs_certificate"].dump() for one, found in structures.items()}
+        self.algorithm: bytes = structures[BOOTH_1]["signature_algorithm"].dump()
+        self.list_body: bytes = asn1_crl.CertificateList.load(parties.ROOT_LIST)["tbs_cert_list"].dump()
+        self.request_body: bytes = asn1_csr.CertificationRequest.load(self.request)["certification_request_info"].dump()
+        self.signed_headers = {method: self._headers(method) for method in ("PUT", "GET")}
         pad = ReceiptPad(signer_of(INTAKE), "0" * 32)
         pad.give(*("1" * 64, "2" * 64, "3" * 64), at=MADE_AT, packet_id="0" * 12 + "4" + "0" * 3 + "8" + "0" * 15)
         self.receipt = pad.give("4" * 64, "5" * 64, at=MADE_AT, packet_id="0" * 12 + "4" + "0" * 3 + "8" + "0" * 15)
@@ -109,6 +111,14 @@ class Material:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "booth-0001")])
         request = x509.CertificateSigningRequestBuilder().subject_name(name)
         return request.sign(BOOTH_1.key, hashes.SHA384(), ecdsa_deterministic=True).public_bytes(DER)
+
+    def _headers(self, method: str) -> dict[str, str]:
+        body = b"body" if method == "PUT" else b""
+        return dict(sign_request(method, URL, {}, body, signer_of(BOOTH_1), created=MADE_AT, nonce="n" * 22))
+
+    def signed_again(self, body: bytes, by: Party) -> bytes:
+        """A certificate, list or request whose body was changed, with a right signature."""
+        return element(0x30, body, self.algorithm, element(0x03, b"\x00" + by.key.sign(body, parties.ECDSA)))
 
     # --- inputs
 
@@ -199,10 +209,8 @@ class Material:
         if chance.random() < 0.6:
             return mutations.der(chance.choice(self.certificates).der, chance, [ROOT.der]), *self._authorities(chance)
         party = chance.choice(self.certificates)
-        structure = asn1.Certificate.load(party.der)
-        body = mutations.der(structure["tbs_certificate"].dump(), chance, [ROOT.der])
         by = ROOT if party is not BOOTH_BELOW else parties.ISSUING
-        made = signed_again(party.der, body, structure["signature_algorithm"].dump(), by)
+        made = self.signed_again(mutations.der(self.bodies[party], chance, [ROOT.der]), by)
         return (BOOTH_BELOW.der, made) if party is parties.ISSUING else (made, *self._authorities(chance))
 
     def _authorities(self, chance: Chance) -> tuple[bytes, ...]:
@@ -211,16 +219,12 @@ class Material:
     def revocation_list(self, chance: Chance) -> bytes:
         if chance.random() < 0.6:
             return mutations.der(parties.ROOT_LIST, chance, [ROOT.der])
-        structure = asn1_crl.CertificateList.load(parties.ROOT_LIST)
-        body = mutations.der(structure["tbs_cert_list"].dump(), chance, [ROOT.der])
-        return signed_again(parties.ROOT_LIST, body, structure["signature_algorithm"].dump(), ROOT)
+        return self.signed_again(mutations.der(self.list_body, chance, [ROOT.der]), ROOT)
 
     def request_pem(self, chance: Chance) -> bytes:
         changed = mutations.der(self.request, chance, [ROOT.der])
         if chance.random() < 0.4:
-            structure = asn1_csr.CertificationRequest.load(self.request)
-            body = mutations.der(structure["certification_request_info"].dump(), chance, [ROOT.der])
-            changed = signed_again(self.request, body, structure["signature_algorithm"].dump(), BOOTH_1)
+            changed = self.signed_again(mutations.der(self.request_body, chance, [ROOT.der]), BOOTH_1)
         return self._pem(changed, "CERTIFICATE REQUEST", chance)
 
     def chain(self, chance: Chance) -> bytes:
@@ -277,10 +281,8 @@ class Material:
         return kind, values
 
     def headers(self, chance: Chance) -> tuple[str, str, dict[str, str]]:
-        method, url = chance.choice(("PUT", "GET")), "https://intake.example.org/v1/packets/0"
-        body = b"body" if method == "PUT" else b""
-        nonce = "n" * 22
-        headers = dict(sign_request(method, url, {}, body, signer_of(BOOTH_1), created=MADE_AT, nonce=nonce))
+        method = chance.choice(("PUT", "GET"))
+        headers = dict(self.signed_headers[method])
         for name in chance.sample(list(headers), chance.choice((0, 1, 1, 2))):
             match chance.randrange(5):
                 case 0:
@@ -291,7 +293,7 @@ class Material:
                     headers[name] = mutations.octets(
                         headers[name].encode("latin-1"), chance, [b'=;,:()"?0;a=1']
                     ).decode("latin-1")
-        return chance.choice((method, method, method, "POST")), url, headers
+        return chance.choice((method, method, method, "POST")), URL, headers
 
     def record(self, *kinds: str) -> Callable[[Chance], bytes]:
         chosen = [data for name, data in self.records.items() if name.startswith(kinds)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from asn1crypto import x509 as asn1
 from cryptography.hazmat.primitives import hashes, serialization
@@ -35,11 +36,13 @@ def utc_time(at: datetime) -> bytes:
     return element(0x17, f"{at:%y%m%d%H%M%SZ}".encode())
 
 
+@lru_cache
 def issuer_and_serial(der: bytes) -> bytes:
     body = asn1.Certificate.load(der)["tbs_certificate"]
     return body["issuer"].dump() + body["serial_number"].dump()
 
 
+@lru_cache
 def certificate_id(der: bytes, *, algorithm: bytes = SHA384, digest: Callable[[bytes], bytes] | None = None) -> bytes:
     """The value of signing-certificate-v2 (RFC 5035): digest, issuer and serial number."""
     body = asn1.Certificate.load(der)["tbs_certificate"]
