@@ -102,6 +102,7 @@ def demo(
     person: Annotated[Person, typer.Option(help="Who sits down; only anna moves.")] = Person.ANNA,
     browser: Annotated[bool, typer.Option(help="Open the kiosk page in a browser where there is one.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome of --visit as JSON.")] = False,
+    token: Annotated[bool, typer.Option("--token", help="The booth's key in a token (needs SoftHSM2).")] = False,
 ) -> None:
     """Start a virtual booth, its controller, the intake and the desk on this machine.
 
@@ -113,7 +114,7 @@ def demo(
 
     if not visit and (keep is not None or as_json):
         raise typer.BadParameter("--keep and --json go with --visit.")
-    options = DemoOptions(visit, keep, data, profile, lights, person, browser, as_json)
+    options = DemoOptions(visit, keep, data, profile, lights, person, browser, as_json, token)
     finish(run_demo(options))
 
 

@@ -22,11 +22,14 @@ import webbrowser
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from booth.demo_token import DemoToken
 
 READY_S = 60.0  # the first start reads models and makes keys; on two busy cores that took 12 s
 STOP_S = 8.0
@@ -66,7 +69,9 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def started(name: str, arguments: list[str], folder: Path) -> AsyncIterator[Program]:
+async def started(
+    name: str, arguments: list[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Program]:
     """Run `python -m …` with its log in `folder`; yields when it printed its ready line (one JSON object).
 
     Raises `DemoError` with the end of its log when it ends or stays silent before that.
@@ -81,6 +86,7 @@ async def started(name: str, arguments: list[str], folder: Path) -> AsyncIterato
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=sink,
+            env=os.environ | dict(environment or {}),
             start_new_session=True,  # Ctrl-C reaches the demo alone, which stops its children in order
             preexec_fn=_die_with_parent,
         )
@@ -141,6 +147,7 @@ class DemoOptions:
     person: str = "anna"
     browser: bool = True
     as_json: bool = False
+    token: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
     data.mkdir(parents=True, exist_ok=True)
     try:
         pki = await asyncio.to_thread(make_development_pki, data / "pki", booth=BOOTH_ID)
+        token = await _token(data, pki) if options.token else None
         simulator = ["hardware.sim", "visit", "--json", "--lights", options.lights, "--person", options.person]
         server = ["--data", str(data / "intake"), "--pki", str(pki), "--port", "0", "--json-ready"]
         async with contextlib.AsyncExitStack() as stack:
@@ -200,9 +208,14 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 started("desk", ["server.cli", "desk", *server], data),
             )
             config = data / "booth.toml"
-            config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile))
+            config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile, token))
             controller = await stack.enter_async_context(
-                started("controller", ["booth", "run", "--config", str(config), "--json-ready"], data)
+                started(
+                    "controller",
+                    ["booth", "run", "--config", str(config), "--json-ready"],
+                    data,
+                    None if token is None else token.environment,
+                )
             )
             yield Demo(
                 data=data,
@@ -232,8 +245,20 @@ async def _started_together(
     return [task.result() for task in starting]
 
 
-def booth_toml(devices: str, data: Path, pki: Path, intake_url: str, profile: str) -> str:
+async def _token(data: Path, pki: Path) -> DemoToken:
+    from booth.demo_token import NoSoftHsmError, make_demo_token
+
+    try:
+        return await make_demo_token(data, pki, BOOTH_ID)
+    except NoSoftHsmError as error:
+        raise DemoError(str(error)) from error
+
+
+def booth_toml(
+    devices: str, data: Path, pki: Path, intake_url: str, profile: str, token: DemoToken | None = None
+) -> str:
     """The controller's settings: the virtual booth's devices and the demo's own keys and addresses."""
+    keys = f'signer = "file:{pki / "booth.key"}"' if token is None else token.keys_toml
     return f"""\
 [booth]
 id = "{BOOTH_ID}"
@@ -249,7 +274,7 @@ url = "{intake_url}"
 trust = "{pki / "ca.pem"}"
 
 [keys]
-signer = "file:{pki / "booth.key"}"
+{keys}
 recipients = ["{pki / "desk.hpke.pub"}"]
 
 [web]
