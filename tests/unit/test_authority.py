@@ -336,6 +336,17 @@ def test_a_serial_number_is_a_number_or_hex_digits(authority):
             authority.revoke(wrong, ReasonFlags.superseded)
 
 
+def test_a_name_that_looks_like_a_serial_number_is_not_guessed(authority):
+    serial = leaf_of(authority.issue(request(), Profile.BOOTH, BOOTH)).serial_number
+    name = f"{serial:x}"
+    authority.issue(request(name), Profile.BOOTH, name)
+    with pytest.raises(AuthorityError, match="both a name and a serial number"):
+        authority.revoke(name, ReasonFlags.superseded)
+    text = f"{serial:040x}"
+    (one,) = authority.revoke(":".join(text[at : at + 2] for at in range(0, 40, 2)), ReasonFlags.superseded)
+    assert one.identity == BOOTH
+
+
 def test_a_graver_reason_replaces_a_lesser_one_and_never_the_other_way(authority, clock):
     serial = leaf_of(authority.issue(request(), Profile.BOOTH, BOOTH)).serial_number
     authority.revoke(serial, ReasonFlags.superseded)
@@ -390,6 +401,16 @@ def test_records_from_a_backup_do_not_forget_what_the_list_names(authority, fold
     assert after.number == number + 1
     assert len(after.entries) == 2
     assert after.entries[later.serial_number].reason is ReasonFlags.key_compromise
+
+
+def test_a_certificate_that_a_restore_lost_is_known_again_by_its_file(authority, folder):
+    backup = (folder / "authority.sqlite3").read_bytes()
+    chain = authority.issue(request(), Profile.BOOTH, BOOTH)
+    (folder / "authority.sqlite3").write_bytes(backup)
+    with pytest.raises(AuthorityError, match="No certificate"):
+        authority.revoke(BOOTH, ReasonFlags.key_compromise)
+    (folder / "found.pem").write_bytes(chain)
+    assert len(authority.revoke(BOOTH, ReasonFlags.key_compromise)) == 1
 
 
 def test_lost_records_with_a_foreign_list_are_not_guessed(authority, folder, tmp_path):

@@ -438,6 +438,27 @@ def signed_once(made: list[tuple[Authority, bytes]] = []) -> tuple[Authority, by
     return made[0]
 
 
+@given(st.binary(max_size=300), st.integers(0, 2000))
+@settings(max_examples=300)
+def test_files_of_lists_with_anything_in_them_are_refused_with_our_own_error(noise, at):
+    root, der = signed_once()
+    middle = middle_once(root)
+    whole = pem_list(der) + middle.certificate.public_bytes(PEM) + pem_list(list_of(middle))
+    trust = TrustStore((root.certificate,))
+    changed = whole[:at] + noise + whole[at + len(noise) :]
+    try:
+        lists = read_lists(changed, trust)
+    except RevocationListError:
+        return
+    assert {one.der for one in lists} <= {der, *(one.der for one in read_lists(whole, trust)[1:])}
+
+
+def middle_once(root: Authority, made: list[Authority] = []) -> Authority:  # noqa: B006 - made once
+    if not made:
+        made.append(make_authority("middle", root))
+    return made[0]
+
+
 # --- older and newer lists
 
 

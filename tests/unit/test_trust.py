@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.certificate import read_certificate
+from crypto.certificate import MAX_CERTIFICATE_BYTES, read_certificate
 from crypto.errors import CertificateRefusedError, KeyUnavailableError
 from crypto.keys import (
     Purpose,
@@ -20,7 +20,7 @@ from crypto.keys import (
     common_name,
     load_trust,
 )
-from crypto.trust import check_leaf
+from crypto.trust import _verify, check_leaf
 from tests.packets import BOOTH, NOW, Authority, make_authority, make_signer, usage
 from tests.packets import name as subject
 
@@ -58,6 +58,21 @@ def test_validity_is_judged_at_the_time_asked_for_at_both_ends(root):
     assert accepts(trust, booth, NOW + timedelta(days=1))
     assert not accepts(trust, booth, NOW - timedelta(days=1, seconds=1))
     assert not accepts(trust, booth, NOW + timedelta(days=1, seconds=1))
+
+
+def test_only_right_signatures_are_remembered_and_few_of_them(root):
+    trust, booth = TrustStore((root.certificate,)), make_signer(root)
+    forged = make_signer(root, signed_by=make_authority("root").key)
+    _verify.cache_clear()
+    for _ in range(3):
+        assert accepts(trust, booth)
+        assert not accepts(trust, forged)
+    told = _verify.cache_info()
+    assert (told.hits, told.currsize) == (2, 1)
+    assert told.maxsize is not None
+    assert told.maxsize * 2 * MAX_CERTIFICATE_BYTES <= 4 * 1024 * 1024
+    assert not accepts(TrustStore((make_authority("root").certificate,)), booth)  # remembered for another root
+    assert not accepts(trust, booth, NOW + timedelta(days=400))  # only the signature is remembered
 
 
 def test_an_expired_authority_is_not_believed():
