@@ -29,7 +29,7 @@ from capture.errors import EncodingFailedError, UpscalingRefusedError
 from capture.fidelity import psnr_db, ssim
 from validation.framing import CropPlan, plan_crop
 from validation.profile import ChipTarget
-from validation.report import ChipFacts, CropFacts
+from validation.report import CHIP_FILLED, ChipFacts, CropFacts
 
 __all__ = [
     "JPEG_FACTS",
@@ -59,7 +59,7 @@ CHIP_ENCODER = f"OpenJPEG {PIL.features.version('jpg_2000')} through Pillow {PIL
 AIM = 0.996
 # From here on another encode would gain nothing that anybody sees: 2 % of the bytes are 0.1 dB.
 ENOUGH = 0.98
-# One is the rule; five halve the interval to a few bytes where the encoder jumps.
+# One is the rule, two or three where the encoder jumps; five end the search for a picture that cannot reach the band.
 MOST_ENCODES = 5
 # Markers of the code stream (ISO/IEC 15444-1 table A.2): comment, start of the tile's part.
 COM, SOT = b"\xff\x64", b"\xff\x90"
@@ -203,10 +203,12 @@ def _fill(encode: Callable[[int], bytes], target_bytes: int, raw_bytes: int) -> 
         if len(data) > target_bytes:
             high = asked
         else:
-            told_all = high > raw_bytes and best is not None and len(data) == len(best[0])
+            # The same file for a larger size: all is told, or the encoder's next step is too wide; that one is only searched on below the band.
+            same = best is not None and len(data) == len(best[0])
+            last = same and (high > raw_bytes or len(data) >= CHIP_FILLED * target_bytes)
             if best is None or len(data) > len(best[0]):
                 best = data, asked
-            if told_all or len(data) >= ENOUGH * target_bytes:
+            if last or len(data) >= ENOUGH * target_bytes:
                 break
             low = asked
         if high - low < 2:
