@@ -19,6 +19,7 @@ from server.booth_trust import BoothTrust
 from server.errors import PacketNotOpenedError
 from server.opening import open_opener
 from server.store import StoredPacket
+from tests.conftest import PROJECT
 from tests.vectors.case import STAGES
 from tests.vectors.make_vectors import FOLDER, INDEX, all_cases, key_files
 
@@ -66,6 +67,12 @@ def test_the_set_is_large_enough_small_enough_and_whole():
     files = {path.relative_to(FOLDER).as_posix() for kind in ("good", "bad") for path in (FOLDER / kind).iterdir()}
     assert files == {case["file"] for case in CASES}
     assert sum((FOLDER / file).stat().st_size for file in files) + INDEX.stat().st_size < 1_000_000
+
+
+def test_every_clause_is_a_heading_of_the_page():
+    lines = (PROJECT / "docs/packet.md").read_text(encoding="utf-8").splitlines()
+    headings = {line.lstrip("# ") for line in lines if line.startswith("#")}
+    assert {case["clause"] for case in CASES} <= headings
 
 
 @pytest.mark.parametrize("case", CASES, ids=by_id)
@@ -147,3 +154,12 @@ def test_the_script_makes_the_committed_files():
     for case in all_cases():
         committed = (FOLDER / case.to_json()["file"]).read_bytes()
         assert len(committed) == len(case.packet), case.id
+        if case.stage not in {"header", "seal"}:
+            assert inside(committed, KEYS[case.key]) == inside(case.packet, KEYS[case.key]), case.id
+
+
+def inside(packet: bytes, key: RecipientKey) -> bytes | None:
+    """What a packet for one recipient is encrypted around; nothing of one for several."""
+    header = read_header(packet)
+    end = len(header.prefix())
+    return key.decrypt(packet[end:], packet[:end]) if header.version == 1 else b""

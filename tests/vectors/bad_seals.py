@@ -213,4 +213,4 @@ def bad_bindings() -> list[Case]:
         ("signed-early", single(early), "signed six minutes before it says that it was made", "signed at"),
         ("substituted", shared(genuine(recipients=both(), packet_id=OTHER_ID)), "a recipient put another genuine package under the same header", "packet id"),
     ]  # fmt: skip
-    return [Case(one[0], one[1], one[2], "Who verifies what: 6", "binding", one[3]) for one in found]
+    return [Case(one[0], one[1], one[2], "Who verifies what, in which order", "binding", one[3]) for one in found]

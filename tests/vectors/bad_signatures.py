@@ -142,6 +142,17 @@ def signer_info_of(cms: bytes) -> bytes:
     return dumped
 
 
+def unused_bit(der: bytes) -> bytes:
+    """The certificate with another first octet in the BIT STRING of its signature."""
+    at = der.rindex(bytes([3, len(signature_of(der)) + 1, 0]))
+    return der[: at + 2] + b"\x01" + der[at + 3 :]
+
+
+def signature_of(der: bytes) -> bytes:
+    value: bytes = asn1.Certificate.load(der)["signature_value"].native
+    return value
+
+
 def negative_serial(party: Party) -> Party:
     """The certificate with serial number -1, signed again."""
     structure = asn1.Certificate.load(party.der)
@@ -212,7 +223,10 @@ def bad_certificates() -> list[Case]:
         ("revoked-issuer", parties.BELOW_BROKEN, "the issuing authority is revoked for cACompromise", "revoked"),
     ]  # fmt: skip
     content = package()
+    made = [(name, signed_data(content, party), reason, says) for name, party, reason, says in found]
+    respelled = signed_data(content, BOOTH_BELOW, certificates=[BOOTH_BELOW.der, unused_bit(ISSUING.der)])
+    made.append(("unused-bit", respelled, "an authority's signature says that its last bit is unused", "whole octets"))
     return [
-        Case(f"certificate-{name}", single(signed_data(content, party)), reason, "Signature: certificates", "certificate", says)
-        for name, party, reason, says in found
-    ]  # fmt: skip
+        Case(f"certificate-{name}", single(cms), reason, "Signature: certificates", "certificate", says)
+        for name, cms, reason, says in made
+    ]

@@ -1,8 +1,10 @@
 """Makes the test vectors: keys, good packets, the conformance set of bad ones, and their index.
 
     .venv/bin/python -m tests.vectors.make_vectors            writes tests/vectors/{keys,good,bad}, cases.json
+    .venv/bin/python -m tests.vectors.make_vectors --again    all packets anew
 
-Everything but HPKE is deterministic: the same run gives the same certificates, signatures and packages, in other encapsulations. With
+Everything but HPKE is deterministic: the same run gives the same certificates, signatures and packages, in other encapsulations. So a packet
+that is there stays while its entry in the index and its length are the same; after a change of the form itself make all anew. With
 PASSBOOTH_HPKE_NODE_MODULES set (make_second_hpke.mjs says how), packets sealed by the second implementation are written as well.
 """
 
@@ -12,6 +14,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,7 +56,7 @@ def good_packets() -> list[Case]:
         ("revoked-later", single(signed_data(package(), REPLACED_LATER)), "the booth's certificate was superseded the day after", "desk"),
         ("signed-five-minutes-later", single(later), "the longest time between making and signing", "desk"),
     ]  # fmt: skip
-    return [Case(name, packet, reason, "all", key=key) for name, packet, reason, key in found]
+    return [Case(name, packet, reason, "The packet", key=key) for name, packet, reason, key in found]
 
 
 def all_cases() -> list[Case]:
@@ -115,15 +118,22 @@ def second_vectors(modules: str) -> dict[str, Any]:
 
 def main() -> None:
     """Writes all files."""
+    again = "--again" in sys.argv[1:]
+    before = [] if again or not INDEX.exists() else json.loads(INDEX.read_text(encoding="utf-8"))
     cases = all_cases()
+    index = [one.to_json() for one in cases]
     for name in ("good", "bad", "keys"):
-        shutil.rmtree(FOLDER / name, ignore_errors=True)
-        (FOLDER / name).mkdir()
+        (FOLDER / name).mkdir(exist_ok=True)
     for name, data in key_files().items():
         (FOLDER / "keys" / name).write_bytes(data)
-    index = [one.to_json() for one in cases]
+    files = {entry["file"] for entry in index}
+    for path in [*(FOLDER / "good").iterdir(), *(FOLDER / "bad").iterdir()]:
+        if path.relative_to(FOLDER).as_posix() not in files:
+            path.unlink()
     for one, entry in zip(cases, index, strict=True):
-        (FOLDER / entry["file"]).write_bytes(one.packet)
+        path = FOLDER / entry["file"]
+        if entry not in before or not path.exists() or path.stat().st_size != len(one.packet):
+            path.write_bytes(one.packet)
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in index)
     INDEX.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     modules = os.environ.get(NODE_MODULES)
