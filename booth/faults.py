@@ -147,7 +147,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "intake.refused": (_T, "fault.network", _INTAKE),
         "intake.receipt": (_T, "fault.network", "The intake's answer proves nothing: check [intake] url and trust."),
         "intake.clock": (_T, "fault.network", "Set the booth's clock: check its time server (NTP). Packets wait."),
-        "booth.revoked": (_O, "fault.revoked", _ENROL + " Packets wait and are sent after that."),
+        "booth.revoked": (
+            _O,
+            "fault.revoked",
+            "Ask the authority why, then give the booth a new certificate: `booth keys enrol` with a new token.",
+        ),
         "revocation.stale": (
             _T,
             "fault.booth",

@@ -141,7 +141,7 @@ class RevocationWatch:
                 f"The newest revocation list should have been replaced on {since:%Y-%m-%d %H:%M} UTC; it still counts."
             )
         self._tell("revocation list", trouble)
-        await self._judge_own()
+        await self.judge_own()
 
     async def _fetch(self) -> None:
         async with asyncio.timeout(self._settings.timeout_s):
@@ -153,7 +153,9 @@ class RevocationWatch:
         if await self._on_worker(self._lists.take, body):
             log.info("a newer revocation list was taken over")
 
-    async def _judge_own(self) -> None:
+    async def judge_own(self) -> None:
+        """Tells whether the booth's own certificate was taken back, by what is known."""
+
         def judge() -> None:
             self._lists.check_own(self._signer(), datetime.now(UTC))
 

@@ -337,6 +337,7 @@ async def open_uplink(
         uplink = Uplink(outbox, worker, settings, signer, lambda: lists.trust, client, clock, tell)
         watch = RevocationWatch(lists, worker, settings, signer, client, tell)
         uplink.on_delivery = watch.delivered
+        await watch.judge_own()  # before anybody is invited; asking the intake may take its time
         running = [asyncio.create_task(uplink.run(), name="uplink")]
         running += [asyncio.create_task(watch.run(), name="revocation list")]
         try:

@@ -37,6 +37,7 @@ class Desk:
     def __init__(self, rooms: DeskRooms, objects, receipts, client: httpx2.AsyncClient, clock: Clock) -> None:
         self.rooms, self.objects, self.receipts, self.client, self.clock = rooms, objects, receipts, client, clock
         self.received = 0
+        self.trust_clock = Clock()
 
     async def receive(self, packet: bytes, *, keep: bool = True) -> str:
         """What the intake does."""
@@ -69,7 +70,7 @@ class Desk:
 @contextlib.asynccontextmanager
 async def opened_desk(keys: Keys, data, messages, **settings):
     chosen = DeskSettings.from_pki(keys.folder, data, **settings)
-    clock = Clock()
+    clock, trust_clock = Clock(), Clock()
     async with (
         open_store(chosen.resolved_database_url) as store,
         open_folder_objects(chosen.objects_dir) as objects,
@@ -77,7 +78,7 @@ async def opened_desk(keys: Keys, data, messages, **settings):
         open_opener(
             objects,
             [load_recipient_key(path) for path in chosen.recipient_keys],
-            BoothTrust(chosen.trust, chosen.crl),
+            BoothTrust(chosen.trust, chosen.crl, monotonic=trust_clock),
             kept=4,
             kept_s=60,
         ) as opener,
@@ -86,7 +87,9 @@ async def opened_desk(keys: Keys, data, messages, **settings):
         rooms = DeskRooms(chosen, store, opener, door, messages, now=lambda: NOW)
         transport = httpx2.ASGITransport(make_desk(rooms), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield Desk(rooms, objects, receipts, client, clock)
+            desk = Desk(rooms, objects, receipts, client, clock)
+            desk.trust_clock = trust_clock
+            yield desk
 
 
 def parts(*findings, portrait: bytes = b"", told: dict | None = None, **more) -> dict[str, bytes]:

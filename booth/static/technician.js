@@ -27,7 +27,7 @@ function duration(seconds) {
 // Of two clocks: in minutes from one minute on, with its sign.
 function difference(seconds) {
   const minutes = Math.abs(seconds) >= 60;
-  return new Intl.NumberFormat(texts.language, { style: "unit", unit: minutes ? "minute" : "second", maximumFractionDigits: minutes ? 0 : 1, signDisplay: "exceptZero" }).format(minutes ? seconds / 60 : seconds);
+  return new Intl.NumberFormat(texts.language, { style: "unit", unit: minutes ? "minute" : "second", unitDisplay: "long", maximumFractionDigits: minutes ? 0 : 1, signDisplay: "exceptZero" }).format(minutes ? seconds / 60 : seconds);
 }
 
 function bytes(count) {
@@ -95,7 +95,7 @@ function outbox(view) {
   ]);
 }
 
-function intake(view, days) {
+function intake(view, days, revoked) {
   const [tone, word] = view.refusal ? ["bad", view.refusal] : view.last_error ? ["bad", "trouble"] : view.last_receipt_at ? ["good", "reachable"] : ["care", "untried"];
   return card(
     "cloud",
@@ -103,7 +103,7 @@ function intake(view, days) {
     state(tone, t(`technician.intake.${word}`)),
     [
       [t("technician.address"), address(view.url)],
-      [t("technician.certificate"), certificate(days)],
+      [t("technician.certificate"), certificate(days, revoked)],
       [t("technician.intake.last_receipt"), moment(view.last_receipt_at)],
       view.next_try_s !== null && [t("technician.intake.next_try"), duration(view.next_try_s)],
       view.clock_skew_s !== null && [t("technician.intake.clock_skew"), difference(view.clock_skew_s)],
@@ -112,11 +112,12 @@ function intake(view, days) {
   );
 }
 
-function certificate(days) {
+function certificate(days, revoked) {
+  if (revoked) return state("bad", t("technician.certificate.revoked"));
   if (days === null) return state("care", t("technician.unknown"));
   const left = Math.floor(days);
   if (left < 0) return state("bad", t("technician.certificate.expired"));
-  return state(left < CERTIFICATE_SOON_DAYS ? "care" : "good", t("technician.certificate.days", { count: left }));
+  return state(left <= CERTIFICATE_SOON_DAYS ? "care" : "good", t("technician.certificate.days", { count: left }));
 }
 
 function findings(list) {
@@ -173,7 +174,7 @@ function show(status) {
   byId("devices").replaceChildren(
     ...status.devices.map((each) => device(each, status.lights_pct)),
     outbox(status.outbox),
-    intake(status.intake, status.certificate_days),
+    intake(status.intake, status.certificate_days, status.fault?.code === "booth.revoked"),
   );
   byId("findings").replaceChildren(...findings(status.findings));
   byId("events").replaceChildren(...events(status.events));

@@ -18,7 +18,7 @@ sys.path.insert(0, str(PROJECT))
 
 from booth.kiosk import FaultNotice, Instruction, KioskState  # noqa: E402 - after the path is set
 from booth.web import open_pages  # noqa: E402
-from tests.unit.fake_booth import FakeBooth, broken_devices, findings, kiosk_state, technician_status  # noqa: E402
+from tests.unit.fake_booth import FakeBooth, broken_devices, findings, kiosk_state, revoked_booth, technician_status  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = (
@@ -172,6 +172,10 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
             "state": "out_of_service",
             "fault": FaultNotice(code="lights.lost", message="fault.lights"),
         },
+        "13-out-of-service-revoked": {
+            "state": "out_of_service",
+            "fault": FaultNotice(code="booth.revoked", message="fault.revoked"),
+        },
         "14-warning": {"state": "consent", "timeout_s": 17.6},
         "14-warning-thanks": {"state": "thanks", "timeout_s": 9.6},
         "15-languages": {"state": "consent", "_open_languages": True},
@@ -285,7 +289,11 @@ class Studio:
                 page = await context.new_page()
                 page.on("pageerror", lambda error: self._hear(f"page error: {error}"))
                 for language in self._options.languages:
-                    for name, fields in (("technician", {}), ("technician-trouble", broken_devices())):
+                    for name, fields in (
+                        ("technician", {}),
+                        ("technician-trouble", broken_devices()),
+                        ("technician-revoked", revoked_booth()),
+                    ):
                         booth.status = technician_status(**fields)
                         await page.goto(f"{address}technician?language={language}")
                         await page.wait_for_selector("#devices article")

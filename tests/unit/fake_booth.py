@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from booth.errors import CommandRefusedError
+from booth.errors import BoothRevokedError, CommandRefusedError
+from booth.faults import fault_of
 from booth.kiosk import (
     DeviceView,
     EventView,
@@ -274,4 +275,24 @@ def broken_devices() -> dict[str, Any]:
         "fault_hint": "Check cable and power of the device; it is used again by itself when it is back.",
         "findings": (),
         "preview_fps": 0.0,
+    }
+
+
+def revoked_booth() -> dict[str, Any]:
+    """Fields of a technician's status when the authority took the booth's certificate back."""
+    good = technician_status()
+    fault = fault_of(
+        BoothRevokedError(
+            "The intake refuses this booth: its certificate was revoked. Enrol the booth again; packets wait."
+        )
+    )
+    return {
+        "state": "out_of_service",
+        "outbox": good.outbox.model_copy(update={"waiting": 3, "oldest_age_s": 640}),
+        "intake": good.intake.model_copy(
+            update={"refusal": "revoked", "last_error": fault.detail, "next_try_s": 212, "clock_skew_s": 431.0}
+        ),
+        "fault": FaultNotice(code=fault.code, message=fault.message),
+        "fault_hint": f"{fault.detail} {fault.hint}",
+        "findings": (),
     }
