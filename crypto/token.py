@@ -44,8 +44,12 @@ _PIN_ERRORS = (
     *(pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange, pkcs11.PinExpired, pkcs11.PinLocked),
     *(pkcs11.UserPinNotInitialized, pkcs11.PinTooWeak),
 )
-# After these the module itself may be out of order (SoftHSM2 stays so when its store was away): it is started anew.
-_MODULE_ERRORS = (pkcs11.GeneralError, pkcs11.DeviceError, pkcs11.FunctionFailed, pkcs11.SlotIDInvalid)
+# After these the module itself may be out of order (SoftHSM2 stays so when its store was away), or not know a token that came later: it
+# is started anew.
+_MODULE_ERRORS = (
+    *(pkcs11.GeneralError, pkcs11.DeviceError, pkcs11.FunctionFailed),
+    *(pkcs11.SlotIDInvalid, pkcs11.NoSuchToken),
+)
 
 
 @dataclass(eq=False)
@@ -66,7 +70,7 @@ _modules: dict[Path, _Module] = {}
 _modules_lock = threading.Lock()
 
 
-def _module(path: Path) -> _Module:
+def module_at(path: Path) -> _Module:
     """The module at a path, loaded and started once in this process."""
     real = path.resolve()  # the same library by two names must not be started twice
     with _modules_lock:
@@ -78,7 +82,13 @@ def _module(path: Path) -> _Module:
             try:
                 _modules[real] = _Module(pkcs11.lib(str(real)))
             except pkcs11.PKCS11Error as err:
-                raise KeyUnavailableError(f"The token's module {path} cannot be used ({type(err).__name__}).") from err
+                if (
+                    type(err) is not pkcs11.PKCS11Error
+                ):  # it is a module, and does not start: what it needs may come yet
+                    raise SigningError(f"The token's module {path} does not start ({type(err).__name__}).") from err
+                raise KeyUnavailableError(
+                    f"The token's module {path} cannot be loaded, or is no PKCS #11 module."
+                ) from err
         return _modules[real]
 
 
@@ -208,7 +218,7 @@ class Token:
 
     @property
     def _module(self) -> _Module:
-        self._loaded = self._loaded or _module(Path(self.uri.module))
+        self._loaded = self._loaded or module_at(Path(self.uri.module))
         return self._loaded
 
     def _do(self, work: Callable[[], T]) -> T:

@@ -168,7 +168,7 @@ async def test_the_life_of_a_key_in_a_token(keys, tmp_path):
         code, out, _ = await booth(folder, "show", "--json", **store.environment)
         facts = json.loads(out)
         assert (code, facts["certificate"]["key_usable"]) == (1, False)
-        assert any("does not answer" in sentence for sentence in facts["care"]), facts
+        assert any("does not start" in sentence for sentence in facts["care"]), facts
 
 
 async def test_rotation_with_fifty_packets_queued_under_the_old_key_loses_none(keys, tmp_path, monkeypatch):

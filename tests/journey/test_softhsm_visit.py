@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,11 +15,15 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from booth import senses
+from booth.demo_token import make_demo_token
 from booth.outbox import PacketState, read_entries
-from crypto.keys import load_recipient_key, load_trust
+from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
+from crypto.token import module_at
 from crypto.trust import load_certificates
-from tests.token_rig import MODULE
+from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
+from tests.token_rig import MODULE, TokenStore
 
 PRIVATE_PEM = re.compile(
     rb"-----BEGIN (?:EC |ENCRYPTED )?PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
@@ -104,3 +109,42 @@ def test_the_pin_is_in_its_file_alone_and_the_token_does_not_give_the_key(visit,
         *tool, "--sign", "--mechanism", "ECDSA", "--label", "booth", "-i", str(content), "-o", str(out), **environment
     )
     assert signed.returncode == 0, signed.stderr  # it is there and it signs
+
+
+async def test_a_token_that_is_missing_closes_the_booth_before_a_visit_and_opens_it_when_it_is_back(
+    tmp_path, monkeypatch, no_tasks_left
+):
+    if MODULE is None or shutil.which("softhsm2-util") is None:
+        pytest.skip("needs SoftHSM2: apt-get install softhsm2")
+    monkeypatch.setattr(senses, "KEY_PERIOD_S", 0.05)
+    made = TokenStore(tmp_path / "before")  # the module may have been started with another test's store
+    monkeypatch.setenv("SOFTHSM2_CONF", str(made.settings))
+    module_at(MODULE).start_anew()
+    pki = make_development_pki(tmp_path / "pki")
+    token = tmp_path / "token"
+    (token / "store").mkdir(parents=True)
+    made.settings.write_text(made.settings.read_text().replace(str(made.tokens), str(token / "store")))
+    module_at(MODULE).start_anew()
+    await make_demo_token(tmp_path, pki, "booth-0001")
+    store, away = token / "store", token / "away"
+    virtual = await asyncio.to_thread(Simulator, tmp_path / "devices", "visit")
+    try:
+        config = booth_config(tmp_path, pki, virtual.facts["toml"])
+        address = f"pkcs11:token=passbooth-demo;object=booth?module-path={MODULE}"
+        keys = {"signer": address, "certificate": token / "booth.pem", "passphrase_file": token / "pin"}
+        config = config.model_copy(update={"keys": config.keys.model_copy(update=keys)})
+        store.rename(away)  # the booth starts without it
+        async with running_booth(config, FakeIntake(pki)) as watcher:
+            closed = await watcher.until("out_of_service")
+            assert (closed.fault.code, closed.commands) == ("crypto.signing", ())
+            status = watcher.booth.technician()
+            assert "plug it in" in status.fault_hint
+            assert status.certificate_days > 390, "the certificate is told without its token"
+            away.rename(store)
+            await watcher.until("attract")
+            store.rename(away)
+            await watcher.until("out_of_service")
+            away.rename(store)
+            await watcher.until("attract")
+    finally:
+        await asyncio.to_thread(virtual.stop)

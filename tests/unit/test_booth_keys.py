@@ -62,7 +62,7 @@ def place(request, tmp_path):
     store = request.getfixturevalue("store")
     label = f"b{abs(hash(request.node.name)) % 10**9}"
     store.add(label)
-    token_room._module(MODULE).start_anew()  # sees the new token
+    token_room.module_at(MODULE).start_anew()  # sees the new token
     return store.uri(label), (lambda: PIN), tmp_path / "booth.pem"
 
 
@@ -188,7 +188,7 @@ def test_a_folder_that_is_missing_is_one_sentence(tmp_path):
 def place_in_token(store, tmp_path, request):
     label = f"t{abs(hash(request.node.name)) % 10**9}"
     store.add(label)
-    token_room._module(MODULE).start_anew()
+    token_room.module_at(MODULE).start_anew()
     return store.uri(label), (lambda: PIN), tmp_path / "booth.pem"
 
 

@@ -37,7 +37,7 @@ def store(tmp_path_factory):
         made.add(label)
     before = os.environ.get("SOFTHSM2_CONF")
     os.environ |= made.environment
-    rooms._module(MODULE).start_anew()  # another test may have loaded it with its own store
+    rooms.module_at(MODULE).start_anew()  # another test may have loaded it with its own store
     yield made
     if before is None:
         del os.environ["SOFTHSM2_CONF"]
@@ -48,7 +48,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def token(store):
     """The booth's token, empty."""
-    rooms._module(MODULE).refused.clear()
+    rooms.module_at(MODULE).refused.clear()
     opened = open_token(store.uri("booth"), lambda: PIN, write=True, insist=True)
     for found in opened.names():
         opened.destroy(found.key_id)
@@ -153,7 +153,7 @@ def test_tokens_that_cannot_be_told_apart_or_do_not_exist_are_told(store, pem):
         open_token(store.uri("nobody"), lambda: PIN).names()
     with pytest.raises(KeyUnavailableError, match="is not there"):
         open_token("pkcs11:token=a;object=b?module-path=/none.so", lambda: PIN).names()
-    with pytest.raises(KeyUnavailableError, match="cannot be used"):
+    with pytest.raises(KeyUnavailableError, match="is no PKCS #11 module"):
         open_token(f"pkcs11:token=a;object=b?module-path={os.path.realpath(sys.executable)}", lambda: PIN).names()
     with pytest.raises(KeyUnavailableError, match="certificate"):
         open_signer(store.uri("booth"), PIN)
@@ -235,6 +235,26 @@ def test_a_token_that_is_pulled_out_is_used_again_when_it_is_back(token, store, 
     source.close()
 
 
+def test_a_module_that_does_not_start_is_tried_again(store):
+    """In a process of its own, whose first start of the module fails."""
+    program = (
+        "import os, sys; from pathlib import Path; from crypto.errors import SigningError; from crypto.token import open_token\n"
+        "token = open_token(sys.argv[1], lambda: None); right = os.environ['SOFTHSM2_CONF']; os.environ['SOFTHSM2_CONF'] = '/none'\n"
+        "try: token.state(); sys.exit(3)\n"
+        "except SigningError as error: assert 'does not start' in str(error), error\n"
+        "os.environ['SOFTHSM2_CONF'] = right; print(token.state().label)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, store.uri("other")],
+        env=os.environ | store.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "other\n"), done.stderr
+
+
 def test_a_source_that_starts_without_its_token_finds_it_later(token, store, pem):
     token.close()
     source = SignerSource(store.uri("booth"), lambda: PIN, pem)
@@ -255,7 +275,7 @@ def test_a_session_that_another_one_logged_out_is_opened_again(token, store, pem
     assert second.current().sign(b"2")
     first.close()  # logs this process out of the token
     assert second.current().sign(b"3")
-    rooms._module(MODULE).start_anew()
+    rooms.module_at(MODULE).start_anew()
     assert second.current().sign(b"4")
     second.close()
 
