@@ -88,6 +88,11 @@ class Authority(AuthorityRecords):
             index.add_token(token_digest(read_token(text) or ""), booth, now + valid_for, now - _TOKEN_KEPT)
         return text
 
+    def withdraw_tokens(self, booth: str) -> int:
+        """Makes every token of this booth useless that was told and not used; how many there were."""
+        with self._writing() as index:
+            return index.withdraw_tokens(booth, self._now())
+
     def issue_for_token(self, token: str, csr_pem: bytes) -> bytes:
         """The chain for a booth that has a token, which is used up. Raises CsrRefusedError, EnrolmentRefusedError."""
         asked = _read(csr_pem)
@@ -113,9 +118,10 @@ class Authority(AuthorityRecords):
             return self._issue(index, asked, Profile.BOOTH)
 
     def revoke(self, which: int | str, reason: ReasonFlags) -> list[Issued]:
-        """Takes back one certificate by its serial number (a number, or hex digits), or every one of a name. Returns them as they are now.
+        """Takes back one certificate by its serial number (a number, or hex digits), or every one of a name and its unused tokens.
 
-        Expired ones too: what they signed is judged at its signing time. Raises AuthorityError when nothing is to be revoked.
+        Expired ones too: what they signed is judged at its signing time. Returns the certificates as they are now; raises AuthorityError
+        when nothing is to be revoked.
         """
         with self._writing() as index:
             found = self._find(index, which)
@@ -126,6 +132,8 @@ class Authority(AuthorityRecords):
                 raise AuthorityError("That is revoked already, and for no lesser reason.")
             for one in changed:
                 index.revoke(one.serial, self._now(), reason)
+                if one.identity == which:
+                    index.withdraw_tokens(one.identity, self._now())
             self._new_list(index)
             return [now for one in changed if (now := index.by_serial(one.serial)) is not None]
 

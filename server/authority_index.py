@@ -116,6 +116,13 @@ class AuthorityIndex:
         )
         return found.rowcount == 1
 
+    def withdraw_tokens(self, booth: str, at: datetime) -> int:
+        """Make every unused token of a booth useless; how many there were."""
+        found = self._connection.execute(
+            "UPDATE tokens SET used_at = ?1 WHERE booth = ?2 AND used_at IS NULL AND expires_at > ?1", (_s(at), booth)
+        )
+        return found.rowcount
+
     def list(self) -> tuple[int, bytes] | None:
         """Number and bytes of the last revocation list."""
         row = self._connection.execute("SELECT number, der FROM list").fetchone()

@@ -99,8 +99,10 @@ def init(
     [bold]Example[/bold]: intake ca init ./ca --name "Interior photo booths" --passphrase-file ./ca.pass
     """
     from server.authority import init_authority, read_passphrase
+    from server.memory import forbid_dumps
 
     with _told():
+        forbid_dumps()
         if (passphrase_file is None) != no_passphrase:
             _stop("Give --passphrase-file FILE, or ask for an unencrypted key with --no-passphrase.", 2)
         passphrase = None if passphrase_file is None else read_passphrase(passphrase_file)
@@ -226,6 +228,9 @@ def token(
     folder: Folder,
     booth: Annotated[str, typer.Argument(help="The booth's name.", show_default=False)],
     valid_hours: Annotated[float, typer.Option(min=0.1, max=720.0, help="How long it can be used.")] = 24.0,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Make the booth's unused tokens useless instead.")
+    ] = False,
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -236,7 +241,18 @@ def token(
     intake ca token ./ca booth-0001
 
     intake ca token ./ca booth-0001 --valid-hours 2 --json
+
+    intake ca token ./ca booth-0001 --withdraw
     """
+    if withdraw:
+        with _told():
+            count = _open(folder, passphrase_file).withdraw_tokens(booth)
+        print(
+            json.dumps({"booth": booth, "withdrawn": count})
+            if as_json
+            else f"{booth}: {count} unused tokens withdrawn."
+        )
+        return
     with _told():
         expires_at = datetime.now(UTC) + timedelta(hours=valid_hours)
         text = _open(folder, passphrase_file).make_token(booth, timedelta(hours=valid_hours))
@@ -296,7 +312,9 @@ def list_certificates(
 
 def _open(folder: Path, passphrase_file: Path | None) -> Authority:
     from server.authority import open_authority, read_passphrase
+    from server.memory import forbid_dumps
 
+    forbid_dumps()
     return open_authority(folder, None if passphrase_file is None else read_passphrase(passphrase_file))
 
 

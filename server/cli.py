@@ -82,7 +82,10 @@ def serve(
         files = {name: path for name, path in (("crl", crl), ("issuer_dir", issuer)) if path is not None}
         settings = IntakeSettings.from_pki(pki, data, host=host, port=port, public_url=public_url, **files)
         from server.intake import run_intake
+        from server.memory import forbid_dumps
 
+        if settings.issuer_dir is not None:  # then this process holds the authority's key
+            forbid_dumps()
         return run_intake(settings, lambda url: _tell_ready("intake", {"url": url}, json_ready, ready_file))
 
     _run(work)

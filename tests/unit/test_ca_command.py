@@ -21,9 +21,11 @@ from typer.testing import CliRunner
 from crypto.errors import CertificateRevokedError
 from crypto.keys import Purpose, load_trust
 from crypto.trust import load_certificates
+from server import memory
 from server.authority import open_authority
 from server.cli import app
 from server.enrolment_token import read_token
+from server.errors import EnrolmentRefusedError
 
 BOOTH = "booth-0001"
 PASSPHRASE = "correct horse battery"
@@ -52,6 +54,14 @@ class Operator:
         path = self.folder / f"{name}.csr"
         path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
         return path
+
+
+@pytest.fixture(autouse=True)
+def dumps_forbidden(monkeypatch) -> list[bool]:
+    """Counts instead of forbidding: it would hold for the whole process of the tests."""
+    told: list[bool] = []
+    monkeypatch.setattr(memory, "forbid_dumps", lambda: told.append(True))
+    return told
 
 
 @pytest.fixture
@@ -173,6 +183,33 @@ def test_a_token_is_printed_once_with_its_end(operator):
     assert authority.issue_for_token(told["token"], operator.request().read_bytes())
     assert "A name has" in operator.run("token", operator.ca, "../x", code=1)
     operator.run("token", operator.ca, BOOTH, "--valid-hours", 721, code=2)
+
+
+def test_tokens_are_withdrawn_by_hand_and_with_the_booth(operator):
+    authority = open_authority(operator.ca, PASSPHRASE.encode())
+    first, other = (
+        json.loads(operator.run("token", operator.ca, one, "--json"))["token"] for one in (BOOTH, "booth-2")
+    )
+    assert operator.run("token", operator.ca, BOOTH, "--withdraw") == f"{BOOTH}: 1 unused tokens withdrawn.\n"
+    told = json.loads(operator.run("token", operator.ca, BOOTH, "--withdraw", "--json"))
+    assert told == {"booth": BOOTH, "withdrawn": 0}
+    with pytest.raises(EnrolmentRefusedError):
+        authority.issue_for_token(first, operator.request().read_bytes())
+    assert authority.issue_for_token(other, operator.request("booth-2").read_bytes())
+    second = authority.make_token("booth-2")
+    operator.run("revoke", operator.ca, "booth-2", "--reason", "key-compromise")
+    with pytest.raises(EnrolmentRefusedError):
+        authority.issue_for_token(second, operator.request("booth-2").read_bytes())
+    again = authority.make_token("booth-2")
+    assert authority.issue_for_token(again, operator.request("booth-2").read_bytes())
+
+
+def test_a_process_that_holds_the_key_leaves_no_core_dump(operator, dumps_forbidden):
+    del dumps_forbidden[:]
+    operator.run("list", operator.ca, secret=False)
+    assert not dumps_forbidden  # needs no key
+    operator.run("crl", operator.ca)
+    assert dumps_forbidden
 
 
 def test_the_list_of_certificates_warns_a_month_ahead_and_needs_no_key(operator):
