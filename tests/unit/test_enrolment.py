@@ -22,6 +22,7 @@ from crypto.issuance import Issuer as Authority
 from crypto.issuance import Profile, Revoked, issue, make_crl, read_csr
 from crypto.keys import FileSigner, SignerSource
 from crypto.trust import common_name, load_certificates
+from server.authority import open_authority
 from server.booth_trust import BoothTrust
 from server.config import IntakeSettings
 from server.enrolment import EnrolmentRequest, open_enrolment
@@ -160,7 +161,7 @@ def authority(keys) -> FakeAuthority:
 @contextlib.asynccontextmanager
 async def running(keys: Keys, folder, clock, issuer):
     crl = folder / "list.crl"
-    write_list(keys, crl, 1)
+    write_list(keys, crl, 1)  # not the folder's own, which the real authority keeps
     chosen = IntakeSettings.from_pki(keys.folder, folder / "data", crl=crl)
     async with (
         open_store(chosen.resolved_database_url) as store,
@@ -179,6 +180,14 @@ async def running(keys: Keys, folder, clock, issuer):
 @pytest.fixture
 async def intake(keys, tmp_path, clock, authority):
     async with running(keys, tmp_path, clock, authority) as started:
+        yield started
+
+
+@pytest.fixture
+async def real(tmp_path, clock):
+    """An intake over the real authority, in the folder of its development keys."""
+    keys = Keys(tmp_path / "pki")
+    async with running(keys, tmp_path, clock, open_authority(keys.folder)) as started:
         yield started
 
 
@@ -396,6 +405,57 @@ async def test_no_body_is_the_servers_fault(intake, body):
     answer = await intake.client.post("/v1/enrolments", content=body, headers=JSON)
     assert answer.status_code in {400, 403, 413}, answer.text
     problem(answer, answer.status_code, answer.json()["code"])
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=HOSTILE)
+async def test_no_body_is_the_servers_fault_with_the_real_authority_either(real, body):
+    real.rooms.enrolment._tries._networks.clear()
+    answer = await real.client.post("/v1/enrolments", content=body, headers=JSON)
+    assert answer.status_code in {400, 403, 413}, answer.text
+    problem(answer, answer.status_code, answer.json()["code"])
+
+
+async def test_the_real_authority_answers_as_the_stand_in_does(real, caplog):
+    caplog.set_level("DEBUG")
+    authority, keys = real.rooms.enrolment._issuer, real.keys
+    token, foreign = authority.make_token("booth-0007"), authority.make_token("booth-0008")
+    bad = request_for("booth-0007").replace(b"A", b"B")
+    problem(await real.enrol(token, csr=bad), 400, "enrolment.request")
+    key = new_key()
+    typed = token.lower().replace("0", "o").replace("-", " ")
+    answers = await asyncio.gather(*(real.enrol(typed, csr=request_for("booth-0007", new_key())) for _ in range(3)))
+    assert sorted(a.status_code for a in answers) == [201, 403, 403]
+    refused = [await real.enrol(one, csr=request_for("booth-0007")) for one in (token, foreign, "no token")]
+    assert {answer.content for answer in refused} == {a.content for a in answers if a.status_code == 403}
+    assert problem(refused[0], 403, "enrolment.refused")["retry"] is False
+    told = "".join(JsonFormatter().format(record) for record in caplog.records)
+    assert not any(one in told for one in (token, typed, foreign, token.replace("-", "")))
+
+    renewed = await real.renew(request_for(key=key))
+    assert renewed.status_code == 201
+    leaf = x509.load_pem_x509_certificate(renewed.content)
+    assert leaf.public_key() == key.public_key()
+    authority.revoke(keys.signer.certificate.serial_number, x509.ReasonFlags.superseded)
+    (keys.folder / "ca.crl").replace(real.crl)
+    real.rooms.trust._looked_at = 0.0
+    problem(await real.renew(request_for()), 403, "booth.revoked")
+    assert (await real.renew(request_for(), FileSigner(leaf, (), key))).status_code == 201
+
+
+async def test_two_intakes_and_a_command_use_one_authority_at_once(tmp_path, clock):
+    keys = Keys(tmp_path / "pki")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    operator = open_authority(keys.folder)
+    token = operator.make_token("booth-0007")
+    async with (
+        running(keys, tmp_path / "one", clock, open_authority(keys.folder)) as one,
+        running(keys, tmp_path / "two", clock, open_authority(keys.folder)) as two,
+    ):
+        wanted = (one.enrol(token, csr=request_for("booth-0007")), two.enrol(token, csr=request_for("booth-0007")))
+        answers = await asyncio.gather(*wanted, asyncio.to_thread(operator.make_token, "booth-0009"))
+        assert sorted(answer.status_code for answer in answers[:2]) == [201, 403]
 
 
 # --- renewal -----------------------------------------------------------------------------------------------------------
