@@ -23,7 +23,7 @@ def canonical_json(value: Any) -> bytes:
     """The one byte sequence of a value made of objects, arrays, strings, integers, booleans and null."""
     _check(value)
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return _ENCODER.encode(value).encode()
     except (UnicodeEncodeError, RecursionError) as err:
         raise CanonicalJsonError(
             "The value has no canonical JSON form: a broken character or too deep a nest."
@@ -43,13 +43,7 @@ def read_json(data: bytes, limit_bytes: int, name: str) -> dict[str, Any]:
     if len(data) > limit_bytes:
         raise CanonicalJsonError(f"The {name} is {len(data)} bytes long; {limit_bytes} is the limit.")
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-            parse_int=_integer,
-        )
+        value = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as err:
         raise CanonicalJsonError(f"The {name} is not JSON in UTF-8.") from err
     if not isinstance(value, dict):
@@ -61,12 +55,12 @@ def _check(value: Any) -> None:
     pending = [value]
     while pending:
         item = pending.pop()
-        if item is None or isinstance(item, str | bool):
+        if item is None or isinstance(item, (str, bool)):  # not `str | bool`, which is made anew each time
             continue
         if isinstance(item, int):
             if abs(item) > MAX_INTEGER:
                 raise CanonicalJsonError("An integer is too large for canonical JSON.")
-        elif isinstance(item, list | tuple):
+        elif isinstance(item, (list, tuple)):
             pending.extend(item)
         elif isinstance(item, dict):
             if not all(isinstance(key, str) for key in item):
@@ -91,3 +85,10 @@ def _integer(text: str) -> int:
 
 def _refuse_number(_text: str) -> NoReturn:
     raise CanonicalJsonError("Canonical JSON holds no floats; write an integer or a string.")
+
+
+# Made once: json.dumps and json.loads make them anew for each call with options.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number, parse_int=_integer
+)

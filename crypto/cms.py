@@ -141,18 +141,30 @@ def verify_content(
 
 def _attributes(content_type: str, digest: bytes, certificate: bytes, at: datetime) -> bytes:
     """The signed attributes in their DER order, without the tag: it is SET where they are signed, [0] where they stand."""
+    attributes = [
+        *_constant_attributes(content_type, certificate),
+        _attribute(_SIGNING_TIME, _time(at)),
+        _attribute(_MESSAGE_DIGEST, element(OCTETS, digest)),
+    ]
+    return b"".join(sorted(attributes))
+
+
+@lru_cache(maxsize=_CERTIFICATES_KEPT)
+def _constant_attributes(content_type: str, certificate: bytes) -> tuple[bytes, bytes]:
+    """Content type and signing certificate: the same in all signatures of one key over one kind of content."""
     issuer, serial = _identity(certificate)
     name = element(SEQUENCE, element(TAG_4, issuer)) + serial
     identity = element(
         SEQUENCE, _SHA384 + element(OCTETS, hashlib.sha384(certificate).digest()) + element(SEQUENCE, name)
     )
-    values = (
-        (_CONTENT_TYPE, oid(content_type)),
-        (_SIGNING_TIME, _time(at)),
-        (_MESSAGE_DIGEST, element(OCTETS, digest)),
-        (_SIGNING_CERTIFICATE_V2, element(SEQUENCE, element(SEQUENCE, identity))),
+    return (
+        _attribute(_CONTENT_TYPE, oid(content_type)),
+        _attribute(_SIGNING_CERTIFICATE_V2, element(SEQUENCE, element(SEQUENCE, identity))),
     )
-    return b"".join(sorted(element(SEQUENCE, kind + element(SET, value)) for kind, value in values))
+
+
+def _attribute(kind: bytes, value: bytes) -> bytes:
+    return element(SEQUENCE, kind + element(SET, value))
 
 
 def _signer_info(certificate: bytes, attributes: bytes, signature: bytes) -> bytes:

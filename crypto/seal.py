@@ -134,8 +134,8 @@ def sign_and_seal(package: Package, signer: Signer, recipients: Sequence[Recipie
         )
     if abs(at - manifest.created_at) > MAX_SIGNING_DELAY:
         raise SealingError(f"The package was made at {manifest.created_at}; it cannot be signed at {at}.")
-    fields = HeaderFields(packet_id=manifest.packet_id, booth=manifest.booth, created_at=manifest.created_at)
-    return seal(sign(package.data, signer, at), fields, recipients)
+    fields = {name: getattr(manifest, name) for name in HeaderFields.model_fields}
+    return seal(sign(package.data, signer, at), HeaderFields.model_construct(**fields), recipients)
 
 
 def read_header(packet: bytes) -> Header:

