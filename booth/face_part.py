@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -53,9 +52,9 @@ from crypto.face_record_codes import (
 from crypto.face_record_der import write_face_record
 from validation import geometry, ofiq
 from validation.face import Face, Scene
+from validation.profile import RecordForm
 from validation.report import Report, Verdict
 
-RecordKind = Literal["39794-5", "19794-5:2005"]
 
 # Left out: what landmarks and pixels alone do not tell; brightness, which scores dark skin low (OFIQ issue 93) and would stand in a passport for ten
 # years; the margins, which the profile's cut sets the same for everybody and the standard's two wishes for them contradict each other (OFIQ issue 60).
@@ -135,7 +134,7 @@ def face_record_of(
     )
 
 
-def face_part(record: FaceRecord, kind: RecordKind) -> bytes:
+def face_part(record: FaceRecord, kind: RecordForm) -> bytes:
     """The bytes of `face.bin` in the form that the profile asks for."""
     return write_face_record(record) if kind == "39794-5" else write_face_record_2005(record)
 
