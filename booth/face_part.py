@@ -55,7 +55,6 @@ from validation.face import Face, Scene
 from validation.profile import RecordForm
 from validation.report import Report, Verdict
 
-
 # Left out: what landmarks and pixels alone do not tell; brightness, which scores dark skin low (OFIQ issue 93) and would stand in a passport for ten
 # years; the margins, which the profile's cut sets the same for everybody and the standard's two wishes for them contradict each other (OFIQ issue 60).
 NOT_HERE = frozenset(
