@@ -33,6 +33,7 @@ from booth.kiosk import (
     TechnicianStatus,
 )
 from booth.lamps import open_lamps
+from booth.log_witness import LogWitness
 from booth.outbox import Outbox, OutboxLimits, open_outbox
 from booth.performer import Performer, Rooms
 from booth.revocation_list import RevocationLists
@@ -178,12 +179,15 @@ async def open_booth(
         lamps = await stack.enter_async_context(
             open_lamps(station, lambda error: senses.on_trouble("lamp levels", error))
         )
-        lists = await asyncio.get_running_loop().run_in_executor(worker, RevocationLists, config.booth.data_dir, trust)
+        loop = asyncio.get_running_loop()
+        lists = await loop.run_in_executor(worker, RevocationLists, config.booth.data_dir, trust)
+        witness = await loop.run_in_executor(worker, LogWitness, config.booth.data_dir, trust)
         uplink = await stack.enter_async_context(
             open_uplink(
                 *(outbox, worker, config.intake, sealer.source.current, lists, time.time),
                 senses.on_trouble,
                 transport,
+                witness,
             )
         )
         stack.push_async_callback(runner.close)

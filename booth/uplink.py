@@ -1,7 +1,7 @@
 """Outbox → intake: every packet delivered once, however long it takes.
 
 Order for one packet: read it from the outbox (digest compared) → PUT it under its digest with a signed request → 201 or 200: verify the
-receipt against the trust root and this very packet → store the receipt, delete the copy (`Outbox.settle`).
+receipt against the trust root, this very packet and earlier receipts (booth/log_witness.py) → store the receipt, delete the copy (`Outbox.settle`).
 
 Rules
   - Attempts never end. Each packet's schedule is in the outbox's database, so a restart changes nothing in it: `first_retry_s` doubled per
@@ -30,7 +30,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -54,12 +54,13 @@ from booth.errors import (
 )
 from booth.faults import UNKNOWN_CODE
 from booth.intake_answers import delivery_error, read_bounded, read_problem, read_skew_s, trusting
+from booth.log_witness import LogWitness
 from booth.outbox import Entry, Outbox
 from booth.revocation_list import RevocationLists, RevocationWatch, Tell
 from crypto.errors import CryptoError, ReceiptError
 from crypto.http_signature import sign_request
 from crypto.keys import Signer, TrustStore
-from crypto.receipt import verify_receipt
+from crypto.receipt import VerifiedReceipt, verify_receipt
 from crypto.seal import MEDIA_TYPE
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Uplink:
         self._signed_serial: int | None = None  # of the certificate that the newest request was signed with
         self._refused_serial: int | None = None  # of the certificate that the intake calls revoked
         self.on_delivery: Callable[[], None] = lambda: None
+        self.judge: Callable[[VerifiedReceipt], Awaitable[None]] = _believe  # whether a receipt fits earlier ones
         self.status = UplinkStatus(last_receipt_at=outbox.status.last_receipt_at)
 
     def wake(self) -> None:
@@ -263,7 +265,7 @@ class Uplink:
         if response.status_code not in {200, 201}:
             raise delivery_error(read_problem(response.status_code, response.headers, body), skew_s)
         try:
-            verify_receipt(body, self._trust(), sha256)
+            await self.judge(verify_receipt(body, self._trust(), sha256))
         except ReceiptError as error:
             raise ReceiptRejectedError(f"The intake's receipt for {sha256[:12]} proves nothing: {error}") from error
         return body, skew_s
@@ -316,6 +318,10 @@ class Uplink:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
 
 
+async def _believe(receipt: VerifiedReceipt) -> None:
+    """Nothing is known that a receipt could contradict."""
+
+
 @asynccontextmanager
 async def open_uplink(
     outbox: Outbox,
@@ -326,6 +332,7 @@ async def open_uplink(
     clock: Callable[[], float],
     tell: Tell,
     transport: httpx2.AsyncBaseTransport | None = None,
+    witness: LogWitness | None = None,
 ) -> AsyncIterator[Uplink]:
     """An uplink that is delivering; ended with its upload in flight given up (the next start repeats it).
 
@@ -337,6 +344,8 @@ async def open_uplink(
         uplink = Uplink(outbox, worker, settings, signer, lambda: lists.trust, client, clock, tell)
         watch = RevocationWatch(lists, worker, settings, signer, client, tell)
         uplink.on_delivery = watch.delivered
+        if witness is not None:
+            uplink.judge = lambda receipt: witness.judge(receipt, client, settings, worker, tell)
         await watch.judge_own()  # before anybody is invited; asking the intake may take its time
         running = [asyncio.create_task(uplink.run(), name="uplink")]
         running += [asyncio.create_task(watch.run(), name="revocation list")]

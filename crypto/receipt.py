@@ -88,6 +88,7 @@ class VerifiedReceipt:
     log: str
     tree_size: int
     root_hash: str
+    signed_at: datetime
     signed_head: bytes
 
 
@@ -202,5 +203,10 @@ def verify_receipt(data: bytes, trust: TrustStore, packet_sha256: str) -> Verifi
     if entry.packet_sha256 != packet_sha256:
         raise ReceiptError("The receipt is for another packet.")
     return VerifiedReceipt(
-        **dict(entry), log=head.log, tree_size=head.size, root_hash=head.root_hash, signed_head=signed_head
+        **dict(entry),
+        log=head.log,
+        tree_size=head.size,
+        root_hash=head.root_hash,
+        signed_at=head.at,
+        signed_head=signed_head,
     )

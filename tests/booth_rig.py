@@ -90,6 +90,8 @@ class FakeIntake(httpx2.MockTransport):
                 if self.revocation_list is None
                 else httpx2.Response(200, content=self.revocation_list)
             )
+        if request.url.path == "/v1/log/consistency":
+            return httpx2.Response(200, json=self._pad.consistency(dict(request.url.params)))
         body = await request.aread()
         verify_request(request.method, str(request.url), request.headers, body, self._trust, datetime.now(UTC))
         self.packets.append(body)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from crypto.keys import Signer, common_name
+from crypto.merkle import consistency_proof
 from crypto.receipt import Extension, extend_log, make_entry
 
 
@@ -19,6 +21,11 @@ class ReceiptPad:
 
     def node(self, level: int, index: int) -> bytes:
         return self.nodes[level, index]
+
+    def consistency(self, query: Mapping[str, str]) -> dict[str, list[str]]:
+        """What an intake answers to /v1/log/consistency."""
+        proof = consistency_proof(int(query["first"]), int(query["second"]), self.node)
+        return {"proof": [one.hex() for one in proof]}
 
     def give(self, *digests: str, at: datetime | None = None, **changes: object) -> bytes:
         """The receipt of the last of these packets, which come as one batch."""

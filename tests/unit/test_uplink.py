@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from booth.config import IntakeSection
 from booth.disk import DiskFiles
 from booth.errors import OutboxWriteError
+from booth.log_witness import LogWitness
 from booth.outbox import OutboxLimits, PacketState, open_outbox
 from booth.revocation_list import RevocationLists
 from booth.uplink import REVOKED_LOOK_S, Uplink, open_uplink
@@ -575,3 +576,52 @@ async def test_a_new_packet_wakes_the_uplink_at_once(outbox, worker, settings, p
         running.wake()
         async with asyncio.timeout(10):
             await done.wait()
+
+
+async def test_a_receipt_that_contradicts_an_earlier_one_deletes_nothing(
+    outbox, worker, settings, pki, intake, tmp_path, no_tasks_left
+):
+    """The intake's log was exchanged for another one with the same name."""
+    signer, roots = open_signer(f"file:{pki / 'booth.key'}"), load_trust(pki / "ca.pem")
+    pads = [ReceiptPad(intake.signer, "ab" * 16), ReceiptPad(intake.signer, "ab" * 16)]
+    pads[1].give("0" * 64, "1" * 64)
+    told, kept, gone = [], asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    real_settle, real_postpone = outbox.settle, outbox.postpone
+
+    def settle(*arguments):
+        real_settle(*arguments)
+        loop.call_soon_threadsafe(gone.set)
+
+    def postpone(*arguments):
+        real_postpone(*arguments)
+        loop.call_soon_threadsafe(kept.set)
+
+    outbox.settle, outbox.postpone = settle, postpone
+
+    async def answer(request):
+        if request.url.path == "/v1/crl":
+            return httpx2.Response(404)
+        if request.url.path == "/v1/log/consistency":
+            return httpx2.Response(200, json=pads[0].consistency(dict(request.url.params)))
+        return httpx2.Response(201, content=pads[0].give(request.url.path.rsplit("/", 1)[1]))
+
+    async with open_uplink(
+        *(outbox, worker, settings, lambda: signer, RevocationLists(tmp_path, roots), lambda: NOW),
+        lambda source, error: told.append((source, error)),
+        httpx2.MockTransport(answer),
+        LogWitness(tmp_path, roots),
+    ) as running:
+        await loop.run_in_executor(worker, outbox.put, PACKETS[0], "id")
+        running.wake()
+        async with asyncio.timeout(10):
+            await gone.wait()
+            pads.reverse()
+            await loop.run_in_executor(worker, outbox.put, PACKETS[1], "id")
+            running.wake()
+            await kept.wait()
+    assert outbox.status.waiting == 1
+    assert outbox.next_due().error_code == "intake.receipt"
+    assert [str(error) for source, error in told if source == "receipt log" and error] == [
+        "The intake contradicts itself: its log of 3 entries is no continuation of its log of 1."
+    ]
