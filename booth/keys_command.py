@@ -272,6 +272,7 @@ def _facts(config: Config, keys: BoothKeys, now: datetime) -> dict[str, Any]:
 def _certificate_facts(config: Config, keys: BoothKeys, now: datetime, care: list[str]) -> dict[str, Any] | None:
     from cryptography.hazmat.primitives import hashes
 
+    from booth.revocation_list import RevocationLists
     from crypto.enrolment import check_issued
     from crypto.errors import CryptoError
     from crypto.keys import SignerSource, load_trust
@@ -294,7 +295,8 @@ def _certificate_facts(config: Config, keys: BoothKeys, now: datetime, care: lis
         usable = False
         care.append(str(error))
     try:
-        check_issued(leaf, others, keys.booth, load_trust(config.intake.trust), now)
+        known = RevocationLists(config.booth.data_dir, load_trust(config.intake.trust))
+        check_issued(leaf, others, keys.booth, known.trust, now)
     except CryptoError as error:
         care.append(str(error))
     else:

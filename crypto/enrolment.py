@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from crypto.certificate import pem_blocks, read_certificate
-from crypto.errors import CertificateRefusedError, EnrolmentError, KeyUnavailableError
+from crypto.errors import CertificateRefusedError, CertificateRevokedError, EnrolmentError, KeyUnavailableError
 from crypto.issuance import check_identity
 from crypto.key_folder import PUBLIC, only_writer, write_whole
 from crypto.key_places import FilePlace, KeyPlace, TokenPlace
@@ -154,6 +154,10 @@ def check_issued(
         )
     try:
         return trust.path(leaf, [one for one in others if one not in trust.roots], Purpose.BOOTH, now)
+    except CertificateRevokedError as err:
+        raise EnrolmentError(
+            f"The certificate was revoked: {err} Ask why, then enrol the booth again (`booth keys enrol`)."
+        ) from err
     except CertificateRefusedError as err:
         raise EnrolmentError(
             f"The certificate is refused: {err} See that intake.trust is the root of this fleet."

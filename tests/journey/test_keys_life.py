@@ -115,6 +115,10 @@ async def life_of(keys: Keys, config: Config, folder: Path, intake) -> None:
     # Revoked: refused with the reason, then enrolled again with another key.
     authority.revoke(config.booth.id, ReasonFlags.key_compromise)
     assert "booth.revoked" in await run("rotate", code=2)
+    lists = RevocationLists(config.booth.data_dir, load_trust(config.intake.trust))  # as a running booth stores it
+    config.booth.data_dir.mkdir()
+    assert lists.take(authority.crl())
+    assert "was revoked" in await run("show", code=1)
     await run("init", "--next", "--fresh", code=0)
     again = folder / "token"
     again.write_text(authority.make_token(config.booth.id) + "\n")
