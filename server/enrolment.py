@@ -1,12 +1,13 @@
 """How booths get their certificates: enrolment by a one-time token, renewal by the present certificate, and the revocation list.
 
-`POST /v1/enrolments` (a booth without a certificate): a free place → address not locked → type, length, slow body → JSON with exactly `token` and
-`csr` → the authority. `POST /v1/certificates` (a booth with one): the signed request as for packets → body against the signed digest → nonce used →
-the authority. Both answer 201 with the certificate and the authorities above it, without the root, in PEM.
+`POST /v1/enrolments` (a booth without a certificate): type, length, slow body → JSON with exactly `token` and `csr` → a free place → address
+not locked → the authority. `POST /v1/certificates` (a booth with one): the signed request as for packets → body against the signed digest → a free place →
+nonce used → the authority. Both answer 201 with the certificate and the authorities above it, without the root, in PEM.
 
 Rules: a token that is unknown, used, expired or of another booth gets one answer; it stands in no log, error or address. The certificate request is
 judged before the token, so that a bad one says nothing about a token. Wrong tokens make their network wait (server/tries.py). The authority works
-on a thread of its own, one request after the other; more than `PLACES` at once are told to come back. What was issued is logged as booth and serial.
+on a thread of its own, one request after the other; more than `PLACES` at once are told to come back, and who sends slowly has no place yet.
+What was issued is logged as booth and serial.
 """
 
 from __future__ import annotations
@@ -106,13 +107,14 @@ class Enrolment:
         self._issuer, self._thread = issuer, thread
         self._tries = Tries(allowed=WRONG_TOKENS_ALLOWED, lockout_s=LOCKOUT_S, clock=clock)
         self._places = Places(PLACES, RETRY_AFTER_S)
+        self._renewals = Places(PLACES, RETRY_AFTER_S)  # whom strangers with wrong tokens do not crowd out
 
     async def enrol(self, request: Request) -> bytes:
         """The first certificate of a booth. Raises the `ServerError` family."""
         issuer = self._require_issuer()
         network = network_of(request.client.host if request.client else "")
+        asked = _read_enrolment(await read_small_body(request, "application/json", MAX_BODY_BYTES, BODY_S))
         with self._places.taken():
-            asked = _read_enrolment(await read_small_body(request, "application/json", MAX_BODY_BYTES, BODY_S))
             if wait_s := self._tries.begin(network):
                 raise EnrolmentLockedError("Too many wrong enrolment tokens.", retry_after_s=wait_s)
             try:
@@ -133,12 +135,12 @@ class Enrolment:
         """The next certificate of a booth that signs with its present one. Raises the `ServerError` family."""
         verified = await signed.verify(request)
         issuer = self._require_issuer()
-        with self._places.taken():
-            body = await read_small_body(request, CSR_TYPE, MAX_BODY_BYTES, BODY_S)
-            try:
-                check_content(verified, len(body), hashlib.sha256(body).hexdigest())
-            except RequestSignatureError as error:
-                raise DigestMismatchError("The bytes that arrived are not those that were signed.") from error
+        body = await read_small_body(request, CSR_TYPE, MAX_BODY_BYTES, BODY_S)
+        try:
+            check_content(verified, len(body), hashlib.sha256(body).hexdigest())
+        except RequestSignatureError as error:
+            raise DigestMismatchError("The bytes that arrived are not those that were signed.") from error
+        with self._renewals.taken():
             await signed.use_nonce(verified)
             chain = await self._on_thread(issuer.renew, verified.booth_id, body, verified.certificate.serial_number)
         _tell_issued("A booth's certificate was renewed.", chain)

@@ -349,15 +349,22 @@ async def test_wrong_types_sizes_and_forms_are_refused_before_the_authority_is_a
 
 
 async def test_a_slow_sender_is_let_go(intake, monkeypatch):
-    monkeypatch.setattr("server.enrolment.BODY_S", 0.05)
+    monkeypatch.setattr("server.enrolment.BODY_S", 0.5)
     silence = asyncio.Event()
 
     async def half():
         yield b'{"token": '
         await silence.wait()
 
-    answer = await intake.client.post("/v1/enrolments", content=half(), headers=JSON | {"Content-Length": "900"})
-    problem(answer, 408, "request.slow")
+    def send():
+        return intake.client.post("/v1/enrolments", content=half(), headers=JSON | {"Content-Length": "900"})
+
+    slow = [asyncio.create_task(send()) for _ in range(20)]
+    for _ in range(100):  # all are waiting for their bodies
+        await asyncio.sleep(0)
+    assert (await intake.enrol()).status_code == 201  # and hold no place
+    for answer in await asyncio.gather(*slow):
+        problem(answer, 408, "request.slow")
 
 
 async def test_an_intake_without_an_authority_says_so(keys, tmp_path, clock):
