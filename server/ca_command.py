@@ -19,12 +19,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from cryptography.x509 import ReasonFlags
-    from rich.table import Table
-
-    from crypto.revocation import RevocationList
     from server.authority import Authority
-    from server.authority_index import Issued
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,8 +38,6 @@ app = typer.Typer(
     """,
 )
 
-WARN_DAYS = 30
-_SOON_DAYS = 7
 _MAX_REQUEST_FILE_BYTES = 16_384
 
 
@@ -99,6 +92,7 @@ def init(
     [bold]Example[/bold]: intake ca init ./ca --name "Interior photo booths" --passphrase-file ./ca.pass
     """
     from server.authority import init_authority, read_passphrase
+    from server.ca_listing import iso
     from server.memory import forbid_dumps
 
     with _told():
@@ -110,7 +104,7 @@ def init(
         subject = authority.certificate.subject.rfc4514_string()
         ends = authority.certificate.not_valid_after_utc
     if as_json:
-        print(json.dumps({"folder": str(folder), "subject": subject, "not_after": _iso(ends)}))
+        print(json.dumps({"folder": str(folder), "subject": subject, "not_after": iso(ends)}))
     else:
         print(f"{folder}: {subject}, valid until {ends:%Y-%m-%d}.")
 
@@ -180,19 +174,20 @@ def revoke(
     """
     from cryptography.x509 import ReasonFlags
 
+    from server.authority_index import hex_of
+    from server.ca_listing import certificate_facts, list_facts, list_text
+
     with _told():
         flag = ReasonFlags[reason.name.lower()]
         authority = _open(folder, passphrase_file)
         revoked = authority.revoke(which, flag)
         crl = authority.current_list()
     if as_json:
-        print(json.dumps({"revoked": [_row(one) for one in revoked], "list": _list_facts(crl)}))
+        print(json.dumps({"revoked": [certificate_facts(one) for one in revoked], "list": list_facts(crl)}))
         return
     for one in revoked:
-        print(f"revoked {one.identity} {_hex(one.serial)} ({reason.value})")
-    print(
-        f"{folder / 'ca.crl'}: number {crl.number}, {len(crl.entries)} certificates, next one due {crl.next_update_at:%Y-%m-%d}."
-    )
+        print(f"revoked {one.identity} {hex_of(one.serial)} ({reason.value})")
+    print(f"{folder / 'ca.crl'}: {list_text(crl)}")
 
 
 @app.command()
@@ -211,16 +206,16 @@ def crl(
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
+    from server.ca_listing import list_facts, list_text
+
     with _told():
         renewed = _open(folder, passphrase_file).renew_crl(days)
         if out is not None:
             _give(x509.load_der_x509_crl(renewed.der).public_bytes(Encoding.PEM) if pem else renewed.der, out)
     if as_json:
-        print(json.dumps(_list_facts(renewed)))
+        print(json.dumps(list_facts(renewed)))
     else:
-        print(
-            f"{folder / 'ca.crl'}: number {renewed.number}, {len(renewed.entries)} certificates, next one due {renewed.next_update_at:%Y-%m-%d}."
-        )
+        print(f"{folder / 'ca.crl'}: {list_text(renewed)}")
 
 
 @app.command()
@@ -244,6 +239,8 @@ def token(
 
     intake ca token ./ca booth-0001 --withdraw
     """
+    from server.ca_listing import iso
+
     if withdraw:
         with _told():
             count = _open(folder, passphrase_file).withdraw_tokens(booth)
@@ -257,7 +254,7 @@ def token(
         expires_at = datetime.now(UTC) + timedelta(hours=valid_hours)
         text = _open(folder, passphrase_file).make_token(booth, timedelta(hours=valid_hours))
     if as_json:
-        print(json.dumps({"booth": booth, "token": text, "expires_at": _iso(expires_at)}))
+        print(json.dumps({"booth": booth, "token": text, "expires_at": iso(expires_at)}))
     else:
         print(f"{text}\n{booth}, once, until {expires_at:%Y-%m-%d %H:%M} UTC.")
 
@@ -281,32 +278,31 @@ def list_certificates(
     from rich.console import Console
 
     from server.authority_records import open_records
+    from server.ca_listing import WARN_DAYS, certificate_facts, coloured, days_left, list_facts, list_text, table_of
 
     now = datetime.now(UTC)
     with _told():
         authority = open_records(folder)
         certificates, crl_now = authority.certificates(), authority.current_list()
-        root_days = _days(authority.certificate.not_valid_after_utc, now)
+        root_days = days_left(authority.certificate.not_valid_after_utc, now)
     last = {(one.identity, one.profile): one.serial for one in certificates if one.revoked_at is None}
     used = [one for one in certificates if last.get((one.identity, one.profile)) == one.serial]
     shown = certificates if everything else [one for one in used if one.not_after > now]
     stale = crl_now.next_update_at <= now
     if as_json:
-        rows = [{**_row(one), "days_left": _days(one.not_after, now), "in_use": one in used} for one in shown]
+        rows = [
+            {**certificate_facts(one), "days_left": days_left(one.not_after, now), "in_use": one in used}
+            for one in shown
+        ]
         root = {"days_left": root_days}
-        print(json.dumps({"root": root, "list": {**_list_facts(crl_now), "stale": stale}, "certificates": rows}))
+        print(json.dumps({"root": root, "list": {**list_facts(crl_now), "stale": stale}, "certificates": rows}))
     else:
         console = Console()
-        console.print(_table(shown, now) if shown else "No certificate is in use.")
-        console.print(f"Root: {_days_text(root_days)} left.", highlight=False)
-        due = f"{crl_now.next_update_at:%Y-%m-%d}"
-        console.print(
-            f"[red]The revocation list was due on {due}: run intake ca crl.[/red]"
-            if stale
-            else f"Revocation list: number {crl_now.number}, {len(crl_now.entries)} certificates, next one due {due}.",
-            highlight=False,
-        )
-    if stale or root_days <= WARN_DAYS or any(_days(one.not_after, now) <= WARN_DAYS for one in used):
+        console.print(table_of(shown, now) if shown else "No certificate is in use.")
+        console.print(f"Root: {coloured(root_days)} days left.", highlight=False)
+        late = f"[red]The revocation list was due on {crl_now.next_update_at:%Y-%m-%d}: run intake ca crl.[/red]"
+        console.print(late if stale else f"Revocation list: {list_text(crl_now)}", highlight=False)
+    if stale or root_days <= WARN_DAYS or any(days_left(one.not_after, now) <= WARN_DAYS for one in used):
         raise typer.Exit(1)
 
 
@@ -347,66 +343,3 @@ def _give(data: bytes, out: Path | None) -> None:
         write_whole(out, data, PUBLIC)
     except OSError as error:
         _stop(f"{out} cannot be written: {error.strerror}.", 2)
-
-
-def _table(certificates: list[Issued], now: datetime) -> Table:
-    from rich.table import Column, Table
-
-    table = Table(
-        "Name", "For", Column("Days left", justify="right"), "Until", "Revoked", Column("Serial", overflow="fold")
-    )
-    for one in certificates:
-        table.add_row(
-            one.identity,
-            one.profile,
-            "" if one.revoked_at else _days_text(_days(one.not_after, now)),
-            f"{one.not_after:%Y-%m-%d}",
-            f"{one.revoked_at:%Y-%m-%d} {_words(one.reason)}" if one.revoked_at else "",
-            _hex(one.serial),
-        )
-    return table
-
-
-def _days_text(days: int) -> str:
-    colour = "red" if days <= _SOON_DAYS else "yellow" if days <= WARN_DAYS else "green"
-    return f"[{colour}]{days}[/{colour}]"
-
-
-def _row(one: Issued) -> dict[str, object]:
-    return {
-        "name": one.identity,
-        "for": one.profile.value,
-        "serial": _hex(one.serial),
-        "issued_at": _iso(one.issued_at),
-        "not_after": _iso(one.not_after),
-        "revoked_at": None if one.revoked_at is None else _iso(one.revoked_at),
-        "reason": _words(one.reason) or None,
-    }
-
-
-def _list_facts(crl_now: RevocationList) -> dict[str, object]:
-    return {
-        "number": crl_now.number,
-        "revoked": len(crl_now.entries),
-        "issued_at": _iso(crl_now.issued_at),
-        "next_update": _iso(crl_now.next_update_at),
-    }
-
-
-def _words(reason: ReasonFlags | None) -> str:
-    """A reason as `revoke` takes it."""
-    return "" if reason is None else reason.name.replace("_", "-")
-
-
-def _hex(serial: int) -> str:
-    from server.authority_index import hex_of
-
-    return hex_of(serial)
-
-
-def _days(end: datetime, now: datetime) -> int:
-    return (end - now).days
-
-
-def _iso(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
