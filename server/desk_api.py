@@ -92,6 +92,7 @@ def attachment(data: bytes, name: str, media_type: str) -> Response:
 def _row(stored: StoredPacket) -> dict[str, Any]:
     return {
         "serial": stored.serial,
+        "position": stored.position,
         "sha256": stored.sha256,
         "packet_id": stored.packet_id,
         "booth": stored.booth,
