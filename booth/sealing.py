@@ -59,6 +59,8 @@ class Sealer:
         """Opens the keys; raises a CryptoError, ConfigInvalidError or the ValidationError of a profile."""
         chip, camera = load_profile(config.profile.name).chip, config.camera
         recipients = tuple(load_recipient_public_key(path) for path in config.keys.recipients)
+        if len({one.key_id for one in recipients}) < len(recipients):
+            raise ConfigInvalidError("keys.recipients names the same key twice.")
         photographs = camera.still_url is not None
         technology = (
             CaptureTechnology.PHOTOGRAPH_DIGITAL_CAMERA if photographs else CaptureTechnology.VIDEO_FRAME_DIGITAL_CAMERA

@@ -9,14 +9,13 @@ Rules
     must be. Wrong PIN, locked PIN, missing key raise KeyUnavailableError: a person must act.
   - A wrong PIN is given once. Tokens lock after three, and a program that restarts would use them up: so a refused PIN is remembered by this
     process, and a token that counts a wrong PIN since the last right one (CKF_USER_PIN_COUNT_LOW) gets none unless a person asks for it (`insist`).
-  - A module is started once in a process and used by one thread at a time: C_Initialize is called without locking.
+  - A module is started once in a process and used by one thread at a time (crypto.token_module).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, To
 
 from crypto.errors import KeyUnavailableError, SigningError
 from crypto.recipient import check_private_file
+from crypto.token_module import Module, module_at
 from crypto.token_uri import TokenUri, read_token_uri
 
 T = TypeVar("T")
@@ -50,46 +50,6 @@ _MODULE_ERRORS = (
     *(pkcs11.GeneralError, pkcs11.DeviceError, pkcs11.FunctionFailed),
     *(pkcs11.SlotIDInvalid, pkcs11.NoSuchToken),
 )
-
-
-@dataclass(eq=False)
-class _Module:
-    """A loaded PKCS #11 module; `starts` tells sessions of before a new start."""
-
-    library: Any
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    starts: int = 0
-    refused: dict[bytes, bytes] = field(default_factory=dict)  # token's serial number: digest of the PIN it refused
-
-    def start_anew(self) -> None:
-        self.starts += 1
-        self.library.reinitialize()
-
-
-_modules: dict[Path, _Module] = {}
-_modules_lock = threading.Lock()
-
-
-def module_at(path: Path) -> _Module:
-    """The module at a path, loaded and started once in this process."""
-    real = path.resolve()  # the same library by two names must not be started twice
-    with _modules_lock:
-        if real not in _modules:
-            if not real.is_file():
-                raise KeyUnavailableError(
-                    f"The token's module {path} is not there: install it, or correct module-path."
-                )
-            try:
-                _modules[real] = _Module(pkcs11.lib(str(real)))
-            except pkcs11.PKCS11Error as err:
-                if (
-                    type(err) is not pkcs11.PKCS11Error
-                ):  # it is a module, and does not start: what it needs may come yet
-                    raise SigningError(f"The token's module {path} does not start ({type(err).__name__}).") from err
-                raise KeyUnavailableError(
-                    f"The token's module {path} cannot be loaded, or is no PKCS #11 module."
-                ) from err
-        return _modules[real]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +81,7 @@ class Token:
         self._secret = secret
         self._write = write
         self._insist = insist  # a person wants the PIN to be tried although a wrong one was given
-        self._loaded: _Module | None = None
+        self._loaded: Module | None = None
         self._session: tuple[int, Any] | None = None  # the module's start that it belongs to
 
     def close(self) -> None:
@@ -217,7 +177,7 @@ class Token:
     # --- inside; the module's lock is held ------------------------------------------------------------------------------
 
     @property
-    def _module(self) -> _Module:
+    def _module(self) -> Module:
         self._loaded = self._loaded or module_at(Path(self.uri.module))
         return self._loaded
 

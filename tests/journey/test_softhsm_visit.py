@@ -20,7 +20,7 @@ from booth.demo_token import make_demo_token
 from booth.outbox import PacketState, read_entries
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
-from crypto.token import module_at
+from crypto.token_module import module_at
 from crypto.trust import load_certificates
 from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
 from tests.token_rig import MODULE, TokenStore

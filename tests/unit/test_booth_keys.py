@@ -20,6 +20,7 @@ from crypto.errors import EnrolmentError, KeyUnavailableError
 from crypto.issuance import Issuer, Profile, issue, make_root, read_csr
 from crypto.key_places import TokenKey
 from crypto.keys import SignerSource, load_key, make_development_pki, open_signer
+from crypto.token_module import module_at
 from crypto.trust import TrustStore
 from tests.token_rig import MODULE, PIN, TokenStore
 
@@ -62,7 +63,7 @@ def place(request, tmp_path):
     store = request.getfixturevalue("store")
     label = f"b{abs(hash(request.node.name)) % 10**9}"
     store.add(label)
-    token_room.module_at(MODULE).start_anew()  # sees the new token
+    module_at(MODULE).start_anew()  # sees the new token
     return store.uri(label), (lambda: PIN), tmp_path / "booth.pem"
 
 
@@ -188,7 +189,7 @@ def test_a_folder_that_is_missing_is_one_sentence(tmp_path):
 def place_in_token(store, tmp_path, request):
     label = f"t{abs(hash(request.node.name)) % 10**9}"
     store.add(label)
-    token_room.module_at(MODULE).start_anew()
+    module_at(MODULE).start_anew()
     return store.uri(label), (lambda: PIN), tmp_path / "booth.pem"
 
 

@@ -21,6 +21,7 @@ from crypto.cms import sign_content, verify_content
 from crypto.errors import KeyUnavailableError, SigningError
 from crypto.keys import SignerSource, open_signer
 from crypto.token import KeyName, Token, open_token, signer_in
+from crypto.token_module import module_at
 from crypto.trust import CONTENT_PACKAGE, Purpose, TrustStore
 from tests.conftest import open_descriptors
 from tests.packets import BOOTH, make_authority, name, usage
@@ -37,7 +38,7 @@ def store(tmp_path_factory):
         made.add(label)
     before = os.environ.get("SOFTHSM2_CONF")
     os.environ |= made.environment
-    rooms.module_at(MODULE).start_anew()  # another test may have loaded it with its own store
+    module_at(MODULE).start_anew()  # another test may have loaded it with its own store
     yield made
     if before is None:
         del os.environ["SOFTHSM2_CONF"]
@@ -48,7 +49,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def token(store):
     """The booth's token, empty."""
-    rooms.module_at(MODULE).refused.clear()
+    module_at(MODULE).refused.clear()
     opened = open_token(store.uri("booth"), lambda: PIN, write=True, insist=True)
     for found in opened.names():
         opened.destroy(found.key_id)
@@ -275,7 +276,7 @@ def test_a_session_that_another_one_logged_out_is_opened_again(token, store, pem
     assert second.current().sign(b"2")
     first.close()  # logs this process out of the token
     assert second.current().sign(b"3")
-    rooms.module_at(MODULE).start_anew()
+    module_at(MODULE).start_anew()
     assert second.current().sign(b"4")
     second.close()
 
