@@ -123,7 +123,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "The token with the signing key does not answer: plug it in, or look at `booth keys show`; it is used again by itself.",
         ),
         "crypto.receipt": (_T, "fault.network", _INTAKE),
-        "crypto.log_proof": (_T, "fault.network", _INTAKE),
+        "crypto.log_proof": (
+            _T,
+            "fault.network",
+            "The intake's receipts contradict each other: tell its operator, and keep this booth's data folder as it is.",
+        ),
         "crypto.revocation_list": (_T, "fault.booth", _KEYS),
         "crypto.request_signature": (_T, "fault.network", _KEYS),
         "crypto.request_revoked": (_T, "fault.network", _ENROL),
