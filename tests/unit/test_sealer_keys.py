@@ -12,7 +12,7 @@ from crypto.errors import KeyUnavailableError
 from crypto.keys import generate_recipient_key, make_development_pki
 from tests.booth_rig import booth_config
 
-CAMERA = '[camera]\nurl = "v4l2:///dev/video0"\n'
+CAMERA = '[camera]\nurl = "v4l2:///dev/video0"\n[controls]\nurl = "v4l2:///dev/video0"\n'
 
 
 @pytest.fixture(scope="module")
