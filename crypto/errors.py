@@ -143,10 +143,10 @@ class RequestRevokedError(RequestSignatureError):
 
     code = "crypto.request_revoked"
 
-    def __init__(self, booth_id: str, serial: str) -> None:
+    def __init__(self, booth_id: str, serial: int) -> None:
         super().__init__(f"The request of {booth_id!a} is signed with a certificate that was revoked.")
         self.booth_id = booth_id
-        self.serial = serial  # of the certificate, in hexadecimal digits
+        self.serial = serial  # of the certificate
 
 
 class RequestClockError(CryptoError):

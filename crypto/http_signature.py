@@ -163,7 +163,7 @@ def verify_request_head(
         booth_id = common_name(leaf)
     except CertificateRevokedError as err:
         _verify(_Message(method, url, fields), leaf)  # only who has the key is told
-        raise RequestRevokedError(common_name(leaf), f"{leaf.serial_number:x}") from err
+        raise RequestRevokedError(common_name(leaf), leaf.serial_number) from err
     except CertificateRefusedError as err:
         raise RequestSignatureError(f"The request's certificate is refused: {err}") from err
     result = _verify(_Message(method, url, fields), leaf)

@@ -33,6 +33,7 @@ from crypto.revocation import RevocationList
 from crypto.trust import common_name, load_trust
 from server.addresses import network_of
 from server.authority import Authority, open_authority, read_passphrase
+from server.authority_index import hex_of
 from server.booth_trust import BoothTrust
 from server.config import IntakeSettings
 from server.errors import (
@@ -261,7 +262,7 @@ def _read_enrolment(body: bytes) -> EnrolmentRequest:
 def _tell_issued(what: str, chain: bytes) -> None:
     """The line of the audit log: which booth, which certificate."""
     leaf = x509.load_pem_x509_certificates(chain)[0]
-    log.info(what, extra={"booth": common_name(leaf), "serial": f"{leaf.serial_number:x}"})
+    log.info(what, extra={"booth": common_name(leaf), "serial": hex_of(leaf.serial_number)})
 
 
 def _list_pem(one: RevocationList) -> bytes:

@@ -14,6 +14,7 @@ from fastapi import Request
 
 from crypto.errors import CryptoError, RequestClockError, RequestRevokedError
 from crypto.http_signature import WINDOW_S, VerifiedRequest, verify_request_head
+from server.authority_index import hex_of
 from server.booth_trust import BoothTrust
 from server.errors import BoothRevokedError, SignatureExpiredError, SignatureInvalidError, SignatureMissingError
 from server.store import Nonce, Store
@@ -38,7 +39,7 @@ class SignedRequests:
         try:
             return verify_request_head(request.method, self._target(request), request.headers, trust, self._now())
         except RequestRevokedError as error:
-            log.warning("A revoked booth was refused.", extra={"booth": error.booth_id, "serial": error.serial})
+            log.warning("A revoked booth was refused.", extra={"booth": error.booth_id, "serial": hex_of(error.serial)})
             raise BoothRevokedError(
                 "The certificate of this booth was revoked by its authority: enrol the booth again. Nothing that it holds is lost."
             ) from error

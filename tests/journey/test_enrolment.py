@@ -26,6 +26,7 @@ from booth.runner import open_booth
 from crypto.keys import generate_recipient_key, load_recipient_key, load_trust
 from crypto.private_key import private_pem
 from crypto.seal import open_packet
+from server.authority_index import hex_of
 from tests.booth_rig import Simulator, Watcher, booth_config
 from tests.journey.test_intake_process import client_of, started
 
@@ -184,7 +185,7 @@ async def test_a_booth_is_enrolled_works_is_revoked_and_enrolled_again_and_loses
         assert code == 0, answer
         first = x509.load_pem_x509_certificate((organisation.booth / "booth.pem").read_bytes())
         assert json.loads(next(line for line in intake.lines if "A booth was enrolled." in line))["serial"] == (
-            f"{first.serial_number:x}"
+            hex_of(first.serial_number)
         )
         async with client_of(organisation) as client:  # the same token again, and one that never was
             token = (organisation.booth / "token").read_text()
@@ -209,7 +210,7 @@ async def test_a_booth_is_enrolled_works_is_revoked_and_enrolled_again_and_loses
                 # Refused at the intake, with its reason; the log names booth and serial number.
                 await told.until(lambda status: status.intake.refusal == "revoked")
                 line = json.loads(next(line for line in again.lines if "A revoked booth was refused." in line))
-                assert (line["booth"], line["serial"]) == ("booth-0001", f"{first.serial_number:x}")
+                assert (line["booth"], line["serial"]) == ("booth-0001", hex_of(first.serial_number))
                 # And at the booth: no visit begins, the packet waits, the technician reads what to do.
                 closed = await watcher.until("out_of_service")
                 assert (closed.fault.code, closed.fault.message) == ("booth.revoked", "fault.revoked")

@@ -1,151 +1,43 @@
-"""Enrolment, renewal and the revocation list at the intake: every answer, nothing of a token anywhere, and nobody's tries at others' cost."""
+"""Enrolment and renewal at the intake: every answer, nothing of a token anywhere, and nobody's tries at others' cost."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import threading
-from datetime import UTC, datetime, timedelta
 
-import httpx2
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crypto.errors import EnrolmentError as RequestFormError
-from crypto.issuance import Issuer as Authority
-from crypto.issuance import Profile, Revoked, issue, make_crl, read_csr
-from crypto.keys import FileSigner, SignerSource
-from crypto.trust import common_name, load_certificates
+from crypto.keys import FileSigner
+from crypto.trust import common_name
 from server.authority import open_authority
-from server.booth_trust import BoothTrust
-from server.config import IntakeSettings
+from server.authority_index import hex_of
 from server.enrolment import EnrolmentRequest, open_enrolment
-from server.errors import CsrRefusedError, EnrolmentRefusedError, EnrolmentUnavailableError
-from server.intake import IntakeRooms, make_intake
+from server.errors import EnrolmentUnavailableError
 from server.logs import JsonFormatter
-from server.objects import open_folder_objects
-from server.receipt_log import open_receipt_log
-from server.store import open_store
+from tests.enrolment_rig import (
+    BASE,
+    CSR,
+    JSON,
+    TOKEN,
+    Clock,
+    FakeAuthority,
+    audit,
+    new_key,
+    problem,
+    request_for,
+    running,
+)
 from tests.sealed_packets import Keys, digest
-
-BASE = "https://intake.test"
-TOKEN = "7Q2MX-0B4TD-9KXVN-3HC5E"
-CSR = {"Content-Type": "application/x-pem-file"}
-JSON = {"Content-Type": "application/json"}
-
-
-class FakeAuthority:
-    """Issues by the development authority's key; one token for one booth. Refuses in the order of the real one."""
-
-    def __init__(self, keys: Keys) -> None:
-        folder = keys.folder
-        key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-        self.root = Authority(load_certificates(folder / "ca.pem")[0], key)
-        self.tokens = {TOKEN: "booth-0001"}
-        self.failure: Exception | None = None
-        self.threads: set[str] = set()
-        self.entered, self.go_on = threading.Event(), threading.Event()
-        self.go_on.set()
-
-    def issue_for_token(self, token: str, csr_pem: bytes) -> bytes:
-        self._work()
-        asked = self._read(csr_pem)
-        if self.tokens.get(token) != asked.identity:
-            raise EnrolmentRefusedError
-        del self.tokens[token]
-        return self._issue(asked)
-
-    def renew(self, booth: str, csr_pem: bytes, current_serial: int) -> bytes:
-        self._work()
-        asked = self._read(csr_pem)
-        if asked.identity != booth:
-            raise CsrRefusedError
-        self.renewed = current_serial
-        return self._issue(asked)
-
-    def crl(self) -> bytes:
-        self.kept = True
-        return b""
-
-    def _work(self) -> None:
-        self.threads.add(threading.current_thread().name)
-        self.entered.set()
-        assert self.go_on.wait(10)
-        if self.failure is not None:
-            raise self.failure
-
-    def _read(self, csr_pem: bytes):
-        try:
-            return read_csr(csr_pem)
-        except RequestFormError as error:
-            raise CsrRefusedError from error
-
-    def _issue(self, asked) -> bytes:
-        leaf = issue(self.root, asked.public_key, asked.identity, Profile.BOOTH, datetime.now(UTC))
-        return leaf.public_bytes(serialization.Encoding.PEM)
-
-
-def new_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP384R1())
-
-
-def request_for(booth: str = "booth-0001", key=None) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, booth)])
-    built = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key or new_key(), hashes.SHA384())
-    return built.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory) -> Keys:
     return Keys(tmp_path_factory.mktemp("enrolment") / "pki")
-
-
-class Running:
-    def __init__(self, rooms: IntakeRooms, keys: Keys, app, crl) -> None:
-        self.rooms, self.keys, self.app, self.crl = rooms, keys, app, crl
-        self.address = "192.0.2.7"
-        self.client = self.client_from(self.address)
-
-    def client_from(self, address: str) -> httpx2.AsyncClient:
-        transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 1))
-        return httpx2.AsyncClient(transport=transport, base_url=BASE)
-
-    async def enrol(self, token: str = TOKEN, csr: bytes | None = None, client=None):
-        body = {"token": token, "csr": (csr or request_for()).decode()}
-        return await (client or self.client).post("/v1/enrolments", json=body)
-
-    async def renew(self, csr: bytes, signer=None, **more):
-        keys = Keys(self.keys.folder)
-        keys.signer = signer or keys.signer
-        url = f"{BASE}/v1/certificates"
-        return await self.client.post(url, content=csr, headers=keys.headers("POST", url, csr) | CSR | more)
-
-    def revoke(self, *serials: int, number: int = 2, reason=x509.ReasonFlags.superseded) -> None:
-        """Writes a new list as the authority does: by a rename."""
-        write_list(self.keys, self.crl, number, *serials, reason=reason)
-
-
-def write_list(keys: Keys, path, number: int, *serials: int, reason=x509.ReasonFlags.superseded) -> None:
-    now = datetime.now(UTC)
-    root = FakeAuthority(keys).root
-    partial = path.with_name("partial")
-    partial.write_bytes(
-        make_crl(root, number, [Revoked(s, now, reason) for s in serials], now, now + timedelta(days=7))
-    )
-    partial.replace(path)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -156,25 +48,6 @@ def clock() -> Clock:
 @pytest.fixture
 def authority(keys) -> FakeAuthority:
     return FakeAuthority(keys)
-
-
-@contextlib.asynccontextmanager
-async def running(keys: Keys, folder, clock, issuer):
-    crl = folder / "list.crl"
-    write_list(keys, crl, 1)  # not the folder's own, which the real authority keeps
-    chosen = IntakeSettings.from_pki(keys.folder, folder / "data", crl=crl)
-    async with (
-        open_store(chosen.resolved_database_url) as store,
-        open_folder_objects(chosen.objects_dir) as objects,
-        open_receipt_log(store, SignerSource(chosen.receipt_signer).current) as receipts,
-        open_enrolment(issuer, clock) as enrolment,
-    ):
-        trust = BoothTrust(chosen.trust, chosen.crl, monotonic=clock)
-        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment)
-        app, _ = make_intake(rooms)
-        started = Running(rooms, keys, app, crl)
-        async with started.client:
-            yield started
 
 
 @pytest.fixture
@@ -191,19 +64,6 @@ async def real(tmp_path, clock):
         yield started
 
 
-def problem(answer, status: int, code: str) -> dict:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["cache-control"] == "no-store"
-    body = answer.json()
-    assert body["code"] == code
-    return body
-
-
-def audit(caplog) -> list[dict]:
-    return [json.loads(JsonFormatter().format(r)) for r in caplog.records if r.name.startswith("server")]
-
-
 # --- enrolment ---------------------------------------------------------------------------------------------------------
 
 
@@ -218,7 +78,7 @@ async def test_a_token_gets_a_certificate_that_the_intake_then_takes_packets_fro
     assert common_name(leaf) == "booth-0001"
     assert leaf.public_key() == key.public_key()
     (line,) = [line for line in audit(caplog) if line["message"] == "A booth was enrolled."]
-    assert (line["booth"], line["serial"]) == ("booth-0001", f"{leaf.serial_number:x}")
+    assert (line["booth"], line["serial"]) == ("booth-0001", hex_of(leaf.serial_number))
     enrolled = Keys(keys.folder)
     enrolled.signer = FileSigner(leaf, (), key)
     packet = enrolled.packet()
@@ -497,151 +357,6 @@ async def test_a_renewal_must_be_signed_by_this_booth_for_this_booth_over_these_
     problem(await intake.client.post(url, content=other, headers=headers), 422, "packet.digest_mismatch")
     big = b"x" * 9000
     problem(await intake.renew(big), 413, "request.too_large")
-
-
-# --- revocation --------------------------------------------------------------------------------------------------------
-
-
-async def put(intake, keys, packet):
-    url = f"{BASE}/v1/packets/{digest(packet)}"
-    return await intake.client.put(url, content=packet, headers=keys.headers("PUT", url, packet))
-
-
-async def test_a_revoked_booth_is_told_why_everywhere_and_the_log_names_booth_and_serial_alone(
-    intake, keys, clock, caplog
-):
-    caplog.set_level("INFO", logger="server")
-    packet = keys.packet()
-    assert (await put(intake, keys, packet)).status_code == 201
-    serial = keys.signer.certificate.serial_number
-    intake.revoke(serial)
-    assert (await put(intake, keys, packet)).status_code == 200  # looked at within the last second
-    clock.now += 1
-    body = problem(await put(intake, keys, keys.packet()), 403, "booth.revoked")
-    assert body["retry"] is False
-    assert "enrol" in body["detail"]
-    problem(await intake.renew(request_for()), 403, "booth.revoked")
-    url = f"{BASE}/v1/packets/{digest(packet)}/receipt"
-    problem(await intake.client.get(url, headers=keys.headers("GET", url)), 403, "booth.revoked")
-    lines = [line for line in audit(caplog) if line["message"] == "A revoked booth was refused."]
-    assert {tuple(sorted(line)) for line in lines} == {("at", "booth", "level", "logger", "message", "serial")}
-    assert {(line["booth"], line["serial"]) for line in lines} == {("booth-0001", f"{serial:x}")}
-
-
-async def test_who_has_a_revoked_certificate_without_its_key_learns_and_logs_nothing(intake, keys, clock, caplog):
-    intake.revoke(keys.signer.certificate.serial_number)
-    clock.now += 1
-    packet = keys.packet()
-    url = f"{BASE}/v1/packets/{digest(packet)}"
-    headers = keys.headers("PUT", url, packet)
-    headers["Signature"] = Keys(keys.folder).headers("PUT", f"{url}0", packet)["Signature"]
-    problem(await intake.client.put(url, content=packet, headers=headers), 401, "signature.invalid")
-    assert not any("revoked booth" in line["message"] for line in audit(caplog))
-
-
-async def test_the_list_is_given_as_it_is_in_use(intake, clock):
-    first = await intake.client.get("/v1/crl")
-    assert first.headers["content-type"] == "application/pkix-crl"
-    assert first.headers["cache-control"] == "max-age=60"
-    assert first.content == intake.crl.read_bytes()
-    intake.revoke(7)
-    clock.now += 1
-    again = await intake.client.get("/v1/crl")
-    assert again.content == intake.crl.read_bytes() != first.content
-
-
-async def test_an_intake_without_a_list_says_so(keys, tmp_path, clock, intake):
-    intake.rooms.trust._trust = BoothTrust(keys.folder / "ca.pem")._trust
-    problem(await intake.client.get("/v1/crl"), 404, "crl.unknown")
-    assert (await intake.client.get("/v1/ready")).json()["revocation_list"] == "none"
-
-
-async def test_several_lists_are_given_in_pem_with_their_issuers(keys, tmp_path, clock, intake):
-    other = Keys(tmp_path / "other")
-    roots, lists = tmp_path / "roots.pem", tmp_path / "lists.pem"
-    roots.write_bytes((keys.folder / "ca.pem").read_bytes() + (other.folder / "ca.pem").read_bytes())
-    pem = serialization.Encoding.PEM
-    ders = [intake.crl.read_bytes(), (other.folder / "ca.crl").read_bytes()]
-    lists.write_bytes(b"".join(x509.load_der_x509_crl(der).public_bytes(pem) for der in ders))
-    trust = BoothTrust(roots, lists)
-    intake.rooms.trust._trust = trust._trust
-    answer = await intake.client.get("/v1/crl")
-    assert answer.headers["content-type"] == "application/x-pem-file"
-    lists.write_bytes(answer.content)
-    assert {one.der for one in BoothTrust(roots, lists)._trust.crls} == set(ders)
-
-
-@pytest.mark.parametrize("damage", ["torn", "forged", "older", "gone"])
-async def test_a_bad_new_list_makes_no_revoked_booth_good_again_and_is_told(
-    intake, keys, clock, tmp_path, caplog, damage
-):
-    serial = keys.signer.certificate.serial_number
-    intake.revoke(serial, number=5)
-    clock.now += 1
-    problem(await put(intake, keys, keys.packet()), 403, "booth.revoked")
-    good = intake.crl.read_bytes()
-    if damage == "torn":
-        intake.crl.write_bytes(good[:-9])
-    elif damage == "forged":
-        write_list(Keys(tmp_path / "forger"), intake.crl, 9)
-    elif damage == "older":
-        intake.revoke(number=4)
-    else:
-        intake.crl.unlink()
-    for _ in range(3):
-        clock.now += 1
-        problem(await put(intake, keys, keys.packet()), 403, "booth.revoked")
-    assert (await intake.client.get("/v1/ready")).json() == {"status": "ready", "revocation_list": "unreadable"}
-    assert sum(line["level"] == "error" for line in audit(caplog)) == 1
-    assert (await intake.client.get("/v1/crl")).content == good
-    intake.revoke(number=6)
-    clock.now += 1
-    assert (await put(intake, keys, keys.packet())).status_code == 201
-    assert (await intake.client.get("/v1/ready")).json()["revocation_list"] == "current"
-
-
-async def test_a_list_past_its_end_still_counts_and_is_told_as_stale(keys, tmp_path, caplog):
-    crl = tmp_path / "list.crl"
-    write_list(keys, crl, 1, 7)
-    later = datetime.now(UTC) + timedelta(days=4_000)
-    clock = Clock()
-    trust = BoothTrust(keys.folder / "ca.pem", crl, monotonic=clock, now=lambda: later)
-    assert trust.state == "stale"
-    assert 7 in (await trust.current()).crls[0].entries
-    stale = "The revocation list is past its end: let the authority issue a new one."
-    for _ in range(100):
-        clock.now += 60
-        await trust.current()
-    assert [r.message for r in caplog.records].count(stale) == 2  # at the start and after an hour
-
-
-async def test_an_unreadable_list_at_the_start_is_one_sentence(keys, tmp_path):
-    from server.errors import SettingsError
-
-    with pytest.raises(SettingsError):
-        BoothTrust(keys.folder / "ca.pem", tmp_path / "none.crl")
-    (tmp_path / "bad.crl").write_bytes(b"x")
-    with pytest.raises(SettingsError):
-        BoothTrust(keys.folder / "ca.pem", tmp_path / "bad.crl")
-
-
-async def test_one_reader_at_a_time_reads_a_changed_list_while_others_go_on(keys, tmp_path, monkeypatch):
-    crl, clock = tmp_path / "list.crl", Clock()
-    write_list(keys, crl, 1)
-    trust = BoothTrust(keys.folder / "ca.pem", crl, monotonic=clock)
-    before = await trust.current()
-    write_list(keys, crl, 2, 7)
-    clock.now += 1
-    release, reads = threading.Event(), []
-    read = trust._read_newer
-    monkeypatch.setattr(trust, "_read_newer", lambda: (reads.append(1), release.wait(10), read())[2])
-    reading = asyncio.create_task(trust.current())
-    await asyncio.sleep(0)
-    clock.now += 5
-    assert await trust.current() is before
-    release.set()
-    assert (await reading).crls[0].number == 2
-    assert len(reads) == 1
 
 
 async def test_the_description_names_bodies_and_answers(intake):
