@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.bench.fuzz_crypto 1000000                            all readers, two processes, figures at the end
     .venv/bin/python -m tests.bench.fuzz_crypto 1 --reader zip --first 4711        one case again, with its input
-    .venv/bin/python -m tests.bench.fuzz_crypto --atheris zip                      guided by coverage, where atheris is installed
+    .venv/bin/python -m tests.bench.fuzz_crypto --atheris zip -runs=100000         guided by coverage, where atheris is installed
 
 A case is a reader's name and a number; everything in it follows from the two. A failure is: another error than the reader's own, a warning, an
 accepted input of which the reader's promise does not hold (it is written again as the same bytes, it names what it must), more than LIMIT_S for one
@@ -18,6 +18,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -25,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import SynchronizedArray
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -36,6 +38,7 @@ HANG_S = 60.0
 MEMORY_MB = 200
 ADDRESS_SPACE_BYTES = 2 * 1024**3  # what is mapped, most of it never touched: libraries, threads' stacks
 MAX_FAILURES = 20
+SEEDS = 200  # what atheris begins with
 PROCESSES = 2
 
 
@@ -182,12 +185,18 @@ def run_processes(names: Sequence[str], first: int, count: int, processes: int) 
 
 
 def explore(reader: Reader, options: Sequence[str]) -> None:
-    """Bytes chosen by coverage (atheris, from pip, Python 3.12 on), for readers of bytes."""
+    """Bytes chosen by coverage (atheris from pip, Python 3.12 on), beginning with ours; for readers of bytes."""
     import atheris  # type: ignore[import-not-found,unused-ignore]
 
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *options], lambda data: judge(reader, data))
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as corpus:
+        for number in range(SEEDS):
+            data = input_of(reader, number)
+            if not isinstance(data, bytes):
+                raise SystemExit(f"{reader.name} does not read bytes alone.")
+            (Path(corpus) / str(number)).write_bytes(data)
+        atheris.instrument_all()
+        atheris.Setup([sys.argv[0], *options, corpus], lambda data: judge(reader, data) and None)
+        atheris.Fuzz()
 
 
 def main() -> None:
@@ -198,13 +207,16 @@ def main() -> None:
     parser.add_argument("--reader", action="append", help="only this reader; may be given more than once")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--processes", type=int, default=PROCESSES)
-    parser.add_argument("--atheris", metavar="READER", help="let atheris choose the bytes; options after -- go to it")
-    parser.add_argument("options", nargs="*", help=argparse.SUPPRESS)
-    told = parser.parse_args()
+    parser.add_argument(
+        "--atheris", metavar="READER", help="let atheris choose the bytes; it gets the options that are not ours"
+    )
+    told, options = parser.parse_known_args()
     known = Material().readers()
     if told.atheris:
-        explore(known[told.atheris], told.options)
+        explore(known[told.atheris], options)
         return
+    if options:
+        parser.error(f"no such option: {' '.join(options)}")
     names = told.reader or list(known)
     count = -(-told.count // len(names))
     if told.count == 1:

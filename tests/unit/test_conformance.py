@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,8 +70,13 @@ def test_the_set_is_large_enough_small_enough_and_whole():
     assert sum((FOLDER / file).stat().st_size for file in files) + INDEX.stat().st_size < 1_000_000
 
 
-def test_every_clause_is_a_heading_of_the_page():
-    lines = (PROJECT / "docs/packet.md").read_text(encoding="utf-8").splitlines()
+def test_the_page_tells_the_set_as_it_is():
+    page = (PROJECT / "docs/packet.md").read_text(encoding="utf-8")
+    lines = page.splitlines()
+    counts = Counter(case["stage"] for case in BAD)
+    assert f"{len(GOOD)} packets that must be accepted" in page
+    assert f"{len(BAD)} packets that must be refused" in page
+    assert all(f"{counts[stage]} `{stage}`" in page for stage in STAGES)
     headings = {line.lstrip("# ") for line in lines if line.startswith("#")}
     assert {case["clause"] for case in CASES} <= headings
 

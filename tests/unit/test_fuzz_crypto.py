@@ -9,7 +9,7 @@ import pytest
 from tests.bench import mutations
 from tests.bench.fuzz_crypto import LIMIT_S, judge, run
 from tests.bench.fuzz_readers import Material, Reader
-from tests.vectors.parties import BOOTH_BELOW, ROOT_LIST
+from tests.vectors.parties import BOOTH_1, BOOTH_BELOW, ROOT_LIST
 
 COUNT = 1_500
 # An input of these costs signatures and encryption.
@@ -40,6 +40,26 @@ def test_a_reader_raises_its_own_errors_alone(readers, name):
 def test_every_reader_is_run(readers):
     (mark,) = test_a_reader_raises_its_own_errors_alone.pytestmark
     assert set(mark.args[1]) == set(readers)
+
+
+def test_what_nobody_signed_again_is_accepted_only_as_it_was(readers):
+    """No second spelling of anything that is signed or sealed gets through."""
+    material = Material()
+    good = [material.cms, material.below]
+    for name, change, samples in (
+        ("cms", mutations.der, good),
+        ("packet", mutations.octets, material.packets),
+        ("list", mutations.der, [ROOT_LIST]),
+        ("certificate", mutations.der, [BOOTH_1.der]),
+    ):
+        reader, accepted = readers[name], 0
+        for number in range(1_000):
+            chance = random.Random(f"{name} {number}")
+            data = change(chance.choice(samples), chance, samples)
+            if judge(reader, (data,) if name == "certificate" else data) == "accepted":
+                accepted += 1
+                assert data in samples, (name, number)
+        assert accepted < 200
 
 
 def test_what_no_reader_may_do_is_told():
