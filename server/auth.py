@@ -5,7 +5,7 @@ digest. A session is a random token, kept only as its digest; it ends after `idl
 never continues a session that a browser brought along. Forms carry a token of their session; the login form, which has no session yet, one that
 is bound to a cookie by a key of this process.
 
-Wrong codes make their network wait, longer each time (server/tries.py). Nobody is refused for what others do: many wrong codes from everywhere
+Wrong codes make their network wait, longer each time (crypto/tries.py). Nobody is refused for what others do: many wrong codes from everywhere
 only make each try take `SLOWED_S` longer, and tries are compared one after the other, which bounds them all together.
 """
 
@@ -21,9 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from crypto.tries import Tries
 from server.addresses import network_of
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
-from server.tries import Tries
 
 # Letters and digits that cannot be mistaken for each other on paper; 10 of them are 49 bits.
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"[:30]

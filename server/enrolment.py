@@ -5,7 +5,7 @@ not locked → the authority. `POST /v1/certificates` (a booth with one): the si
 nonce used → the authority. Both answer 201 with the certificate and the authorities above it, without the root, in PEM.
 
 Rules: a token that is unknown, used, expired or of another booth gets one answer; it stands in no log, error or address. The certificate request is
-judged before the token, so that a bad one says nothing about a token. Wrong tokens make their network wait (server/tries.py). The authority works
+judged before the token, so that a bad one says nothing about a token. Wrong tokens make their network wait (crypto/tries.py). The authority works
 on a thread of its own, one request after the other; more than `PLACES` at once are told to come back, and who sends slowly has no place yet.
 What was issued is logged as booth and serial.
 """
@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from crypto.errors import CryptoError, RequestSignatureError
 from crypto.http_signature import check_content
 from crypto.revocation import RevocationList
+from crypto.tries import Tries
 from crypto.trust import common_name, load_trust
 from server.addresses import network_of
 from server.authority import Authority, open_authority, read_passphrase
@@ -49,7 +50,6 @@ from server.errors import (
 from server.problems import MEDIA_TYPE as PROBLEM_TYPE
 from server.receiving import Places, read_small_body
 from server.signed_requests import SignedRequests
-from server.tries import Tries
 
 log = logging.getLogger(__name__)
 
