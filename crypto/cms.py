@@ -113,6 +113,8 @@ def verify_content(
         raise SignatureRefusedError(f"The signed data are {len(data)} bytes long; {limit_bytes} is the limit.")
     try:
         frame = _read_frame(data)
+        if len(frame.content) > limit_bytes or len(data) - len(frame.content) > MAX_FRAME_BYTES:
+            raise SignatureRefusedError("The content, or what stands around the content, is longer than its limit.")
         leaf_der, others = _split(frame)
         digest = hashlib.sha384(frame.content).digest()
         signing_time = _read_attributes(frame.attributes, digest)
