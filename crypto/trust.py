@@ -43,6 +43,7 @@ from crypto.errors import (
     KeyUnavailableError,
     RevocationListError,
 )
+from crypto.key_folder import read_file
 from crypto.revocation import (
     MAX_LIST_BYTES,
     RevocationList,
@@ -162,7 +163,7 @@ def load_trust(path: Path, crl: Path | None = None) -> TrustStore:
         try:
             root.verify_directly_issued_by(root)
             usable = _constraints(root).ca
-        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as err:
+        except (*PARSE_ERRORS, InvalidSignature, x509.ExtensionNotFound) as err:
             raise KeyUnavailableError(f"{path} holds a certificate that is no root: {name_of(root)}.") from err
         if not usable:
             raise KeyUnavailableError(f"{path} holds a certificate that is no authority: {name_of(root)}.")
@@ -173,8 +174,7 @@ def load_trust(path: Path, crl: Path | None = None) -> TrustStore:
 def load_lists(path: Path, trust: TrustStore) -> list[RevocationList]:
     """The revocation lists in a file: one in DER, or in PEM one or more with the intermediate authorities that signed them."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LIST_FILE_BYTES + 1)
+        data = read_file(path, MAX_LIST_FILE_BYTES)
     except OSError as err:
         raise KeyUnavailableError(f"The revocation lists in {path} cannot be read: {err.strerror}.") from err
     if len(data) > MAX_LIST_FILE_BYTES:
@@ -206,14 +206,13 @@ def read_lists(data: bytes, trust: TrustStore) -> list[RevocationList]:
 def load_certificates(path: Path) -> list[x509.Certificate]:
     """The certificates of a PEM file, in its order."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TRUST_FILE_BYTES + 1)
+        data = read_file(path, MAX_TRUST_FILE_BYTES)
         if len(data) > MAX_TRUST_FILE_BYTES:
             raise KeyUnavailableError(f"{path} is too large for a file of certificates.")
         return x509.load_pem_x509_certificates(data)
     except OSError as err:
         raise KeyUnavailableError(f"The certificates in {path} cannot be read: {err.strerror}.") from err
-    except ValueError as err:
+    except PARSE_ERRORS as err:
         raise KeyUnavailableError(f"{path} holds no certificates in PEM form.") from err
 
 

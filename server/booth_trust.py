@@ -2,8 +2,9 @@
 
 Rules: the files are looked at once a second at most, by `stat` alone; what changed is read and verified in a thread, by one reader at a time,
 while requests go on with what was known. What cannot be read, or is older than what is in use, changes nothing: the last good roots and list stay, that is logged as an error
-once for each state of the files and told by `/v1/ready`, so that a torn or forged list never makes a revoked booth good again. A list past its
-end still counts and is told as stale (docs/decisions/0009). Only at the start is an unreadable file an error: nothing good is known yet.
+once for each state of the files and told by `/v1/ready`, so that a torn or forged list never makes a revoked booth good again; nor does a file
+that leaves a list out while its roots are trusted. A list past its end still counts and is told as stale (docs/decisions/0009). Only at the start is an
+unreadable file an error: nothing good is known yet.
 """
 
 from __future__ import annotations
@@ -86,25 +87,29 @@ class BoothTrust:
     async def _look(self) -> None:
         seen = self._marks()
         if seen != self._seen:
-            self._seen = seen
             try:
                 trust = await asyncio.to_thread(self._read_newer)
-            except CryptoError:
+            except Exception:
                 self._broken = True
                 log.exception("Trust roots or revocation list changed and cannot be used; the last good ones stay.")
             else:
                 self._trust, self._broken, self._stale_told_at = trust, False, None
                 log.info("Trust roots and revocation list were read again.")
+            self._seen = seen  # last: a request that is given up meanwhile leaves the change to the next one
         self._tell_stale()
 
     def _read_newer(self) -> TrustStore:
-        """What the files say; blocking. Raises a CryptoError, also for a list that is older than the one in use."""
+        """What the files say; blocking. Raises a CryptoError, also for a list that is older than the one in use.
+
+        The list of an authority that the file leaves out stays: a file of several that is being written looks like that.
+        """
         trust = load_trust(self._roots, self._crl)
-        numbers = {one.authority: one.number for one in self._trust.crls}
+        known = {one.authority: one for one in self._trust.crls}
         for one in trust.crls:
-            if one.number < numbers.get(one.authority, 0):
-                raise RevocationListError("The revocation list is older than the one in use.")
-        return trust
+            before = known.get(one.authority, one)
+            if one.number < before.number or (one.number == before.number and one != before):
+                raise RevocationListError("The revocation list is older than the one in use, or another of its number.")
+        return trust.with_lists(self._trust.crls) if set(self._trust.roots) <= set(trust.roots) else trust
 
     def _tell_stale(self) -> None:
         now = self._monotonic()
