@@ -267,15 +267,15 @@ class Performer:
         assert visit.application is not None
         application = visit.application
 
-        def work() -> str:
+        def work() -> tuple[str, str]:
             sealed = rooms.sealer.seal(record, application, visit.language, rooms.station.lights_acknowledged_by)
             rooms.outbox.put(sealed.packet, sealed.packet_id, permit.take)
-            return sealed.reference
+            return sealed.packet_id, sealed.reference
 
-        reference = await asyncio.get_running_loop().run_in_executor(rooms.worker, work)
+        packet_id, reference = await asyncio.get_running_loop().run_in_executor(rooms.worker, work)
         try:
             rooms.uplink.wake()
-            self.health.note("info", f"packet committed to the outbox, reference {reference}")
+            self.health.note("info", f"packet {packet_id[:12]} committed to the outbox")
         except Exception:
             log.exception("the packet is committed; telling of it failed")
         return Happening(Event.SEALED, turn=turn, reference=reference)

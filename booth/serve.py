@@ -10,11 +10,9 @@ import asyncio
 import ctypes
 import importlib.metadata
 import json
-import logging
 import os
 import resource
 import signal
-import sys
 from pathlib import Path
 
 from booth.errors import ConfigInvalidError
@@ -61,14 +59,13 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     """Run until SIGINT or SIGTERM; raises the booth's errors when it cannot start."""
     forbid_core_dumps()
     from booth.config import Config
+    from booth.logs import configure_logs
     from booth.runner import open_booth
     from booth.web import open_pages
 
     check_one_owner_of_cv2()
     config = Config.load(config_path)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx2", "uvicorn.error"):  # one line per still and per page: not an event of the booth
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    configure_logs(config)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
