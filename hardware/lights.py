@@ -163,7 +163,8 @@ class PortLights:
         wanted = dict(levels_pct)
 
         def job(link: SerialLink) -> Mapping[str, float]:
-            self._dialogue.set_levels(link, wanted)
+            with self._port.board.judging():
+                self._dialogue.set_levels(link, wanted)
             return self._dialogue.levels_pct
 
         try:

@@ -1,16 +1,20 @@
 """Serial ports and the state of devices; the only file that imports pyserial.
 
 `SerialLink` is one open port: exclusive open by path (best /dev/serial/by-id/…, which survives re-numbering), timed reads and writes,
-every low-level error translated here and nowhere else. It is used by one thread.
+every low-level error translated here and nowhere else. It is used by one thread. Nothing in it waits longer than it says: not a write to a
+device that never reads (what it did not take is thrown away, so that closing the port does not wait for it and no old command reaches the
+device later), not the clearing of a line on which something babbles.
 
 `Port` keeps one device alive on one named thread. Order of operation:
 
 1. open the port, let the driver shake hands (`Dialogue.connect`), which also restores the last acknowledged settings → READY;
 2. perform jobs one after another; when idle, call `Dialogue.idle` every `idle_s` seconds and whenever bytes come unasked;
-3. `LinkError` out of any of these means the connection is worth nothing: close, → LOST, and from 1 again every `RETRY_S` seconds.
+3. `LinkError` out of any of these means the connection is worth nothing: close, → LOST, and from 1 again; attempts begin at least `RETRY_S`
+   apart, and one that took longer is followed by the next at once.
 
 A device that never answered is MISSING, one that did is LOST until it is READY again. Changes of state are told once each way: one log
-line and one callback (in the event loop); what keeps failing in between only changes the `detail` of the status.
+line and one callback (in the event loop); what keeps failing in between only changes the `detail` of the status. A READY device that
+refuses a setting stays READY; the refusal stands in the `detail` until it takes a setting again, and is logged once each way.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import select
 import termios
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,7 +55,11 @@ RETRY_S = 0.5
 # How long opening a device waits for its first attempt; a device that needs longer (a camera warming up) becomes READY later.
 FIRST_ATTEMPT_S = 2.0
 # A write that the port does not take for this long is a dead device: 512 bytes at 9600 baud take 0.53 s.
-WRITE_TIMEOUT_S = 1.5
+WRITE_TIMEOUT_S = 1.0
+# A port that is writable and yet takes nothing is asked again after this pause.
+WRITE_PAUSE_S = 0.01
+# Clearing a line ends after this time also when bytes keep coming.
+DISCARD_S = 0.2
 # Reads wait in slices of this length, so that closing a port never waits for a silent device.
 SLICE_S = 0.1
 READ_SIZE = 4096
@@ -83,6 +91,7 @@ class DeviceStatus:
 
 
 StatusCallback = Callable[[DeviceStatus], None]
+ANSWERS = "answers"
 
 
 class StatusBoard:
@@ -94,6 +103,7 @@ class StatusBoard:
         )
         self._on_status = on_status
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._refusing = False
 
     @property
     def status(self) -> DeviceStatus:
@@ -112,11 +122,35 @@ class StatusBoard:
         self._status = status = DeviceStatus(old.name, old.url, state, since_ns, detail, known)
         if state is old.state:
             return
+        self._refusing = False
         level = logging.INFO if state is DeviceState.READY else logging.WARNING
         log.log(level, "%s is %s: %s (%s)", status.name, state, detail, status.url)
         if self._on_status is not None and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 self._loop.call_soon_threadsafe(self._on_status, status)
+
+    @contextlib.contextmanager
+    def judging(self) -> Iterator[None]:
+        """Around a setting, on the port's thread: a refusal stands in the status until a setting is taken."""
+        try:
+            yield
+        except LinkError:
+            raise
+        except HardwareError as error:
+            if error.blame != "us":
+                self._note_refusal(str(error))
+            raise
+        if self._refusing:
+            self._refusing = False
+            self.tell(DeviceState.READY, ANSWERS)
+            log.info("%s takes its settings again (%s)", self._status.name, self._status.url)
+
+    def _note_refusal(self, detail: str) -> None:
+        if self._status.state is DeviceState.READY:
+            self.tell(DeviceState.READY, detail)
+            if not self._refusing:
+                self._refusing = True
+                log.warning("%s refuses: %s (%s)", self._status.name, detail, self._status.url)
 
 
 def read_serial_path(url: str, scheme: str) -> str:
@@ -139,9 +173,7 @@ class SerialLink:
     def open(self) -> None:
         """Open the port for ourselves alone (flock), 8N1, no flow control."""
         try:
-            self._serial = serial.Serial(
-                self.path, self._baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True
-            )
+            self._serial = serial.Serial(self.path, self._baud, timeout=0, exclusive=True)
         except PORT_ERRORS as error:
             raise self._translate_open(error) from error
 
@@ -160,6 +192,9 @@ class SerialLink:
         """Close the port, whatever state it is in."""
         port, self._serial = self._serial, None
         if port is not None:
+            with contextlib.suppress(*PORT_ERRORS):  # the port is gone
+                # The system waits up to 30 s at the close for what a device has not taken yet.
+                port.reset_output_buffer()
             with contextlib.suppress(*PORT_ERRORS):  # closing a port that is gone
                 port.close()
 
@@ -173,14 +208,37 @@ class SerialLink:
         return self._serial
 
     def write(self, data: bytes) -> None:
-        """Write all of `data`, within `WRITE_TIMEOUT_S`."""
+        """Write all of `data`; raise `LinkSilentError` when the port does not take it within `WRITE_TIMEOUT_S`."""
         port = self._port()
+        deadline = time.monotonic() + WRITE_TIMEOUT_S
+        rest = memoryview(data)
         try:
-            port.write(data)
-        except serial.SerialTimeoutException as error:
-            raise LinkSilentError(f"{self.path} takes no more bytes: check the device.") from error
+            # Not pyserial's write: it asks a full port again and again without a pause, and closing could not interrupt it.
+            poll = select.poll()
+            poll.register(port.fileno(), select.POLLOUT)
+            while rest:
+                self._require_going()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    port.reset_output_buffer()
+                    raise LinkSilentError(
+                        f"{self.path} takes no more bytes: the device does not read; check it, switch it off and on."
+                    )
+                if poll.poll(min(left, SLICE_S) * 1000):
+                    rest = rest[self._write_some(port, rest) :]
         except PORT_ERRORS as error:
             raise self._lost(error) from error
+
+    def _write_some(self, port: serial.Serial, rest: memoryview) -> int:
+        try:
+            return os.write(port.fileno(), rest)
+        except BlockingIOError:
+            self._stopping.wait(WRITE_PAUSE_S)
+            return 0
+
+    def _require_going(self) -> None:
+        if self._stopping.is_set():
+            raise LinkLostError(f"{self.path} is being closed.")
 
     def read(self, timeout_s: float) -> bytes:
         """Return the bytes that are there, waiting at most `timeout_s` for the first; empty when none came."""
@@ -190,8 +248,7 @@ class SerialLink:
             poll = select.poll()
             poll.register(port.fileno(), select.POLLIN)
             while True:
-                if self._stopping.is_set():
-                    raise LinkLostError(f"{self.path} is being closed.")
+                self._require_going()
                 left = deadline - time.monotonic()
                 if poll.poll(max(0.0, min(left, SLICE_S)) * 1000):
                     return bytes(port.read(READ_SIZE))
@@ -203,7 +260,8 @@ class SerialLink:
     def discard(self) -> int:
         """Throw away what has come so far (boot text, late answers); return how many bytes."""
         count = 0
-        while data := self.read(0):
+        deadline = time.monotonic() + DISCARD_S
+        while time.monotonic() < deadline and (data := self.read(0)):
             count += len(data)
         return count
 
@@ -279,6 +337,7 @@ class Port:
     def _live(self) -> None:
         try:
             while not self._stopping.is_set():
+                begun = time.monotonic()
                 try:
                     self._connect()
                     self._serve()
@@ -291,7 +350,7 @@ class Port:
                     self._link.close()
                 self._mark_tried()
                 self._fail_jobs("was lost")
-                self._stopping.wait(RETRY_S)
+                self._stopping.wait(begun + RETRY_S - time.monotonic())
         finally:
             self._mark_tried()
             self._ended.set_result(None)
@@ -308,7 +367,7 @@ class Port:
         self._link.open()
         info = self._dialogue.connect(self._link)
         self._was_ready = True
-        self.board.tell(DeviceState.READY, "answers", info)
+        self.board.tell(DeviceState.READY, ANSWERS, info)
         self._mark_tried()
 
     def _serve(self) -> None:

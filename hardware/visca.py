@@ -163,7 +163,8 @@ class ViscaDialogue:
             if abs(raw.get(register, -0x10000) - value) > self._tolerance(register):
                 got = raw.get(register)
                 raise ControlRefusedError(
-                    f"The camera does not take {_name(register)}: asked for {value}, it says {'nothing' if got is None else got}."
+                    f"The camera does not take {_name(register)}: asked for {value}, it says {'nothing' if got is None else got}; "
+                    "correct the setting, or the model in the settings."
                 )
         self._wanted = merge(self._wanted, settings)
         return self._state(raw)
@@ -323,7 +324,12 @@ class ViscaControls:
 
     async def apply(self, settings: CameraControlSettings) -> CameraControlState:
         """See `CameraControls`."""
-        return await self._run(lambda link: self._dialogue.apply(link, settings))
+
+        def job(link: SerialLink) -> CameraControlState:
+            with self._port.board.judging():
+                return self._dialogue.apply(link, settings)
+
+        return await self._run(job)
 
     async def focus_once(self) -> None:
         """See `CameraControls`."""

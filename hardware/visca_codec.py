@@ -2,7 +2,7 @@
 
 A packet is a header, 1 to 14 message bytes and FF. Commands to camera x have the header 8x, broadcasts 88, replies y0 with y = x + 8.
 `ReplyDecoder` finds replies in any stream of bytes: FF ends a packet, and what stands before the first byte that starts a known reply
-is noise. `Sockets` keeps account of the two commands a camera runs at a time.
+is noise; so is a reply that was cut off before a whole one. `Sockets` keeps account of the two commands a camera runs at a time.
 """
 
 from __future__ import annotations
@@ -188,7 +188,8 @@ class ReplyDecoder:
 
 
 def _find_reply(packet: bytes) -> Reply | None:
-    for start in range(len(packet) - 1):
+    # From the end: headers are the only bytes above 7F in these replies, so a header later on means that what stands before was cut off.
+    for start in range(len(packet) - 2, -1, -1):
         if packet[start] >= 0x80 and (reply := _read_reply(packet[start:])) is not None:
             return reply
     return None

@@ -57,6 +57,7 @@ class ViscaLine:
     def next_reply(self, timeout_s: float) -> Reply | None:
         """The next reply of our camera (or of a broadcast), or None when none came in time."""
         deadline = time.monotonic() + timeout_s
+        late = False
         while True:
             while self._replies:
                 reply = self._replies.popleft()
@@ -64,12 +65,13 @@ class ViscaLine:
                     self.network_changed = True
                 elif reply.address in {0, self._address}:
                     return reply
+            if late:
+                return None
             left = deadline - time.monotonic()
+            late = left <= 0
             data = self._link.read(max(0.0, left))
             self._heard += len(data)
             self._replies.extend(self._decoder.feed(data))
-            if left <= 0 and not self._replies:
-                return None
 
     def set_addresses(self) -> None:
         """Give the chain its addresses, clear all cameras' buffers."""
@@ -198,7 +200,7 @@ class ViscaLine:
                 self._link.write(encode_cancel(self._address, socket))
                 self.clear()
                 return ControlTimeoutError(
-                    f"The camera did not complete {command.name} within {command.timeout_s:.0f} s."
+                    f"The camera did not complete {command.name} within {command.timeout_s:.0f} s: switch it off and on."
                 )
         return None
 
@@ -210,5 +212,7 @@ def refusal(name: str, error: int) -> ControlError:
     if error == ErrorCode.BUFFER_FULL:
         return ControlTimeoutError(f"The camera stays too busy for {name}: switch it off and on.")
     if error == ErrorCode.NOT_EXECUTABLE:
-        return ControlRefusedError(f"The camera refuses {name} now: it does not fit its present mode.")
-    return ControlRefusedError(f"The camera gave up {name} (VISCA error {error:02X}).")
+        return ControlRefusedError(
+            f"The camera refuses {name} now: it does not fit its present mode; correct the settings."
+        )
+    return ControlRefusedError(f"The camera gave up {name} (VISCA error {error:02X}): switch it off and on.")

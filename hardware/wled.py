@@ -8,7 +8,8 @@ Driver: each request carries `"v":true`, so the controller answers with its whol
 * A segment's brightness of 0 switches the segment off and keeps the old `bri`; the level of a segment that is off is 0.
 * A request stays below the 256 bytes that the controller's serial input holds while it is busy: levels go in one request, colours in one
   request per segment, once after each connect.
-* An answer that says something else than asked may be a late answer to an earlier request: the next one is waited for.
+* An answer that says something else than asked may be a late answer to an earlier request: the next one is waited for, and of answers
+  that came together the newest counts.
 * A request without a readable answer is repeated once; then the connection is worth nothing (`LinkSilentError`, `LinkGarbledError`).
 * Serial input is dead while WLED drives LEDs on GPIO 1 or 3, and with the serial JSON switched off: that looks like silence.
 """
@@ -172,10 +173,10 @@ class WledDialogue:
         answer = ask(link, encode_question(), lambda _: True)
         changed = {segment for segment, value in self._wanted.items() if answer.brightness.get(segment) != value}
         if changed:
-            log.warning("WLED lost the levels of segments %s: set again", sorted(changed))
             for place in self._channels.values():
                 ask(link, encode_colour(place), lambda _: True)
             self._note(self._apply(link, self._wanted))
+            log.warning("WLED had lost the levels of segments %s: set again", sorted(changed))
 
     def set_levels(self, link: SerialLink, levels_pct: Mapping[str, float]) -> None:
         """Set levels and wait for their echo."""
@@ -206,12 +207,15 @@ def ask(link: SerialLink, request: bytes, fits: Callable[[WledAnswer], bool], at
         deadline = time.monotonic() + WHOLE_ANSWER_S
         while (left := deadline - time.monotonic()) > 0 and (data := link.read(min(left, ANSWER_S))):
             heard += len(data)
-            for answer in decoder.feed(data):
-                if fits(answer):
-                    return answer
-                other = answer
+            answers = decoder.feed(data)
+            if fitting := [answer for answer in answers if fits(answer)]:
+                return fitting[-1]  # of several that came together the newest
+            other = answers[-1] if answers else other
     if other is not None:
-        raise LightsRefusedError(f"WLED on {link.path} does not take the levels: it answers {dict(other.brightness)}.")
+        raise LightsRefusedError(
+            f"WLED on {link.path} does not take the levels, it answers {dict(other.brightness)}: "
+            "check its brightness limit and who else sets it; switch it off and on."
+        )
     if heard:
         raise LinkGarbledError(
             f"{heard} bytes came from {link.path}, but no WLED answer: check the speed (115200) and the cable."
