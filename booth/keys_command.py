@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from booth.terminal import printable
+
 if TYPE_CHECKING:
     from booth.config import Config
     from crypto.enrolment import BoothKeys
@@ -204,7 +206,7 @@ def _keys(path: Path, *, insist: bool = False) -> Iterator[tuple[Config, BoothKe
 
 
 def _stop(sentence: str) -> NoReturn:
-    print(f"booth: {sentence}", file=sys.stderr)
+    print(f"booth: {printable(sentence)}", file=sys.stderr)
     raise typer.Exit(2)
 
 
@@ -318,11 +320,11 @@ def _certificate_facts(config: Config, keys: BoothKeys, now: datetime, care: lis
 def _print_facts(facts: dict[str, Any]) -> None:
     table = Table("Keys of", facts["booth"])
     table.columns[1].overflow = "fold"
-    table.add_row("signer", escape(facts["signer"]))
+    table.add_row("signer", escape(printable(facts["signer"])))
     for name, value in (facts["certificate"] or {}).items():
-        table.add_row(f"certificate {name.replace('_', ' ')}", escape(str(value)))
+        table.add_row(f"certificate {name.replace('_', ' ')}", escape(printable(str(value))))
     for name, value in (facts["token"] or {}).items():
-        table.add_row(f"token {name.replace('_', ' ')}", escape(str(value)))
+        table.add_row(f"token {name.replace('_', ' ')}", escape(printable(str(value))))
     table.add_row("key waiting for its certificate", {True: "yes", False: "no", None: "unknown"}[facts["waiting"]])
     for recipient in facts["recipients"]:
         table.add_row("recipient", escape(f"{recipient['key_id']}  {recipient['file']}"))
@@ -330,4 +332,4 @@ def _print_facts(facts: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     for sentence in facts["care"]:
-        console.print(f"[yellow]! {escape(sentence)}[/yellow]", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]! {escape(printable(sentence))}[/yellow]", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 app = typer.Typer(
@@ -65,7 +66,7 @@ def list_packets(
                 datetime.fromtimestamp(entry.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
                 str(entry.attempts),
                 (f"in {left_s:.0f} s" if left_s > 0 else "now") if waits else "",
-                entry.error or "",
+                escape(entry.error or ""),  # the intake's words
             )
         Console().print(table if shown else "Nothing waits.")
     if any(entry.state in {PacketState.REFUSED, PacketState.DAMAGED} for entry in shown):

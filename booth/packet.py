@@ -27,6 +27,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from booth.terminal import printable
+
 if TYPE_CHECKING:
     from crypto.errors import Stage
     from crypto.keys import RecipientKey, TrustStore
@@ -285,7 +287,8 @@ def _report(facts: dict[str, Any], *, as_json: bool) -> None:
         table.add_row(escape(name), f"{part['size']:,}", part["sha256"])
     _console().print(table)
     if "out" in facts:
-        _console().print(f"Written to {facts['out']}: parts/, package.zip, package.cms", markup=False, soft_wrap=True)
+        told = f"Written to {printable(facts['out'])}: parts/, package.zip, package.cms"
+        _console().print(told, markup=False, soft_wrap=True)
 
 
 def _header_rows(facts: dict[str, Any]) -> dict[str, str]:
@@ -303,11 +306,11 @@ def _header_rows(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def _print_table(title: str, rows: dict[str, str]) -> None:
-    table = Table(title=escape(title), show_header=False, title_justify="left")
+    table = Table(title=escape(printable(title)), show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, escape(printable(value)))
     _console().print(table)
 
 
@@ -340,5 +343,5 @@ def _fail(verdict: str, reason: str, status: int, *, as_json: bool, code: str, s
     if as_json:
         _print_json({"verdict": verdict, "code": code, "reason": reason} | ({"stage": stage} if stage else {}))
     else:
-        Console(stderr=True).print(reason, markup=False, soft_wrap=True, style="red")
+        Console(stderr=True).print(printable(reason), markup=False, soft_wrap=True, style="red")
     raise typer.Exit(status)

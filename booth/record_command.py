@@ -24,6 +24,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from booth.terminal import printable
+
 if TYPE_CHECKING:
     from crypto.face_record import FaceRecord
     from crypto.face_record_2005 import FaceRecord2005
@@ -283,9 +285,8 @@ def _picture_facts(picture: bytes) -> dict[str, Any]:
 
 def _print(facts: dict[str, Any], shown: Shown) -> None:
     console = Console()
-    table = Table(
-        title=escape(f"{Path(facts['file']).name}: {facts['form']}, {facts['bytes']:,} bytes"), title_justify="left"
-    )
+    title = printable(f"{Path(facts['file']).name}: {facts['form']}, {facts['bytes']:,} bytes")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("offset", justify="right", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
     table.add_column("field", overflow="fold")
@@ -308,14 +309,14 @@ def _print(facts: dict[str, Any], shown: Shown) -> None:
     told = picture.get("unreadable") or f"{picture['format']}, {picture['width']} x {picture['height']} pixels"
     console.print(f"The picture itself: {told}, {picture['bytes']:,} bytes", markup=False, soft_wrap=True)
     if "image" in facts:
-        console.print(f"Written to {facts['image']}", markup=False, soft_wrap=True)
+        console.print(f"Written to {printable(facts['image'])}", markup=False, soft_wrap=True)
 
 
 def _written(out: Path, data: bytes, *, as_json: bool) -> None:
     if as_json:
         _print_json({"out": str(out), "bytes": len(data)})
     else:
-        Console().print(f"Written to {out}: {len(data):,} bytes", markup=False, soft_wrap=True)
+        Console().print(f"Written to {printable(str(out))}: {len(data):,} bytes", markup=False, soft_wrap=True)
 
 
 def _print_json(facts: dict[str, Any]) -> None:
@@ -340,5 +341,5 @@ def _fail(reason: str, status: int, code: str, *, as_json: bool) -> NoReturn:
     if as_json:
         _print_json({"verdict": "refused" if status == REFUSED else "unreadable", "code": code, "reason": reason})
     else:
-        Console(stderr=True).print(reason, markup=False, soft_wrap=True, style="red")
+        Console(stderr=True).print(printable(reason), markup=False, soft_wrap=True, style="red")
     raise typer.Exit(status)
