@@ -120,11 +120,13 @@ class Authority(AuthorityRecords):
     def revoke(self, which: int | str, reason: ReasonFlags) -> list[Issued]:
         """Takes back one certificate by its serial number (a number, or hex digits), or every one of a name and its unused tokens.
 
-        Expired ones too: what they signed is judged at its signing time. Returns the certificates as they are now; raises AuthorityError
+        For a compromise every other certificate of the same key too. Expired ones too: what they signed is judged at its signing time. Returns the certificates as they are now; raises AuthorityError
         when nothing is to be revoked.
         """
         with self._writing() as index:
             found = self._find(index, which)
+            if reason in COMPROMISED:  # a matter of the key: who has it may present any of its certificates
+                found = list({one.serial: one for leaf in found for one in index.by_key(leaf.key_sha256)}.values())
             changed = [
                 one for one in found if one.reason is None or (reason in COMPROMISED) > (one.reason in COMPROMISED)
             ]
