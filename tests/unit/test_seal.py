@@ -7,13 +7,15 @@ import struct
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto.cms import sign_content
+from crypto.certificate import MAX_CERTIFICATE_BYTES
+from crypto.cms import MAX_FRAME_BYTES, sign_content
 from crypto.errors import (
     OPAQUE_REASON,
     CertificateRefusedError,
@@ -21,16 +23,29 @@ from crypto.errors import (
     PacketFormatError,
     PacketRefusedError,
     SealingError,
+    Stage,
 )
 from crypto.http_signature import CERTIFICATE_HEADER
 from crypto.keys import Purpose, TrustStore, generate_recipient_key
-from crypto.package import MAX_PACKAGE_BYTES, build_package
-from crypto.recipient import ENCAPSULATION_BYTES, OVERHEAD_BYTES, SUITE
+from crypto.package import (
+    MAX_MANIFEST_BYTES,
+    MAX_NAME_BYTES,
+    MAX_PACKAGE_BYTES,
+    MAX_PARTS,
+    MAX_RECIPIENTS,
+    Manifest,
+    build_package,
+)
+from crypto.packet_header import SharedHeader, SingleHeader, Wrap
+from crypto.receipt import LogEntry, Receipt
+from crypto.recipient import ENCAPSULATION_BYTES, OVERHEAD_BYTES, PUBLIC_BYTES, SHARED_SUITE, SUITE, WRAP_BYTES
 from crypto.seal import (
     HEADER_AT,
     MAGIC,
     MAX_HEADER_BYTES,
     MAX_PACKET_BYTES,
+    MAX_SIGNING_DELAY,
+    MEDIA_TYPE,
     HeaderFields,
     open_packet,
     read_header,
@@ -39,7 +54,8 @@ from crypto.seal import (
     sign_and_seal,
     verify,
 )
-from crypto.trust import ARC, CONTENT_PACKAGE
+from crypto.tree_head import TreeHead
+from crypto.trust import ARC, CONTENT_PACKAGE, MAX_CERTIFICATES
 from tests.packets import (
     BOOTH,
     NOW,
@@ -326,14 +342,22 @@ def test_what_does_not_belong_together_is_not_sealed(world):
 
 def test_the_document_tells_the_numbers_of_the_code():
     text = (Path(__file__).resolve().parents[2] / "docs" / "packet.md").read_text(encoding="utf-8")
-    for number in (MAX_PACKAGE_BYTES, MAX_PACKET_BYTES):
+    for number in (MAX_PACKAGE_BYTES, MAX_PACKET_BYTES, MAX_HEADER_BYTES, MAX_MANIFEST_BYTES, MAX_FRAME_BYTES):
         assert f"{number:,}".replace(",", " ") in text
     for word in (
-        MAGIC.hex(" ").upper(),
-        SUITE,
-        ARC,
-        CERTIFICATE_HEADER,
-        str(ENCAPSULATION_BYTES),
-        str(MAX_HEADER_BYTES),
+        *(MAGIC.hex(" ").upper(), f"`{SUITE}`", f"`{SHARED_SUITE}`", f"`{ARC}`", CERTIFICATE_HEADER, MEDIA_TYPE),
+        *(str(ENCAPSULATION_BYTES), str(WRAP_BYTES), str(PUBLIC_BYTES), str(MAX_CERTIFICATE_BYTES)),
+        f"| recipients | {MAX_RECIPIENTS} |",
+        f"| parts | {MAX_PARTS}, names of {MAX_NAME_BYTES} bytes |",
+        f"| certificates in a signature | {MAX_CERTIFICATES} of",
+        f"{MAX_SIGNING_DELAY // timedelta(seconds=1)} s apart",
+        *(f"(`{stage}`)" for stage in get_args(Stage)),
     ):
-        assert word in text
+        assert word in text, word
+
+
+def test_the_document_tells_every_key_of_header_and_receipt():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "packet.md").read_text(encoding="utf-8")
+    for model in (Manifest, SingleHeader, SharedHeader, Wrap, Receipt, LogEntry, TreeHead):
+        for name in model.model_fields:
+            assert f"`{name}`" in text or f'"{name}"' in text, (model, name)
