@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -83,6 +84,7 @@ class Checker:
         self._frame: Frame | None = None
         self._watch = Watch.NOTHING
         self._stopping = False
+        self._busy_since: float | None = None  # on the thread's clock; None while it waits for work
         self._live: LiveAssessor | None = None
         self._trail: deque[tuple[int, NDArray[np.float64], float]] = deque()
         self.thread = threading.Thread(target=self._run, name="checker", daemon=True)
@@ -128,6 +130,14 @@ class Checker:
             self._frame = None
             self._inbox.notify()
 
+    @property
+    def busy_s(self) -> float:
+        """For how long the thread has been at what it is doing now; infinite when it has ended without being asked."""
+        if not (self._stopping or self.thread.is_alive()):
+            return math.inf
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def series(self) -> Series | None:
         """What the latest frames of this person measured; for `work` on the checking thread only."""
         return None if self._live is None else self._live.series
@@ -136,6 +146,7 @@ class Checker:
 
     def _run(self) -> None:
         while not self._stopping:
+            self._busy_since = time.monotonic()
             try:
                 with FaceModel(video=True) as video, FaceModel() as single:
                     self._live = LiveAssessor(video, self._profile)
@@ -157,6 +168,7 @@ class Checker:
     def _work(self, live: LiveAssessor, video: FaceModel, single: FaceModel) -> None:
         free_at = 0.0
         while True:
+            self._busy_since = None
             with self._inbox:
                 while not (
                     self._stopping
@@ -172,6 +184,7 @@ class Checker:
                 if job is None:
                     self._frame = None
                 forgetting = job is None and bool(self._forgetting)
+            self._busy_since = time.monotonic()
             if job is not None:
                 self._do(job, single)
             elif forgetting:

@@ -23,7 +23,6 @@ from booth.errors import CommandRefusedError
 from booth.events import Application, Event, Happening
 from booth.health import Health
 from booth.kiosk import (
-    BoothFacade,
     ChooseLanguage,
     Consent,
     Identify,
@@ -35,6 +34,7 @@ from booth.kiosk import (
 from booth.lamps import open_lamps
 from booth.log_witness import LogWitness
 from booth.outbox import Outbox, OutboxLimits, open_outbox
+from booth.outbox_quota import DAY_S
 from booth.performer import Performer, Rooms
 from booth.revocation_list import RevocationLists
 from booth.screen import COMMANDS, show_findings, shows_portrait
@@ -47,6 +47,14 @@ from capture.station import StationSettings, open_station
 from crypto.keys import load_trust
 from validation.profile import Profile, load_profile
 
+# Without one of these the booth does not work, and does not come back by itself: the watchdog is not fed.
+MAIN_TASKS = frozenset(
+    {
+        *("booth-pages", "preview", "outbox watch", "certificate watch", "signing key watch"),
+        *("uplink", "revocation list", "lamps", "camera overseer"),
+    }
+)
+STUCK_S = 60.0  # loading the models took 12 s on two busy cores, judging a burst 4 s
 PREVIEW_QUALITY = 80  # of the kiosk's picture; what is judged and kept never passes through it
 
 
@@ -135,6 +143,11 @@ class Runner:
         attempt = None if record is None else record.attempt
         return attempt.jpeg if attempt is not None and shows_portrait(visit) else None
 
+    def ailing(self) -> tuple[str, ...]:
+        """What hangs although the event loop runs: a reason to be started anew."""
+        stuck = self._rooms is not None and self._rooms.checker.busy_s > STUCK_S
+        return ("checker",) if stuck else ()
+
     def technician(self) -> TechnicianStatus:
         """Everything on the technician's page."""
         performer, rooms = self._performer, self._performer.rooms
@@ -156,9 +169,7 @@ class Runner:
 
 
 @asynccontextmanager
-async def open_booth(
-    config: Config, *, transport: httpx2.AsyncBaseTransport | None = None
-) -> AsyncIterator[BoothFacade]:
+async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | None = None) -> AsyncIterator[Runner]:
     """A booth at work. Raises the errors of settings, profile, keys and outbox; devices that are missing are waited for.
 
     `transport` replaces the way to the intake.
@@ -199,7 +210,11 @@ async def open_booth(
 async def _opened_on(worker: ThreadPoolExecutor, config: Config) -> AsyncIterator[Outbox]:
     """The outbox, opened and closed on the worker thread."""
     loop = asyncio.get_running_loop()
-    opening = open_outbox(config.booth.data_dir / "outbox", OutboxLimits(**config.outbox.model_dump()), time.time)
+    wanted = config.outbox
+    limits = OutboxLimits(
+        wanted.max_packets, wanted.max_bytes, wanted.min_free_bytes, max_age_s=wanted.max_age_days * DAY_S
+    )
+    opening = open_outbox(config.booth.data_dir / "outbox", limits, time.time)
     outbox = await loop.run_in_executor(worker, opening.__enter__)
     try:
         yield outbox

@@ -24,6 +24,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from crypto.supervision import supervised
 from server.config import ListenSettings
 from server.errors import ListenError, MalformedRequestError, SettingsError
 from server.gate import Gate, GateLimits, Left
@@ -35,6 +36,8 @@ BACKLOG = 512
 KEEP_ALIVE_S = 15
 # A request head with a chain of three certificates has 6 kB.
 MAX_HEAD_BYTES = 32 * 1024
+# Without one of these that were there at the start the program does not work: the watchdog is not fed.
+MAIN_TASKS = frozenset({"gate", "receipt-log-writer", "intake-nonce-sweep", "revocation-list", "desk-sweep"})
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -218,6 +221,12 @@ async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str
         )
         url = url_of(bound, settings.host)
         limits = GateLimits(settings.max_connections, settings.max_per_address, settings.head_s).within_files()
-        await _Server(config, bound, context, limits, lambda: on_ready(url)).serve()
+        async with supervised(MAIN_TASKS) as ready:
+
+            def served() -> None:
+                ready()
+                on_ready(url)
+
+            await _Server(config, bound, context, limits, served).serve()
     finally:
         bound.close()
