@@ -1,12 +1,15 @@
 """The disk below the outbox, step by step: every call is one step that may be the last before a power cut.
 
-The seam exists so that tests can stop, fail or lose any single step; `DiskFiles` is what runs.
+Rules
+  - `write_new` returns only after the bytes are on stable storage; a name is there only after `sync` of its folder.
+  - A file or folder whose fsync failed is never fsynced again in the hope of a better answer: the kernel tells a lost write once and then
+    calls the page clean (https://wiki.postgresql.org/wiki/Fsync_Errors). Who called gives the file up and writes a new one.
+  - Every system call goes through this module's `os`, so that a test can stop, fail or lose any single one; `DiskFiles` is what runs.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +25,8 @@ class Files(Protocol):
         """Gives a file its name."""
         ...
 
-    def sync_folder(self, folder: Path) -> None:
-        """Makes names in the folder durable."""
+    def sync(self, path: Path) -> None:
+        """Makes the names in a folder, or the bytes of a file, durable."""
         ...
 
     def remove(self, path: Path) -> None:
@@ -52,11 +55,11 @@ class DiskFiles:
 
     def rename(self, old: Path, new: Path) -> None:
         """Renames within the folder."""
-        old.rename(new)
+        os.rename(old, new)  # noqa: PTH104 - through this module's `os`
 
-    def sync_folder(self, folder: Path) -> None:
-        """Fsyncs the folder."""
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def sync(self, path: Path) -> None:
+        """Fsyncs a folder or a file."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
@@ -64,8 +67,12 @@ class DiskFiles:
 
     def remove(self, path: Path) -> None:
         """Unlinks."""
-        path.unlink(missing_ok=True)
+        try:
+            os.unlink(path)  # noqa: PTH108 - through this module's `os`
+        except FileNotFoundError:
+            return
 
     def free_bytes(self, folder: Path) -> int:
         """What an ordinary user may still write."""
-        return shutil.disk_usage(folder).free
+        disk = os.statvfs(folder)
+        return disk.f_bavail * disk.f_frsize

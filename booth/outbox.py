@@ -1,17 +1,25 @@
 """Sealed packets that wait for their receipt: one database, one file per packet.
 
 Order of operations
-  put: 1 refuse when full   2 write `<sha256>.partial` (new, 0600) and fsync it   3 rename it to `<sha256>.packet`   4 fsync the folder
-       5 ask the permit     6 insert the row and COMMIT (WAL, synchronous=FULL).  Only then may a confirmation be shown.
-       Nothing that can raise follows a COMMIT: what is stored is never told to be lost.
+  visit: `require_room` refuses before a visit begins, by count, bytes, age and free space (booth/outbox_quota.py); nothing refuses afterwards
+       but the disk itself.
+  put: 1 write `<sha256>.partial` (new, 0600) and fsync it   2 rename it to `<sha256>.packet`   3 fsync the folder
+       4 ask the permit     5 insert the row and COMMIT (WAL, synchronous=FULL: SQLite fsyncs its log).  Only then may a confirmation be
+       shown.  Nothing that can raise follows a COMMIT: what is stored is never told to be lost.
   receipt: 1 the verified receipt into the row, COMMIT   2 remove the file   3 fsync the folder.  The row stays as evidence. A file that
        cannot be removed is logged and removed at the next start.
   read: a file that is gone or has another digest is flagged damaged; any other trouble of the disk may pass and changes nothing.
-  open: booth/outbox_database.py puts rows and files in order.
+  open: booth/outbox_database.py opens or replaces the database, booth/outbox_order.py puts rows and files in order.
 
-So a crash between any two steps loses nothing that was confirmed. A crash between steps 3 and 6 leaves a whole packet that was neither
-confirmed nor told to be lost: it is sent. A failed fsync or COMMIT, and a permit that is not given, mean that the packet is not stored: its
-file is removed before OutboxWriteError or CommitRevokedError says so (a disk that refuses the removal too keeps it, and then it is sent).
+So a crash between any two system calls loses nothing that was confirmed (tests/unit/test_outbox_crash.py stops at each of them). A crash
+between steps 2 and 5 leaves a whole packet that was neither confirmed nor told to be lost: it is sent. A failed fsync or COMMIT, and a permit
+that is not given, mean that the packet is not stored: its file is removed before OutboxWriteError or CommitRevokedError says so (a disk
+that refuses the removal too keeps it, and then it is sent).
+
+What failed an fsync is not trusted again. A packet file is given up. A database that had an I/O error, or is found to be broken, is left
+before it is used again: its rows go into a new file, or it is set aside (booth/outbox_database.py). While the disk does not allow that,
+everything raises OutboxWriteError and no visit begins; the next call tries again, so a disk that comes back needs no restart.
+
 Files hold sealed bytes only and are named by their digest; the database holds no personal data. All calls block on the disk: call them on
 one worker thread. `status` is a snapshot and may be read anywhere.
 """
@@ -27,7 +35,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from booth.disk import DiskFiles, Files
@@ -45,11 +52,16 @@ from booth.outbox_database import (
     SUFFIX,
     Entry,
     PacketState,
+    casts_doubt,
     entry_of,
+    is_corrupt,
     open_database,
-    put_in_order,
+    plain_connection,
+    renew,
     transaction,
 )
+from booth.outbox_order import put_in_order
+from booth.outbox_quota import OutboxLimits, OutboxStatus, read_status
 
 __all__ = [
     "DATABASE",
@@ -68,34 +80,6 @@ LOCK = "outbox.lock"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
-    """How much may wait, and how much of the disk must stay free."""
-
-    max_packets: int = 2_000
-    max_bytes: int = 8_000 * 2**20
-    min_free_bytes: int = 500 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxStatus:
-    """What is stored, and whether one more packet would be taken."""
-
-    waiting: int = 0
-    refused: int = 0
-    damaged: int = 0
-    stored_bytes: int = 0
-    free_bytes: int = 0
-    oldest_at: float | None = None
-    last_receipt_at: float | None = None
-    refusal: str | None = None  # why no more packets are taken
-
-    @property
-    def accepting(self) -> bool:
-        """Whether a visit may start."""
-        return self.refusal is None
-
-
 class Outbox:
     """The open outbox; made by `open_outbox`."""
 
@@ -106,14 +90,14 @@ class Outbox:
         self._clock = clock
         self._files = files
         self._lock = threading.Lock()
-        self.problems: list[str] = []  # what was found wrong while opening; plain sentences
+        self.problems: list[str] = []  # what was found wrong while opening, or since; plain sentences
+        self._doubt: str | None = None  # why the database file is not trusted any more
         for part in (folder, self._packets):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._database = open_database(folder, clock, self.problems)
+        files.sync(folder.parent)
+        self._database = self._opened()
         try:
-            put_in_order(self._database, self._packets, files, self.problems)
-            files.sync_folder(folder)
-            self.status = self._measure()
+            self.status = self._measure(self._database)
         except BaseException:
             self._database.close()
             raise
@@ -122,12 +106,18 @@ class Outbox:
         """Closes the database."""
         self._database.close()
 
+    def take_problems(self) -> tuple[str, ...]:
+        """What was found wrong since this was last asked."""
+        found = tuple(self.problems)
+        del self.problems[: len(found)]
+        return found
+
     # --- storing ---------------------------------------------------------------------------------------------------
 
     def require_room(self) -> None:
         """Raises OutboxFullError when no visit may start."""
-        with self._lock, self._translated():
-            self.status = self._measure()
+        with self._working() as database:
+            self.status = self._measure(database)
         if self.status.refusal is not None:
             raise OutboxFullError(self.status.refusal)
 
@@ -135,20 +125,17 @@ class Outbox:
         """Stores a sealed packet durably and returns its digest. `permit` is asked once, right before the commit."""
         sha256 = hashlib.sha256(packet).hexdigest()
         partial, final = self._packets / (sha256 + PARTIAL), self._path(sha256)
-        with self._lock, self._translated():
-            self.status = self._measure()
-            if self._database.execute("SELECT 1 FROM packets WHERE sha256 = ?", (sha256,)).fetchone():
+        with self._working() as database:
+            if database.execute("SELECT 1 FROM packets WHERE sha256 = ?", (sha256,)).fetchone():
                 return sha256
-            if self.status.refusal is not None:
-                raise OutboxFullError(self.status.refusal)
             try:
                 self._files.remove(partial)
                 self._files.write_new(partial, packet)
                 self._files.rename(partial, final)
-                self._files.sync_folder(self._packets)
+                self._files.sync(self._packets)
                 if not permit():
                     raise CommitRevokedError("The visit ended before its packet was stored; nothing was kept.")
-                with transaction(self._database) as database:
+                with transaction(database):
                     database.execute(
                         "INSERT INTO packets (sha256, packet_id, size, state, created_at) VALUES (?, ?, ?, 'waiting', ?)",
                         (sha256, packet_id, len(packet), self._clock()),
@@ -156,7 +143,7 @@ class Outbox:
             except Exception:
                 self._discard(partial, final)
                 raise
-            self._refresh()
+        self._refresh()
         return sha256
 
     def _discard(self, *paths: Path) -> None:
@@ -165,7 +152,7 @@ class Outbox:
             with contextlib.suppress(OSError):
                 self._files.remove(path)
         with contextlib.suppress(OSError):
-            self._files.sync_folder(self._packets)
+            self._files.sync(self._packets)
 
     # --- sending ---------------------------------------------------------------------------------------------------
 
@@ -224,10 +211,10 @@ class Outbox:
         with self._lock:
             try:
                 self._files.remove(self._path(sha256))
-                self._files.sync_folder(self._packets)
+                self._files.sync(self._packets)
             except OSError as error:
                 log.warning("delivered packet %s: its copy is removed at the next start (%s)", sha256[:12], error)
-            self._refresh()
+        self._refresh()
 
     def hasten(self) -> None:
         """Makes every packet due that only waited for the intake to answer; one with trouble of its own keeps its time."""
@@ -252,13 +239,13 @@ class Outbox:
 
     def entries(self) -> tuple[Entry, ...]:
         """Every packet, oldest first."""
-        with self._lock, self._translated():
-            return tuple(entry_of(row) for row in self._database.execute("SELECT * FROM packets ORDER BY created_at"))
+        with self._working() as database:
+            return tuple(entry_of(row) for row in database.execute("SELECT * FROM packets ORDER BY created_at"))
 
     def receipt(self, sha256: str) -> bytes | None:
         """The stored receipt of a delivered packet."""
-        with self._lock, self._translated():
-            row = self._database.execute("SELECT receipt FROM packets WHERE sha256 = ?", (sha256,)).fetchone()
+        with self._working() as database:
+            row = database.execute("SELECT receipt FROM packets WHERE sha256 = ?", (sha256,)).fetchone()
         return None if row is None else row["receipt"]
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -267,51 +254,68 @@ class Outbox:
         return self._packets / (sha256 + SUFFIX)
 
     def _first(self, query: str) -> Entry | None:
-        with self._lock, self._translated():
-            row = self._database.execute(query).fetchone()
+        with self._working() as database:
+            row = database.execute(query).fetchone()
         return None if row is None else entry_of(row)
 
     def _change(self, statement: str, *values: object) -> bool:
-        with self._lock, self._translated():
-            with transaction(self._database) as database:
-                changed = database.execute(statement, values).rowcount
-            self._refresh()
+        with self._working() as database, transaction(database):
+            changed = database.execute(statement, values).rowcount
+        self._refresh()
         return changed > 0
 
     def _refresh(self) -> None:
         """The status after a COMMIT; never raises, for the commit has happened. The old status stays until it can be measured again."""
-        try:
-            self.status = self._measure()
-        except Exception as error:  # noqa: BLE001 - see above; `require_room` raises it before the next visit
-            log.warning("the outbox %s cannot be measured now (%s)", self._folder, error)
+        with self._lock:
+            try:
+                self.status = self._measure(self._database)
+            except Exception as error:  # noqa: BLE001 - see above; `require_room` raises it before the next visit
+                log.warning("the outbox %s cannot be measured now (%s)", self._folder, error)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """The one place where errors of disk and database become the outbox's own."""
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            raise OutboxWriteError(
-                f"The outbox {self._folder} could not be written ({error}); check the disk."
-            ) from error
+    def _working(self) -> Iterator[sqlite3.Connection]:
+        """The database, trusted. The one place where errors of disk and database become the outbox's own."""
+        with self._lock:
+            try:
+                if self._doubt is not None:
+                    self._restore(self._doubt)
+                yield self._database
+            except (OSError, sqlite3.Error) as error:
+                if isinstance(error, sqlite3.Error) and casts_doubt(error):
+                    self._doubt = str(error)
+                raise OutboxWriteError(
+                    f"The outbox {self._folder} could not be written ({error}); check the disk."
+                ) from error
 
-    def _measure(self) -> OutboxStatus:
-        row = self._database.execute(
-            "SELECT sum(state = 'waiting') AS waiting, sum(state = 'refused') AS refused, sum(state = 'damaged') AS damaged, "
-            "sum(CASE WHEN state = 'receipted' THEN 0 ELSE size END) AS bytes, "
-            "min(CASE WHEN state = 'waiting' THEN created_at END) AS oldest, max(receipted_at) AS receipted FROM packets"
-        ).fetchone()
-        counts = [int(row[name] or 0) for name in ("waiting", "refused", "damaged")]
-        stored, free = int(row["bytes"] or 0), self._files.free_bytes(self._packets)
-        limits, refusal = self._limits, None
-        if sum(counts) >= limits.max_packets:
-            refusal = f"The outbox holds {sum(counts)} packets, its limit: let the intake receive them."
-        elif stored >= limits.max_bytes:
-            refusal = f"The outbox holds {stored / 1e6:.0f} MB, its limit: let the intake receive them."
-        elif free < limits.min_free_bytes:
-            refusal = f"Only {free / 1e6:.0f} MB are free on the disk of {self._folder}; make room."
-        waiting, refused, damaged = counts
-        return OutboxStatus(waiting, refused, damaged, stored, free, row["oldest"], row["receipted"], refusal)
+    def _restore(self, doubt: str) -> None:
+        """A database that can be trusted, in place of the one that cannot; while it raises, the doubt stays."""
+        try:
+            renew(self._database, self._folder, self._files)
+        except sqlite3.ProgrammingError:
+            pass  # closed by an earlier attempt that went on from there
+        except sqlite3.DatabaseError as error:
+            if not is_corrupt(error):
+                raise
+            self._database.close()  # and set aside by the next line
+        self._database = self._opened()
+        self._doubt = None
+        self.problems.append(
+            f"The outbox database had an error ({doubt}) and was written anew; check the disk's health."
+        )
+
+    def _opened(self) -> sqlite3.Connection:
+        database = open_database(self._folder, self._files, self._clock, self.problems)
+        try:
+            put_in_order(database, self._packets, self._files, self.problems)
+            self._files.sync(self._folder)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _measure(self, database: sqlite3.Connection) -> OutboxStatus:
+        free_bytes = self._files.free_bytes(self._packets)
+        return read_status(database, self._folder, free_bytes, self._limits, self._clock())
 
 
 @contextmanager
@@ -345,14 +349,23 @@ def _only_user(path: Path) -> Iterator[None]:
 
 def read_entries(folder: Path) -> tuple[Entry, ...]:
     """Every packet of an outbox, oldest first, also while a booth has it open; changes nothing. Raises OutboxDamagedError."""
+    with reading(folder) as database:
+        if database is None:
+            return ()
+        return tuple(entry_of(row) for row in database.execute("SELECT * FROM packets ORDER BY created_at"))
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
+    """The database of an outbox for looking only, None when there is none. Raises OutboxDamagedError, also for what is done with it."""
     path = folder / DATABASE
     if not path.exists():
-        return ()
+        yield None
+        return
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            database.row_factory = sqlite3.Row
-            return tuple(entry_of(row) for row in database.execute("SELECT * FROM packets ORDER BY created_at"))
-    except sqlite3.Error as error:
+        with contextlib.closing(plain_connection(f"{path.resolve().as_uri()}?mode=ro")) as database:
+            yield database
+    except (sqlite3.Error, ValueError) as error:
         raise OutboxDamagedError(
             f"The outbox {folder} cannot be read ({error}); start the booth to put it in order."
         ) from error

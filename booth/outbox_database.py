@@ -1,22 +1,21 @@
-"""The outbox's rows: the database opened and proved, then rows and packet files brought in line.
+"""The outbox's database file: opened and proved, set aside when it is damaged, written anew when it cannot be trusted any more.
 
 Order of operations
-  open: connect, SQLite's own check, schema. A database that does not read back is set aside under a new name and a new one is made; a disk
-        that is full, busy or failing is no reason to give up a good one.
-  put in order, in ONE transaction that ends by setting `user_version` to 1 (0: the database is new and does not know the files yet):
-        1 a packet file without a row is taken in: waiting when whole, damaged when it has another digest or cannot be read now
-        2 a damaged packet whose file is whole (again) waits again
-        3 a packet whose file is missing or has another size is flagged damaged
-    then, after the COMMIT: `*.partial` files and left-over files of receipted rows are removed, and the folder is fsynced.
-
-A packet file is only ever removed against the receipt in its row. So a step that is interrupted, or a file that the disk does not give back
-today, costs nothing at the next start. A second delivery is harmless (the intake knows packets by digest), a lost packet is not.
+  open:  1 a renewal that was interrupted is completed   2 connect, SQLite's own full check, the schema word for word
+         A database that does not read back is set aside under a new name, beside its log; a new one is made, and the receipts that the old
+         one still gives are copied into it (packets come from their files: booth/outbox_order.py). A disk that is full, busy or failing is
+         no reason to give up a good database: that is raised.
+  renew: after a failed fsync, or any other I/O error, what the page cache shows of a file and what the disk holds may differ, and a second
+         fsync would say that all is well (booth/disk.py). So the rows, as the last COMMIT that was acknowledged left them, go into a file that
+         never failed:
+         1 VACUUM INTO `.next`   2 fsync it   3 rename it to `.renewed`, fsync the folder: from here on it is the database
+         4 remove the old log files, fsync the folder (a log beside another database would be replayed into it)
+         5 rename `.renewed` over the old database, fsync the folder.   A crash after 3 is completed by the next open.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -26,13 +25,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from booth.disk import Files
-from booth.errors import OutboxDamagedError, OutboxUnreadableError
 
 SUFFIX, PARTIAL = ".packet", ".partial"
 DATABASE = "outbox.sqlite3"
-FILES_KNOWN = 1  # `user_version` of a database that has rows for all files
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS packets (
+NEXT, RENEWED = ".next", ".renewed"
+LOGS = ("-wal", "-shm", "-journal")
+BUSY_S = 10.0
+_TABLE = """CREATE TABLE IF NOT EXISTS packets (
     sha256 TEXT PRIMARY KEY,
     packet_id TEXT NOT NULL,
     size INTEGER NOT NULL,
@@ -44,11 +43,25 @@ CREATE TABLE IF NOT EXISTS packets (
     error TEXT,
     receipt BLOB,
     receipted_at REAL
-) STRICT;
-CREATE INDEX IF NOT EXISTS packets_due ON packets (state, next_try_at);
-"""
-_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+) STRICT"""
+_INDEX = "CREATE INDEX IF NOT EXISTS packets_due ON packets (state, next_try_at)"
+_SCHEMA = [("packets", _TABLE.replace("IF NOT EXISTS ", "")), ("packets_due", _INDEX.replace("IF NOT EXISTS ", ""))]
 _PRIMARY_CODE = 0xFF  # the low byte of SQLite's extended result codes: https://sqlite.org/rescode.html
+_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# What says nothing about the file: the machine, the disk or another process is in the way now.
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_INTERRUPT,
+    }
+)
 
 
 class PacketState(StrEnum):
@@ -105,135 +118,136 @@ def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def open_database(folder: Path, clock: Callable[[], float], problems: list[str]) -> sqlite3.Connection:
+def open_database(folder: Path, files: Files, clock: Callable[[], float], problems: list[str]) -> sqlite3.Connection:
     """The outbox's database, or a new one when it does not read back. Raises OSError or sqlite3.Error."""
     path = folder / DATABASE
+    complete_renewal(folder, files)
     try:
         return _connect(path)
     except (_NotReadBackError, sqlite3.DatabaseError) as error:
-        if isinstance(error, sqlite3.DatabaseError) and not _is_corrupt(error):
+        if isinstance(error, sqlite3.DatabaseError) and _code(error) in _PASSING:
             raise
-        aside = path.with_name(f"{path.name}.damaged-{int(clock())}")
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+        aside = _set_aside(path, files, clock)
         problems.append(f"The outbox database did not read back ({error}) and was set aside as {aside.name}.")
-        return _connect(path)
+    database = _connect(path)
+    try:
+        kept = _salvage(aside, database, folder)
+    except BaseException:
+        database.close()
+        raise
+    problems.append(f"{kept} receipts were found in {aside.name} and kept.")
+    return database
 
 
-def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Whether the database file itself is broken."""
+    return _code(error) in _CORRUPT
+
+
+def casts_doubt(error: sqlite3.Error) -> bool:
+    """Whether the file cannot be trusted after this error: an fsync or another I/O call failed, or it is broken."""
+    return is_corrupt(error) or _code(error) == sqlite3.SQLITE_IOERR
+
+
+def _code(error: sqlite3.Error) -> int | None:
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & _PRIMARY_CODE in _CORRUPT
+    return None if code is None else code & _PRIMARY_CODE
+
+
+def renew(database: sqlite3.Connection, folder: Path, files: Files) -> None:
+    """Steps 1 to 3 of a renewal; `database` is closed afterwards, and `open_database` does the rest. Raises OSError or sqlite3.Error."""
+    new = folder / (DATABASE + NEXT)
+    files.remove(new)
+    files.write_new(new, b"")  # made 0600 before SQLite writes
+    database.execute("VACUUM INTO ?", (str(new),))
+    files.sync(new)
+    files.rename(new, folder / (DATABASE + RENEWED))
+    files.sync(folder)
+    database.close()
+
+
+def complete_renewal(folder: Path, files: Files) -> None:
+    """Steps 4 and 5 of a renewal, when there is one. Raises OSError."""
+    renewed = folder / (DATABASE + RENEWED)
+    if not renewed.exists():
+        return
+    for suffix in LOGS:
+        files.remove(folder / (DATABASE + suffix))
+    files.sync(folder)
+    files.rename(renewed, folder / DATABASE)
+    files.sync(folder)
+
+
+def _set_aside(path: Path, files: Files, clock: Callable[[], float]) -> Path:
+    """Gives the damaged database and its log another name."""
+    at, number = int(clock()), 0
+    while (aside := path.with_name(f"{path.name}.damaged-{at}" + (f"-{number}" if number else ""))).exists():
+        number += 1
+    # The database first: SQLite throws away a log that it finds beside an empty database.
+    for suffix in ("", *LOGS):
+        if path.with_name(path.name + suffix).exists():
+            files.rename(path.with_name(path.name + suffix), aside.with_name(aside.name + suffix))
+    files.sync(path.parent)
+    return aside
+
+
+def _salvage(aside: Path, database: sqlite3.Connection, folder: Path) -> int:
+    """Copies the receipts that a damaged database still gives, from its beginning and from its end; how many."""
+    columns = "sha256, packet_id, size, state, created_at, attempts, receipt, receipted_at"
+    found: dict[str, tuple[object, ...]] = {}
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(plain_connection(aside.resolve().as_uri())) as damaged:
+        for direction in ("ASC", "DESC"):
+            with contextlib.suppress(sqlite3.Error):
+                query = f"SELECT {columns} FROM packets WHERE state = 'receipted' ORDER BY rowid {direction}"  # noqa: S608 - constants
+                for row in damaged.execute(query):
+                    found[str(row["sha256"])] = tuple(row)
+    kept = 0
+    with transaction(database):
+        for sha256, row in found.items():
+            # A file that is still there is sent again: that is harmless, and a damaged row's word is not enough to remove it.
+            if (folder / "packets" / (sha256 + SUFFIX)).exists():
+                continue
+            with contextlib.suppress(sqlite3.IntegrityError):
+                marks = ", ".join("?" for _ in row)
+                kept += database.execute(f"INSERT OR IGNORE INTO packets ({columns}) VALUES ({marks})", row).rowcount  # noqa: S608 - constants
+    return kept
 
 
 class _NotReadBackError(Exception):
-    """SQLite's own check found damage."""
+    """SQLite's own check, or ours, found damage."""
+
+
+def plain_connection(uri: str) -> sqlite3.Connection:
+    """A connection to the database as it is, whatever is in it."""
+    database = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+    database.row_factory = sqlite3.Row
+    # One flipped bit in a text must not make its row, and so the table, unreadable.
+    database.text_factory = lambda data: data.decode("utf-8", "replace")
+    return database
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """The database, proved to read back; raises sqlite3.DatabaseError or _NotReadBackError."""
+    """The database, proved to read back; raises OSError, sqlite3.DatabaseError or _NotReadBackError."""
     # Made 0600 before SQLite writes; -wal and -shm take over the mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    database = plain_connection(path.resolve().as_uri())
     try:
-        database.row_factory = sqlite3.Row
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        if (answer := database.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-            raise _NotReadBackError(str(answer))
-        database.executescript(_SCHEMA)
+        if (answer := check(database)) is not None:
+            raise _NotReadBackError(answer)
+        database.execute(_TABLE)
+        database.execute(_INDEX)
+        names = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+        if [tuple(row) for row in database.execute(names)] != _SCHEMA:
+            raise _NotReadBackError("its schema is another one")
     except BaseException:
         database.close()
         raise
     return database
 
 
-def put_in_order(database: sqlite3.Connection, packets: Path, files: Files, problems: list[str]) -> None:
-    """Rows and files in line, see above. What was found wrong is added to `problems`. Raises OSError or sqlite3.Error."""
-    found = sorted(packets.iterdir())
-    with transaction(database):
-        known = {
-            row["sha256"]: PacketState(row["state"]) for row in database.execute("SELECT sha256, state FROM packets")
-        }
-        packet_files = {file.stem: file for file in found if file.suffix == SUFFIX}
-        if packet_files and not known and database.execute("PRAGMA user_version").fetchone()[0] < FILES_KNOWN:
-            problems.append(
-                f"The outbox database is new, and {len(packet_files)} packet files are older: they are taken in."
-            )
-        for sha256, file in packet_files.items():
-            if sha256 not in known:
-                _take_in(database, file, problems)
-        for sha256, state in known.items():
-            if state is PacketState.DAMAGED:
-                _revive(database, sha256, packets / (sha256 + SUFFIX), problems)
-            elif state in {PacketState.WAITING, PacketState.REFUSED}:
-                _prove(database, sha256, packets / (sha256 + SUFFIX), problems)
-        database.execute(f"PRAGMA user_version = {FILES_KNOWN}")
-    for file in found:
-        left_over = file.suffix == SUFFIX and known.get(file.stem) is PacketState.RECEIPTED
-        if file.suffix == PARTIAL or left_over:
-            try:
-                files.remove(file)
-                problems.append(f"{file.name[:12]}… was left by an interrupted step and was removed.")
-            except OSError as error:
-                problems.append(
-                    f"{file.name[:12]}… was left by an interrupted step and cannot be removed ({error.strerror})."
-                )
-    files.sync_folder(packets)
-
-
-def _take_in(database: sqlite3.Connection, file: Path, problems: list[str]) -> None:
-    """A row for a packet file that has none."""
-    size, at, code, text = 0, 0.0, None, None
-    try:
-        facts = file.stat()
-        size, at = facts.st_size, facts.st_mtime
-        if not _is_whole(file, file.stem):
-            code, text = OutboxDamagedError.code, f"Packet {file.stem[:12]}: its file does not have its digest."
-    except OSError as error:
-        code = OutboxUnreadableError.code
-        text = f"Packet {file.stem[:12]}: its file cannot be read ({error.strerror}); it is looked at again at the next start."
-    state = PacketState.WAITING if code is None else PacketState.DAMAGED
-    database.execute(
-        "INSERT INTO packets (sha256, packet_id, size, state, created_at, error_code, error) VALUES (?, '', ?, ?, ?, ?, ?)",
-        (file.stem, size, state, at, code, text),
-    )
-    problems.append(f"Packet {file.stem[:12]} had no row and was taken in from its file as {state}.")
-
-
-def _revive(database: sqlite3.Connection, sha256: str, file: Path, problems: list[str]) -> None:
-    """A damaged packet that reads back now waits again."""
-    try:
-        if not _is_whole(file, sha256):
-            return
-        size = file.stat().st_size
-    except OSError:  # still flagged, still kept
-        return
-    database.execute(
-        "UPDATE packets SET state = 'waiting', size = ?, next_try_at = 0, error_code = NULL, error = NULL WHERE sha256 = ?",
-        (size, sha256),
-    )
-    problems.append(f"Packet {sha256[:12]} was flagged damaged, but its file is whole: it waits again.")
-
-
-def _prove(database: sqlite3.Connection, sha256: str, file: Path, problems: list[str]) -> None:
-    """Flags a packet whose file is missing or has another size; its digest is compared when it is sent."""
-    row = database.execute("SELECT size FROM packets WHERE sha256 = ?", (sha256,)).fetchone()
-    try:
-        if file.stat().st_size == row["size"]:
-            return
-        text = f"Packet {sha256[:12]}: its file has another size."
-    except FileNotFoundError:
-        text = f"Packet {sha256[:12]}: its file is missing."
-    except OSError as error:
-        problems.append(f"Packet {sha256[:12]}: its file cannot be looked at now ({error.strerror}).")
-        return
-    database.execute(
-        "UPDATE packets SET state = 'damaged', error_code = ?, error = ? WHERE sha256 = ?",
-        (OutboxDamagedError.code, text, sha256),
-    )
-    problems.append(text)
-
-
-def _is_whole(file: Path, sha256: str) -> bool:
-    return hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+def check(database: sqlite3.Connection) -> str | None:
+    """What SQLite's own full check finds first, None when all is well: pages, indexes against rows, constraints."""
+    answer = str(database.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    return None if answer == "ok" else answer

@@ -72,7 +72,7 @@ class Senses:
     def start(self, rooms: Rooms) -> None:
         """Begins to follow camera, outbox and certificate."""
         self._rooms = rooms
-        for text in rooms.outbox.problems:
+        for text in rooms.outbox.take_problems():
             self._health.note("warning", text)
         for status in rooms.station.devices:
             self.on_device(status)
@@ -169,6 +169,8 @@ class Senses:
                 self.on_trouble("outbox", error)
             else:
                 self.on_trouble("outbox", None)
+            for text in rooms.outbox.take_problems():
+                self._health.note("warning", text)
             await asyncio.sleep(OUTBOX_PERIOD_S)
 
     async def _follow_certificate(self, rooms: Rooms) -> None:

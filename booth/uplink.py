@@ -70,6 +70,8 @@ MAX_ANSWER_BYTES = 65_536
 # An HTTP date has whole seconds and may be some seconds old on a busy server.
 SKEW_WORTH_TELLING_S = 30.0
 REVOKED_LOOK_S = 5.0
+# How soon `booth outbox retry`, another process, is noticed.
+LOOK_S = 30.0
 # So many attempts that the pause has reached its cap.
 LONGEST = 30
 # What the uplink's faults are told under.
@@ -144,7 +146,7 @@ class Uplink:
             if wait_s == 0:
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(LOOK_S if wait_s is None else min(wait_s, LOOK_S)):
                     await self._wake.wait()
 
     async def _turn(self) -> float | None:

@@ -22,6 +22,7 @@ from booth.errors import (
     OutboxWriteError,
 )
 from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox, read_entries
+from booth.outbox_quota import VISIT_BYTES
 
 LIMITS = OutboxLimits(max_packets=5, max_bytes=10_000, min_free_bytes=0)
 PACKET = b"sealed bytes of one visit" * 8
@@ -55,8 +56,8 @@ class StoppingFiles(DiskFiles):
     def rename(self, old, new):
         self._step(super().rename, old, new)
 
-    def sync_folder(self, folder):
-        self._step(super().sync_folder, folder)
+    def sync(self, folder):
+        self._step(super().sync, folder)
 
     def remove(self, path):
         self._step(super().remove, path)
@@ -179,20 +180,38 @@ def test_a_full_outbox_refuses_before_a_visit_and_opens_again_after_delivery(ope
         assert not outbox.status.accepting
         with pytest.raises(OutboxFullError, match="limit"):
             outbox.require_room()
-        with pytest.raises(OutboxFullError):
-            outbox.put(PACKET + b"2", "id2")
+        other = outbox.put(PACKET + b"2", "id2")  # who was already inside is not refused
+        for sha256 in (SHA, other):
+            outbox.settle(sha256, b"receipt")
+        outbox.require_room()
+
+
+def test_packets_that_nobody_takes_close_the_booth_after_the_age_limit(opened, now):
+    with opened(limits=OutboxLimits(min_free_bytes=0, max_age_s=86_400.0)) as outbox:
+        outbox.put(PACKET, "id1")
+        now[0] += 86_400
+        outbox.require_room()
+        now[0] += 1
+        with pytest.raises(OutboxFullError, match=r"1\.0 days, its limit is 1"):
+            outbox.require_room()
+        outbox.refuse(SHA, "packet.booth_mismatch", "Another booth's packet.")
+        outbox.require_room()  # the technician knows of it
+        outbox.retry(SHA)
+        assert not outbox.status.accepting
         outbox.settle(SHA, b"receipt")
         outbox.require_room()
 
 
 def test_a_disk_that_is_nearly_full_refuses_visits(opened):
     files = StoppingFiles()
-    with opened(files, OutboxLimits(min_free_bytes=1_000)) as outbox:
-        files.free = 999
-        with pytest.raises(OutboxFullError, match="free"):
+    for wanted, needed in ((VISIT_BYTES + 1_000, VISIT_BYTES + 1_000), (0, VISIT_BYTES)):
+        with opened(files, OutboxLimits(min_free_bytes=wanted)) as outbox:
+            files.free = needed - 1
+            with pytest.raises(OutboxFullError, match="free"):
+                outbox.require_room()
+            outbox.put(PACKET + str(wanted).encode(), "id")  # who was already inside is not refused
+            files.free = needed
             outbox.require_room()
-        files.free = 1_000
-        outbox.require_room()
 
 
 def test_a_row_without_its_file_is_flagged_for_the_technician(opened, folder):
