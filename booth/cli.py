@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from booth.check import check_command
+from booth.config_command import app as config_app
 from booth.evaluate import evaluate_command
 from booth.keys_command import app as keys_app
 from booth.outbox_command import app as outbox_app
@@ -67,6 +68,7 @@ app.add_typer(packet_app, name="packet")
 app.add_typer(record_app, name="record")
 app.add_typer(outbox_app, name="outbox")
 app.add_typer(keys_app, name="keys")
+app.add_typer(config_app, name="config")
 
 
 @app.command()

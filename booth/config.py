@@ -87,6 +87,14 @@ class WebSection(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
 
+class TechnicianSection(_Section):
+    """[technician] who sees the technician's pages (booth/technician_login.py)."""
+
+    # The file of the passphrase's argon2id hash, made by `booth config passphrase`; in data_dir unless told.
+    passphrase_hash: Path | None = None
+    session_minutes: Annotated[float, Field(gt=0, le=240)] = 30.0
+
+
 class VisitSection(_Section):
     """[visit] how a visit feels."""
 
@@ -98,13 +106,12 @@ class VisitSection(_Section):
 
 
 class OutboxSection(_Section):
-    """[outbox] how much may wait for the intake, and how long, before no visit may begin."""
+    """[outbox] how much may wait for the intake."""
 
     # Two weeks without network at 140 visits a day; packets have 0.3 to 6 MB (product.md).
     max_packets: Annotated[int, Field(ge=1)] = 2_000
     max_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 8_000 * MEBIBYTE
     min_free_bytes: Annotated[int, Field(ge=0)] = 500 * MEBIBYTE
-    max_age_days: Annotated[float, Field(gt=0, le=366)] = 28.0
 
 
 class Config(BaseSettings):
@@ -122,6 +129,7 @@ class Config(BaseSettings):
     intake: IntakeSection
     keys: KeysSection
     web: WebSection = WebSection()
+    technician: TechnicianSection = TechnicianSection()
     visit: VisitSection = VisitSection()
     outbox: OutboxSection = OutboxSection()
 
@@ -164,13 +172,22 @@ class Config(BaseSettings):
         for name in ("passphrase_file", "certificate"):
             if (path := getattr(self.keys, name)) is not None:
                 keys[name] = folder / path
+        technician: dict[str, Any] = {}
+        if self.technician.passphrase_hash is not None:
+            technician["passphrase_hash"] = folder / self.technician.passphrase_hash
         return self.model_copy(
             update={
                 "booth": self.booth.model_copy(update={"data_dir": folder / self.booth.data_dir}),
                 "intake": self.intake.model_copy(update={"trust": folder / self.intake.trust}),
                 "keys": self.keys.model_copy(update=keys),
+                "technician": self.technician.model_copy(update=technician),
             }
         )
+
+    @property
+    def technician_file(self) -> Path:
+        """Where the hash of the technician's passphrase is."""
+        return self.technician.passphrase_hash or self.booth.data_dir / "technician.argon2id"
 
     def passphrase(self) -> bytes | None:
         """The passphrase of the signing key or the PIN of its token, read now and not kept."""

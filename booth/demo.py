@@ -159,6 +159,7 @@ class Demo:
     intake_url: str
     desk_url: str
     desk_code: str
+    passphrase: str  # of the technician's pages
     sitter: Sitter
     sitter_moves: bool
     trust: Path
@@ -190,6 +191,8 @@ class Sitter:
 @contextlib.asynccontextmanager
 async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
     """Start all programs; stops them and removes the temporary data folder on the way out."""
+    from booth.config import Config
+    from booth.passphrase import make_passphrase, write_passphrase
     from crypto.keys import make_development_pki
 
     temporary = options.data is None
@@ -209,6 +212,8 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
             )
             config = data / "booth.toml"
             config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile, token))
+            passphrase = make_passphrase()  # of this run: a folder that is kept gets another one each time
+            await asyncio.to_thread(write_passphrase, Config.load(config).technician_file, passphrase)
             controller = await stack.enter_async_context(
                 started(
                     "controller",
@@ -223,6 +228,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 intake_url=intake.ready["url"],
                 desk_url=desk.ready["url"],
                 desk_code=desk.ready["access_code"],
+                passphrase=passphrase,
                 sitter=Sitter(Path(virtual.ready["control"])),
                 sitter_moves=options.person == MOVING_PERSON,
                 trust=pki / "ca.pem",
@@ -311,7 +317,7 @@ async def run_demo(options: DemoOptions) -> int:
 def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
     # Plain lines: an address must never be shortened, however narrow the terminal.
     print(f"Kiosk       {demo.kiosk_url}")
-    print(f"Technician  {demo.kiosk_url}technician")
+    print(f"Technician  {demo.kiosk_url}technician   passphrase {demo.passphrase}")
     print(f"Desk        {demo.desk_url}   access code {demo.desk_code}")
     print(f"Intake      {demo.intake_url}", flush=True)
     console.print("Open the kiosk and touch the screen: the rendered sitter does what the screen asks.")

@@ -163,8 +163,18 @@ class Kiosk:
         answer.raise_for_status()
         return answer.content
 
+    async def log_in(self, passphrase: str) -> None:
+        """Open a technician's session; its cookie stays with the client."""
+        answer = await self._client.post(
+            f"{self._url}api/technician/session",
+            json={"passphrase": passphrase},
+            headers={"X-Kiosk-Token": self._token, "Origin": self._url.rstrip("/")},
+        )
+        if answer.status_code >= 400:
+            raise DemoError(f"The technician's page refused the passphrase: HTTP {answer.status_code}.")
+
     async def technician(self) -> dict[str, Any]:
-        """The technician's status."""
+        """The technician's status, in a technician's session."""
         answer = await self._client.get(f"{self._url}api/technician")
         answer.raise_for_status()
         status: dict[str, Any] = answer.json()
@@ -228,6 +238,7 @@ async def make_visit(demo: Demo, keep: Path | None, tell: Callable[[Step], None]
     ):
         kiosk = Kiosk(demo.kiosk_url, loopback)
         async with kiosk.open():
+            await kiosk.log_in(demo.passphrase)
             await _until_reviewed(demo, kiosk, outcome, done)
             portrait = await kiosk.portrait()
             outcome.findings = kiosk.state["findings"]

@@ -7,6 +7,7 @@
     +-- ConfigError               booth.toml or the environment
     |   +-- ConfigUnreadableError   no such file, not TOML
     |   +-- ConfigInvalidError      a key with a wrong or missing value
+    |   +-- PassphraseError         the technician's passphrase, or its file
     +-- OutboxError               the store of sealed packets
     |   +-- OutboxFullError         quota or disk: no visit may start
     |   +-- OutboxWriteError        the disk refused; nothing was confirmed
@@ -83,6 +84,13 @@ class ConfigInvalidError(ConfigError):
     """A key is missing, unknown or has a wrong value."""
 
     code = "config.invalid"
+    blame = "operator"
+
+
+class PassphraseError(ConfigError):
+    """The technician's passphrase is too short, or the file with its hash cannot be used."""
+
+    code = "config.passphrase"
     blame = "operator"
 
 

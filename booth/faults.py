@@ -141,6 +141,7 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "command.refused": (_T, "fault.unknown", "Nothing to do: the page shows the present state."),
         "config.unreadable": (_O, "fault.booth", "Correct the path or the file's syntax."),
         "config.invalid": (_O, "fault.booth", "Correct the key that is named."),
+        "config.passphrase": (_T, "fault.booth", "Set the passphrase with `booth config passphrase`."),
         "outbox.full": (_O, "fault.outbox_full", _NET + " Or raise [outbox] when the disk allows it."),
         "outbox.write": (_O, "fault.not_saved", _DISK),
         "outbox.unreadable": (_T, "fault.not_saved", _DISK + " The packet is tried again by itself."),

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import importlib.metadata
 import json
+import logging
 import os
 import resource
 import signal
@@ -24,6 +25,7 @@ CV2_OWNERS = (
     "opencv-contrib-python-headless",
 )
 
+log = logging.getLogger(__name__)
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 
@@ -61,6 +63,7 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     from booth.config import Config
     from booth.logs import configure_logs
     from booth.runner import open_booth
+    from booth.technician_login import TechnicianDoor
     from booth.web import open_pages
 
     check_one_owner_of_cv2()
@@ -70,7 +73,10 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.set)
-    async with open_booth(config) as booth, open_pages(booth, config.web.port) as address:
+    door = TechnicianDoor(config.technician_file, session_s=config.technician.session_minutes * 60)
+    if door.lock == "unset":
+        log.warning("The technician's pages are closed: no passphrase is set (`booth config passphrase`).")
+    async with open_booth(config) as booth, open_pages(booth, config.web.port, door=door) as address:
         announce(address, json_ready=json_ready)
         await ending.wait()
 

@@ -5,7 +5,9 @@ Rules:
   - Nothing but POST changes anything; POST needs the token that stands in the kiosk page, which no foreign page can read.
   - The page tells with each command what it was showing (`X-Kiosk-Seen: STATE VISIT`, `-` without a visit); without that the answer is 428, and
     a tap on a screen that is gone is refused, so a double tap is one.
-  - A command's body is small, comes within `COMMAND_S`, and is nested as little as a command is; what is not so is refused, never a failure.
+  - A command's body is small, comes in time (booth/page_requests.py), and is nested as little as a command is; what is not so is refused,
+    never a failure.
+  - The technician's page and everything on it is for a technician's session alone (booth/technician_login.py).
   - Preview by client pull: "ready" -> 8 bytes big-endian `at_ns`, then a JPEG. A slow page asks less often; nothing piles up.
     Pictures leave only while the visit shows them.
   - Closing: `open_pages` ends event streams and preview sockets first, then the server, so that nothing hangs and nothing leaks.
@@ -29,17 +31,16 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.requests import ClientDisconnect
 
 from booth.errors import CommandMalformedError, CommandRefusedError
 from booth.guard import Guard
 from booth.kiosk import BoothFacade, KioskState, read_command
 from booth.messages import CatalogueError, Messages, known_languages
+from booth.page_requests import limited_body, problem
+from booth.technician_login import TechnicianDoor, TechnicianPages
 
 PAGES = Path(__file__).resolve().parent / "pages"
 STATIC = Path(__file__).resolve().parent / "static"
-MAX_COMMAND_BYTES = 4096  # the longest command is a typed number of 64 characters
-COMMAND_S = 5.0  # a command comes from this machine, in one piece
 RECONNECT_MS = 500  # the page shows the true state within a second of a restart
 ALIVE_S = 2.0  # an event stream is never silent for longer; the page takes silence of three times this for a loss
 PREVIEW_POLL_S = 0.004  # a tenth of a frame at 25 per second; looking costs one attribute while the frame is the same
@@ -47,9 +48,11 @@ PREVIEW_STATES = frozenset({"identify", "framing", "capturing"})
 STOP_S = 3  # what a request in flight gets when the booth stops
 
 
-def create_app(booth: BoothFacade, *, closing: asyncio.Event | None = None) -> FastAPI:
-    """The web application of one booth. `closing` ends its event streams and preview sockets."""
-    pages = _Pages(booth, closing or asyncio.Event())
+def create_app(
+    booth: BoothFacade, *, door: TechnicianDoor | None = None, closing: asyncio.Event | None = None
+) -> FastAPI:
+    """The web application of one booth. `closing` ends its event streams and preview sockets; without a `door` no technician gets in."""
+    pages = _Pages(booth, door or TechnicianDoor(None), closing or asyncio.Event())
     app = FastAPI(title="Passbooth", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.pages = pages
     app.include_router(pages.router())
@@ -59,11 +62,13 @@ def create_app(booth: BoothFacade, *, closing: asyncio.Event | None = None) -> F
 
 
 @contextlib.asynccontextmanager
-async def open_pages(booth: BoothFacade, port: int, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def open_pages(
+    booth: BoothFacade, port: int, host: str = "127.0.0.1", *, door: TechnicianDoor | None = None
+) -> AsyncIterator[str]:
     """Serve the pages on this event loop; yields their address. Port 0 takes a free one. Raises OSError when the port is taken."""
     closing = asyncio.Event()
     config = uvicorn.Config(
-        create_app(booth, closing=closing),
+        create_app(booth, door=door, closing=closing),
         log_config=None,
         access_log=False,  # addresses of a visit are nobody's business
         server_header=False,
@@ -150,7 +155,7 @@ async def _follow(request: Request) -> AsyncIterator[_Feed]:
 class _Pages:
     """Routes of one booth."""
 
-    def __init__(self, booth: BoothFacade, closing: asyncio.Event) -> None:
+    def __init__(self, booth: BoothFacade, door: TechnicianDoor, closing: asyncio.Event) -> None:
         self._booth = booth
         self._closing = closing
         self._token = secrets.token_urlsafe(32)
@@ -160,17 +165,18 @@ class _Pages:
         )
         for language in known_languages():
             Messages.load(language)  # a broken catalogue shows at start, not in a visit
+        self._technicians = TechnicianPages(door, self._token, self._page)
 
     def router(self) -> APIRouter:
         router = APIRouter()
         router.get("/", response_class=HTMLResponse)(self.kiosk_page)
-        router.get("/technician", response_class=HTMLResponse)(self.technician_page)
         router.get("/api/messages/{language}")(self.messages)
         router.get("/api/events", response_class=EventSourceResponse)(self.events)
         router.post("/api/visit/{event}", status_code=202)(self.command)
         router.get("/api/visit/portrait")(self.portrait)
         router.get("/api/technician")(self.technician)
         router.websocket("/api/preview")(self.preview)
+        router.include_router(self._technicians.router())
         return router
 
     @contextlib.asynccontextmanager
@@ -187,16 +193,13 @@ class _Pages:
         """The applicant's page."""
         return self._page("kiosk.html", self._booth.state.language)
 
-    async def technician_page(self, language: str = "en") -> Response:
-        """The technician's page (read-only)."""
-        try:
-            return HTMLResponse(self._page("technician.html", language))
-        except CatalogueError as error:
-            return _problem(404, error.code, str(error))
-
-    def _page(self, template: str, language: str) -> str:
+    def _page(self, template: str, language: str, values: dict[str, object] | None = None) -> str:
         return self._templates.get_template(template).render(
-            messages=Messages.load(language), token=self._token, instance=self._instance
+            messages=Messages.load(language),
+            languages=[Messages.load(each) for each in known_languages()],
+            token=self._token,
+            instance=self._instance,
+            **(values or {}),
         )
 
     async def messages(self, language: str) -> Response:
@@ -204,7 +207,7 @@ class _Pages:
         try:
             chosen = Messages.load(language)
         except CatalogueError as error:
-            return _problem(404, error.code, str(error))
+            return problem(404, error.code, str(error))
         languages = [Messages.load(each) for each in known_languages()]
         return JSONResponse(
             {
@@ -236,8 +239,8 @@ class _Pages:
     async def command(self, event: str, request: Request) -> Response:
         """Pass a command to the visit: 202, or 409 when the visit does not allow it now, or why it cannot be read; with the current state."""
         if not secrets.compare_digest(request.headers.get("x-kiosk-token", "").encode(), self._token.encode()):
-            return _problem(403, "page.token", "The token of this page is not valid: reload the page.")
-        body = await _limited_body(request)
+            return problem(403, "page.token", "The token of this page is not valid: reload the page.")
+        body = await limited_body(request)
         if isinstance(body, Response):
             return body
         seen = request.headers.get("x-kiosk-seen")
@@ -263,11 +266,14 @@ class _Pages:
         """The portrait under review."""
         portrait = self._booth.portrait()
         if portrait is None:
-            return _problem(404, "visit.no_portrait", "There is no portrait to show now.")
+            return problem(404, "visit.no_portrait", "There is no portrait to show now.")
         return Response(portrait, media_type="image/jpeg")
 
-    async def technician(self) -> Response:
-        """Everything on the technician's page."""
+    async def technician(self, request: Request) -> Response:
+        """Everything on the technician's page, in a technician's session."""
+        refused = self._technicians.refuse(request)
+        if refused is not None:
+            return refused
         return JSONResponse(self._booth.technician().model_dump(mode="json"))
 
     async def preview(self, websocket: WebSocket) -> None:
@@ -308,28 +314,6 @@ def _as_json(state: KioskState) -> dict[str, Any]:
 def _seen(state: KioskState) -> str:
     """What a page was showing: state and visit."""
     return f"{state.state} {state.visit or '-'}"
-
-
-def _problem(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message}}, status)
-
-
-async def _limited_body(request: Request) -> bytes | Response:
-    """The request's body, or the answer as soon as it is longer or slower than a command can be."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(COMMAND_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_COMMAND_BYTES:
-                    return _problem(413, "page.too_large", f"A command has at most {MAX_COMMAND_BYTES} bytes.")
-    except TimeoutError:
-        return _problem(408, "page.slow", f"A command is sent within {COMMAND_S:.0f} seconds.")
-    except ClientDisconnect:
-        return _problem(
-            400, "page.gone", "The page left before its command was complete."
-        )  # for the record: nobody hears it
-    return bytes(body)
 
 
 async def _end(*tasks: asyncio.Future[Any]) -> None:

@@ -60,10 +60,13 @@ def write_whole(path: Path, data: bytes, mode: int) -> None:
 def read_file(path: Path, limit_bytes: int) -> bytes:
     """What is in a file, at most one byte more than the limit. Raises OSError, also for a FIFO or device: it could hold a server for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # before a file object is made, which would leave a folder open
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        return file.read(limit_bytes + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit_bytes + 1)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -183,6 +183,7 @@ function show(status) {
 async function ask() {
   try {
     const answer = await fetch("/api/technician", { cache: "no-store", signal: AbortSignal.timeout(GIVE_UP_MS) });
+    if (answer.status === 401) return location.reload(); // the session is over: the page of the login comes
     if (!answer.ok) throw new Error(String(answer.status));
     show(await answer.json());
     last = new Date();
@@ -195,6 +196,14 @@ async function ask() {
   setTimeout(ask, EVERY_MS);
 }
 
+byId("log-out").addEventListener("click", async () => {
+  const token = document.querySelector('meta[name="kiosk-token"]').content;
+  try {
+    await fetch("/api/technician/session/end", { method: "POST", headers: { "X-Kiosk-Token": token }, signal: AbortSignal.timeout(GIVE_UP_MS) });
+  } finally {
+    location.reload();
+  }
+});
 byId("languages").append(
   ...texts.languages.map((each) =>
     el("a", { href: `?language=${each.language}`, lang: each.language, "aria-current": each.language === texts.language ? "true" : null, text: each.name }),

@@ -21,6 +21,7 @@ async def demo_with_kiosk() -> AsyncIterator[tuple[Demo, Kiosk]]:
     async with running_demo(DemoOptions(visit=True)) as demo, httpx2.AsyncClient(timeout=20) as client:
         kiosk = Kiosk(demo.kiosk_url, client)
         async with kiosk.open():
+            await kiosk.log_in(demo.passphrase)
             yield demo, kiosk
         assert [p.name for p in demo.programs if p.process.returncode is not None] == []
 

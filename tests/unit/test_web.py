@@ -14,9 +14,10 @@ import pytest
 import websockets
 from fastapi.testclient import TestClient
 
-from booth import web
+from booth import page_requests, web
 from booth.kiosk import Consent, Identify, Start
-from booth.web import MAX_COMMAND_BYTES, create_app, open_pages
+from booth.page_requests import MAX_COMMAND_BYTES
+from booth.web import create_app, open_pages
 from tests.unit.fake_booth import FakeBooth, kiosk_state
 
 HOST = "127.0.0.1:8000"
@@ -137,7 +138,7 @@ def test_every_module_that_a_script_imports_is_preloaded(client):
     imports = {
         name
         for script in (BOOTH / "static").glob("*.js")
-        if script.name != "technician.js"
+        if not script.name.startswith("technician")
         for name in re.findall(r'(?:from|import) "\./([\w.]+)"', script.read_text("utf-8"))
     }
     assert imports == set(re.findall(r'modulepreload" href="/static/([\w.]+)"', page))
@@ -149,11 +150,6 @@ def test_the_page_starts_in_the_language_of_the_visit(booth):
     assert '<html lang="ar" dir="rtl">' in client.get("/").text
 
 
-def test_the_technician_page_speaks_every_language(client):
-    assert "Technik" in client.get("/technician?language=de").text
-    assert client.get("/technician?language=xx").status_code == 404
-
-
 def test_messages_come_with_what_the_language_screen_needs(client):
     told = client.get("/api/messages/ru").json()
     assert (told["language"], told["direction"]) == ("ru", "ltr")
@@ -161,10 +157,6 @@ def test_messages_come_with_what_the_language_screen_needs(client):
     assert set(told["texts"]["review.tries_left"]) == {"one", "few", "many", "other"}
     missing = client.get("/api/messages/tlh")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "messages.catalogue")
-
-
-def test_the_technician_is_told_everything_as_json(client, booth):
-    assert client.get("/api/technician").json() == booth.status.model_dump(mode="json")
 
 
 # --- commands ----------------------------------------------------------------------------------------------------------
@@ -248,7 +240,7 @@ async def begun_command(served, body):
 
 
 async def test_a_command_that_never_ends_is_let_go(booth, served, monkeypatch):
-    monkeypatch.setattr(web, "COMMAND_S", 0.05)
+    monkeypatch.setattr(page_requests, "COMMAND_S", 0.05)
     reader, writer = await begun_command(served, b"{")
     answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
     assert b" 408 " in answer
@@ -260,14 +252,14 @@ async def test_a_command_that_never_ends_is_let_go(booth, served, monkeypatch):
 
 async def test_a_page_that_leaves_in_the_middle_of_a_command_is_no_failure(booth, served, monkeypatch, caplog):
     gone = asyncio.Event()
-    problem = web._problem
+    problem = page_requests.problem
 
     def noted(status, code, message):
         if code == "page.gone":
             gone.set()
         return problem(status, code, message)
 
-    monkeypatch.setattr(web, "_problem", noted)
+    monkeypatch.setattr(page_requests, "problem", noted)
     _, writer = await begun_command(served, b"{")
     writer.close()
     await writer.wait_closed()
