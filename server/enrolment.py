@@ -172,6 +172,9 @@ class Enrolment:
             with contextlib.suppress(Exception):  # its outcome is for a sender who is gone
                 await running
             raise
+        except (EnrolmentUnavailableError, SettingsError) as error:
+            # What the authority says names its folder: that is for the log.
+            raise EnrolmentUnavailableError("The authority cannot be used just now.") from error
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from crypto.trust import common_name
 from server.authority import open_authority
 from server.authority_index import hex_of
 from server.enrolment import EnrolmentRequest, open_enrolment
-from server.errors import EnrolmentUnavailableError
+from server.errors import EnrolmentUnavailableError, SettingsError
 from server.logs import JsonFormatter
 from tests.enrolment_rig import (
     BASE,
@@ -146,6 +146,15 @@ async def test_an_authority_that_is_out_of_order_costs_no_tries(intake, authorit
         assert answer["retry"] is True
     authority.failure = None
     assert (await intake.enrol()).status_code == 201
+
+
+@pytest.mark.parametrize("failure", [EnrolmentUnavailableError, SettingsError])
+async def test_where_the_authority_lies_is_for_the_log_alone(intake, authority, caplog, failure):
+    authority.failure = failure("The authority's folder /srv/secret/ca cannot be used just now.")
+    for answer in (await intake.enrol(), await intake.renew(request_for())):
+        problem(answer, 503, "enrolment.unavailable")
+        assert "/srv" not in answer.text
+    assert "/srv/secret/ca" in caplog.text
 
 
 async def test_the_authority_works_on_its_own_thread_and_more_than_its_places_are_told_to_come_back(intake, authority):
