@@ -106,12 +106,13 @@ class VisitSection(_Section):
 
 
 class OutboxSection(_Section):
-    """[outbox] how much may wait for the intake."""
+    """[outbox] how much may wait for the intake, and how long, before no visit may begin."""
 
     # Two weeks without network at 140 visits a day; packets have 0.3 to 6 MB (product.md).
     max_packets: Annotated[int, Field(ge=1)] = 2_000
     max_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 8_000 * MEBIBYTE
     min_free_bytes: Annotated[int, Field(ge=0)] = 500 * MEBIBYTE
+    max_age_days: Annotated[float, Field(gt=0, le=366)] = 28.0
 
 
 class Config(BaseSettings):
