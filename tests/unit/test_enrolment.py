@@ -277,7 +277,7 @@ def _changed(at: int, value: int) -> str:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=HOSTILE)
 async def test_no_body_is_the_servers_fault(intake, body):
-    intake.rooms.enrolment._tries._networks.clear()
+    intake.rooms.enrolment._tries._parties.clear()
     answer = await intake.client.post("/v1/enrolments", content=body, headers=JSON)
     assert answer.status_code in {400, 403, 413}, answer.text
     problem(answer, answer.status_code, answer.json()["code"])
@@ -286,7 +286,7 @@ async def test_no_body_is_the_servers_fault(intake, body):
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=HOSTILE)
 async def test_no_body_is_the_servers_fault_with_the_real_authority_either(real, body):
-    real.rooms.enrolment._tries._networks.clear()
+    real.rooms.enrolment._tries._parties.clear()
     answer = await real.client.post("/v1/enrolments", content=body, headers=JSON)
     assert answer.status_code in {400, 403, 413}, answer.text
     problem(answer, answer.status_code, answer.json()["code"])
