@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
 from booth.kiosk import FaultNotice, Instruction, KioskState  # noqa: E402 - after the path is set
+from booth.passphrase import make_passphrase, write_passphrase  # noqa: E402
+from booth.technician_login import WRONG_ALLOWED, TechnicianDoor  # noqa: E402
 from booth.web import open_pages  # noqa: E402
 from tests.unit.fake_booth import FakeBooth, broken_devices, findings, kiosk_state, revoked_booth, technician_status  # noqa: E402
 
@@ -32,6 +36,7 @@ CHROMIUM_FLAGS = (
 )
 KIOSK_SIZES = ((1080, 1920), (1920, 1080), (1024, 768))
 TECHNICIAN_SIZE = (1440, 900)
+LOGIN_SIZES = ((1440, 900), (1080, 1920))
 APPLICANTS = PROJECT / "hardware" / "sim" / "applicants"
 MIN_TARGET_PX = 80
 
@@ -63,6 +68,24 @@ INSPECT = """
   return told;
 }
 """.replace("TARGET", str(MIN_TARGET_PX))
+
+
+# The login is a page that may scroll down, never sideways; 44 px are WCAG 2.2's larger target (2.5.5).
+INSPECT_LOGIN = """
+() => {
+  const told = document.documentElement.scrollWidth > innerWidth ? ["scrolls sideways"] : [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (!e.checkVisibility() || e.closest("svg")) continue;
+    const box = e.getBoundingClientRect();
+    const target = e.matches("[type=checkbox]") ? e.closest("label").getBoundingClientRect() : box;
+    if (e.matches("a, button, input") && (target.width < 43.5 || target.height < 43.5)) told.push(`small: ${e.tagName} ${target.width}x${target.height}`);
+    if (box.left < -1 || box.right > innerWidth + 1) told.push(`outside the screen: ${e.tagName}`);
+    if (e.matches("h1, p:not(#refusal), label, button") && !e.textContent.trim()) told.push(`empty: ${e.tagName}`);
+    if (e.scrollWidth > e.clientWidth + 2 && getComputedStyle(e).display !== "inline" && e.clientWidth > 0) told.push(`does not fit: ${e.tagName}`);
+  }
+  return told;
+}
+"""
 
 
 def kiosk_screens() -> dict[str, dict[str, Any]]:
@@ -204,6 +227,9 @@ class Studio:
                         await self._kiosk(browser, width, height)
                 if self._options.page in {"all", "technician"}:
                     await self._technician(browser)
+                if self._options.page in {"all", "technician", "login"}:
+                    for width, height in LOGIN_SIZES:
+                        await self._login(browser, width, height)
             finally:
                 await browser.close()
 
@@ -285,9 +311,16 @@ class Studio:
         context = await self._context(browser, width, height)
         try:
             booth = FakeBooth()
-            async with open_pages(booth, 0) as address:
+            passphrase = make_passphrase()
+            file = Path(await asyncio.to_thread(tempfile.mkdtemp)) / "technician.argon2id"
+            await asyncio.to_thread(write_passphrase, file, passphrase)
+            async with open_pages(booth, 0, door=TechnicianDoor(file)) as address:
                 page = await context.new_page()
                 page.on("pageerror", lambda error: self._hear(f"page error: {error}"))
+                await page.goto(f"{address}technician")
+                await page.fill("#passphrase", passphrase)
+                await page.click("button[type=submit]")
+                await page.wait_for_selector("#devices article")
                 for language in self._options.languages:
                     for name, fields in (
                         ("technician", {}),
@@ -307,6 +340,40 @@ class Studio:
                         await page.screenshot(path=folder / f"{name}.png")
         finally:
             await context.close()
+
+    async def _login(self, browser: Any, width: int, height: int) -> None:
+        """The login as it opens, after a wrong passphrase and while waiting; and the page before any passphrase is set."""
+        context = await self._context(browser, width, height)
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp))
+        file = folder / "technician.argon2id"
+        try:
+            for language in self._options.languages:
+                file.unlink(missing_ok=True)
+                async with open_pages(FakeBooth(), 0, door=TechnicianDoor(file)) as address:
+                    page = await context.new_page()
+                    page.on("pageerror", lambda error: self._hear(f"page error: {error}"))
+                    await page.goto(f"{address}technician?language={language}")
+                    await self._login_picture(page, (width, height), language, "technician-unset")
+                    await asyncio.to_thread(write_passphrase, file, make_passphrase())
+                    await page.reload()
+                    await self._login_picture(page, (width, height), language, "technician-login")
+                    for _ in range(WRONG_ALLOWED + 1):
+                        await page.fill("#passphrase", "not the right one")
+                        await page.click("button[type=submit]")
+                        await page.wait_for_selector("#refusal:not(:empty)")
+                        await page.wait_for_selector("button:enabled")
+                    await self._login_picture(page, (width, height), language, "technician-login-wait")
+                    await page.close()
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder)
+            await context.close()
+
+    async def _login_picture(self, page: Any, size: tuple[int, int], language: str, name: str) -> None:
+        for told in await page.evaluate(INSPECT_LOGIN):
+            self._hear(f"{size[0]}x{size[1]} {language} {name}: {told}")
+        folder = PROJECT / "screenshots" / f"{size[0]}x{size[1]}{'-dark' if self._options.dark else ''}" / language
+        folder.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=folder / f"{name}.png")
 
 
 def _neutral(language: str) -> KioskState:
@@ -328,7 +395,7 @@ def main() -> int:
         "--sizes", default=",".join(f"{w}x{h}" for w, h in KIOSK_SIZES), help="comma-separated WIDTHxHEIGHT"
     )
     reader.add_argument("--only", default="", help="a part of the screen's name")
-    reader.add_argument("--page", choices=("all", "kiosk", "technician"), default="all")
+    reader.add_argument("--page", choices=("all", "kiosk", "technician", "login"), default="all")
     reader.add_argument("--dark", action="store_true")
     options = reader.parse_args()
     options.languages = options.languages.split(",")
