@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from crypto.development import make_development_pki
 from crypto.errors import KeyUnavailableError
+from crypto.key_folder import read_file
 from crypto.recipient import (
     RecipientKey,
     RecipientPublicKey,
@@ -32,7 +33,7 @@ from crypto.recipient import (
     load_recipient_key,
     load_recipient_public_key,
 )
-from crypto.trust import Purpose, TrustStore, common_name, load_certificates, load_trust
+from crypto.trust import Purpose, TrustStore, common_name, load_certificates, load_chain, load_trust
 
 if TYPE_CHECKING:
     from crypto.token import Token
@@ -101,7 +102,7 @@ def open_signer(uri: str, secret: bytes | None = None, certificate: Path | None 
     pem = certificate or key.with_suffix(".pem")
     reason: KeyUnavailableError | None = None
     for _ in range(_READ_TRIES):
-        leaf, *chain = load_certificates(pem)
+        leaf, *chain = load_chain(pem)
         reason = None
         for candidate in (key, next_key_file(key)):
             if candidate != key and not candidate.exists():
@@ -195,7 +196,7 @@ def _open_token(uri: str, secret: Callable[[], bytes | None]) -> Token:
 def _token_signer(token: Token, certificate: Path) -> Signer:
     from crypto.token import signer_in
 
-    return signer_in(token, load_certificates(certificate))
+    return signer_in(token, load_chain(certificate))
 
 
 def _require_in_token(signer: Signer) -> None:
@@ -233,8 +234,7 @@ def load_key(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey
     """The P-384 key in a file that only its owner may read."""
     check_private_file(path)
     try:
-        with path.open("rb") as file:
-            key = serialization.load_pem_private_key(file.read(_MAX_KEY_FILE_BYTES), passphrase)
+        key = serialization.load_pem_private_key(read_file(path, _MAX_KEY_FILE_BYTES), passphrase)
     except OSError as err:
         raise KeyUnavailableError(f"The key {path} cannot be read: {err.strerror}.") from err
     except (ValueError, TypeError) as err:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from crypto.errors import KeyUnavailableError
+from crypto.key_folder import read_file
 
 SUITE = "hpke-mlkem768-x25519-hkdf-sha256-aes-256-gcm"
 SHARED_SUITE = f"{SUITE}+aes-256-gcm"  # several recipients: the body under a content key that HPKE wraps for each
@@ -176,8 +177,7 @@ def _armour(label: str, raw: bytes) -> bytes:
 
 def _disarm(path: Path, label: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_FILE_BYTES)
+        text = read_file(path, _MAX_FILE_BYTES)
     except OSError as err:
         raise KeyUnavailableError(f"The key {path} cannot be read: {err.strerror}.") from err
     lines = text.split()

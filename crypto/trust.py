@@ -216,6 +216,24 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         raise KeyUnavailableError(f"{path} holds no certificates in PEM form.") from err
 
 
+def load_chain(path: Path) -> list[x509.Certificate]:
+    """A signer's certificate and the authorities above it in their order, without a root: what belongs into a signature.
+
+    Raises KeyUnavailableError, also for certificates beside the path: nobody would accept a signature that carries them.
+    """
+    leaf, *others = load_certificates(path)
+    chain, above = [leaf], [one for one in others if one.subject != one.issuer]
+    while above:
+        issuer = next((one for one in above if one not in chain and _is_signed_by(chain[-1], one)), None)
+        if issuer is None or len(chain) + 1 == MAX_PATH:  # the root is one of them
+            raise KeyUnavailableError(
+                f"{path} holds certificates that do not lead from the first one to a root, or more than {MAX_PATH - 1}: take them out."
+            )
+        chain.append(issuer)
+        above.remove(issuer)
+    return chain
+
+
 def common_name(certificate: x509.Certificate) -> str:
     """The one common name of the subject: a booth's or an intake's identity."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
