@@ -2,7 +2,8 @@
 
 Rules:
   - The peer is loopback, the Host is a loopback name, an Origin (where sent) is our own. This stops other machines, and foreign sites that
-    reach loopback through the visitor's browser or through DNS.
+    reach loopback through the visitor's browser or through DNS. One door stays open to them: opening the kiosk page in a window of its own, as
+    the kiosk's waiting page on the disk does; that changes nothing, and the opener can read nothing of it.
   - Every answer is `no-store`, and no page of ours runs foreign or inline code (strict Content-Security-Policy), in no frame.
 """
 
@@ -81,9 +82,15 @@ def _foreign(scope: Scope) -> str | None:
     origin = headers.get(b"origin")
     if origin is not None and origin.decode("latin-1") != f"http://{host}":
         return "the Origin is another site"
-    if headers.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin"}:
+    if headers.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin"} and not _opens_page(scope, headers):
         return "the browser says that another site asks"
     return None
+
+
+def _opens_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """The kiosk page as a window's document; never in a frame, as code, or by a form that posts."""
+    asked = scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == "/"
+    return asked and headers.get(b"sec-fetch-mode") == b"navigate" and headers.get(b"sec-fetch-dest") == b"document"
 
 
 def _is_loopback(address: str) -> bool:

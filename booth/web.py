@@ -160,6 +160,7 @@ class _Pages:
         self._closing = closing
         self._token = secrets.token_urlsafe(32)
         self._instance = secrets.token_hex(8)  # a page of another controller run reloads itself
+        self._following = 0
         self._templates = Environment(
             loader=FileSystemLoader([PAGES, STATIC]), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
@@ -170,6 +171,7 @@ class _Pages:
     def router(self) -> APIRouter:
         router = APIRouter()
         router.get("/", response_class=HTMLResponse)(self.kiosk_page)
+        router.get("/api/pages")(self.followers)
         router.get("/api/messages/{language}")(self.messages)
         router.get("/api/events", response_class=EventSourceResponse)(self.events)
         router.post("/api/visit/{event}", status_code=202)(self.command)
@@ -184,14 +186,21 @@ class _Pages:
         """Follow the booth's states."""
         async with self._booth.subscribe() as states:
             feed = _Feed(states, self._closing)
+            self._following += 1
             try:
                 yield feed
             finally:
+                self._following -= 1
                 await feed.close()
 
-    async def kiosk_page(self) -> str:
-        """The applicant's page."""
-        return self._page("kiosk.html", self._booth.state.language)
+    async def followers(self) -> Response:
+        """How many pages follow the visit; none means that the screen shows something else (deploy/kiosk/kiosk-browser)."""
+        return JSONResponse({"pages": self._following})
+
+    async def kiosk_page(self) -> Response:
+        """The applicant's page, loaded anew after each visit: the browser forgets what it may have kept of the one before."""
+        page = self._page("kiosk.html", self._booth.state.language)
+        return HTMLResponse(page, headers={"Clear-Site-Data": '"cache", "storage"'})
 
     def _page(self, template: str, language: str, values: dict[str, object] | None = None) -> str:
         return self._templates.get_template(template).render(

@@ -3,10 +3,11 @@
 // - A screen is swapped when its state, visit or language changes; otherwise it is updated in place.
 // - A touch right after a swap was meant for the screen before: it is dropped. So is the second tap of a double tap.
 // - While the controller is away, the screen stays, is out of reach, and says so.
+// - Every visit gets a document of its own: when one was cleared, the page loads itself anew.
 
 import { el, icon, setText } from "./dom.js";
 import "./keypad.js";
-import { Link } from "./link.js";
+import { Link, renewPage } from "./link.js";
 import "./preview.js";
 import { buildScreen, languageTiles, progressOf, screenOf } from "./screens.js";
 import { loadTexts } from "./texts.js";
@@ -68,6 +69,7 @@ function show(state) {
   document.body.dataset.state = state.state;
   showFrame(state);
   showWarning(state);
+  if (state.visit === null && before !== null && before.state === "clearing" && state.state !== "clearing") renewPage();
 }
 
 function swap(state, before) {

@@ -3,6 +3,7 @@
 // - The browser reconnects an event stream by itself, but not after every kind of failure, and not when the line is silent but open:
 //   both are watched here. A page that finds another run of the controller reloads itself: its token and its files are of yesterday.
 // - States come by the event stream alone. The answer to a command holds one too, but may arrive after a newer one was shown.
+// - A page is left only when the controller has just given the next one: a browser's own error page would never come back.
 // - One command at a time. A command names the screen it was given on, so the controller refuses a tap that came too late.
 
 const RETRY_MS = 500;
@@ -10,6 +11,17 @@ const SILENCE_MS = 6000; // three times the controller's sign of life
 const TOLD_LOST_MS = 400; // a shorter gap is not worth a word
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
+
+/** Loads the page anew as soon as the controller gives it. */
+export async function renewPage() {
+  try {
+    const answer = await fetch("/", { cache: "no-store", signal: AbortSignal.timeout(SILENCE_MS) });
+    if (answer.ok) return location.reload();
+  } catch {
+    // Not now; the screen that stands says so.
+  }
+  setTimeout(renewPage, RETRY_MS);
+}
 
 export class Link {
   #source = null;
@@ -32,7 +44,7 @@ export class Link {
     this.#source = source;
     this.#watch();
     source.addEventListener("hello", (event) => {
-      if (JSON.parse(event.data).instance !== meta("kiosk-instance")) location.reload();
+      if (JSON.parse(event.data).instance !== meta("kiosk-instance")) renewPage();
     });
     source.addEventListener("alive", () => this.#heard());
     source.addEventListener("state", (event) => {
@@ -61,7 +73,7 @@ export class Link {
         body: JSON.stringify(body ?? {}),
         signal: AbortSignal.timeout(SILENCE_MS),
       });
-      if (answer.status === 403) location.reload(); // a token of another run
+      if (answer.status === 403) renewPage(); // a token of another run
       return await answer.json(); // its state is not shown: only the event stream keeps states in order
     } catch {
       this.#lost(); // the event stream tells when it is back

@@ -105,6 +105,29 @@ def test_foreign_pages_are_refused_everywhere(client, headers):
         assert answer.headers["cache-control"] == "no-store"
 
 
+def test_the_waiting_page_may_open_the_kiosk_page_and_nothing_else(client):
+    opening = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/", headers=opening).status_code == 200
+    for path in PATHS[1:]:
+        assert client.get(path, headers=opening).status_code == 403
+    for changed in (
+        {"Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Mode": "no-cors"},
+        {"Origin": "null"},
+        {"Host": "x.example"},
+    ):
+        assert client.get("/", headers=opening | changed).status_code == 403
+    assert client.post("/", headers=opening).status_code == 403
+
+
+async def test_pages_that_follow_are_counted(served):
+    assert (await served.get("/api/pages")).text == '{"pages":0}'
+    async with served.stream("GET", "/api/events") as stream:
+        async for _ in stream.aiter_lines():
+            break
+        assert (await served.get("/api/pages")).json() == {"pages": 1}
+
+
 @pytest.mark.parametrize("peer", ["192.0.2.7", "testclient", "10.0.0.1", "2001:db8::1"])
 def test_another_machine_is_refused(booth, peer):
     client = TestClient(create_app(booth), base_url=f"http://{HOST}", client=(peer, 40000))
