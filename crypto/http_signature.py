@@ -4,7 +4,8 @@ Both sides use this file. The booth's certificate travels in `Booth-Certificate`
 and is itself covered; the usual `Client-Cert` (RFC 9440) belongs to proxies, which must remove it from what clients send.
 
 Covered, in this order, nothing more or less: "@method" "@target-uri" "booth-certificate", and for methods with content
-(PUT, POST, PATCH) "content-digest" "content-length". Parameters: created, keyid (SHA-256 of the certificate), nonce, alg
+(PUT, POST, PATCH) "content-digest" "content-length"; then those of "booth-software" "upload-complete" "upload-length"
+"upload-offset" that the request has: none can be added, changed or taken away. Parameters: created, keyid (SHA-256 of the certificate), nonce, alg
 ecdsa-p384-sha384, tag "passbooth". Other methods carry no content.
 
 Verifying, in this order: each header once and small; certificate and its path for the purpose "booth" now; the signature
@@ -21,7 +22,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,7 +54,9 @@ METHODS_WITH_CONTENT = frozenset({"PUT", "POST", "PATCH"})
 NONCE_BYTES = 16
 _ALWAYS = ("@method", "@target-uri", "booth-certificate")
 _CONTENT = ("content-digest", "content-length")
-_READ_ONCE = ("signature", "signature-input", "booth-certificate", *_CONTENT)
+_WHEN_SENT = ("booth-software", "upload-complete", "upload-length", "upload-offset")
+_MADE_HERE = ("signature", "signature-input", "booth-certificate", *_CONTENT)
+_READ_ONCE = (*_MADE_HERE, *_WHEN_SENT)
 _PARAMETERS = {"created", "keyid", "nonce", "alg", "tag"}
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,14}")
@@ -101,7 +104,7 @@ def sign_request(
 
     `headers` are those already set; they may not hold any of the headers that are made here.
     """
-    if clash := {name.lower() for name in headers}.intersection(_READ_ONCE):
+    if clash := {name.lower() for name in headers}.intersection(_MADE_HERE):
         raise RequestSignatureError(f"The request already has a header {clash.pop()}: it is made by signing.")
     has_content = method in METHODS_WITH_CONTENT
     if body and not has_content:
@@ -111,7 +114,8 @@ def sign_request(
     if has_content:
         added["Content-Digest"] = f"sha-256={_byte_sequence(hashlib.sha256(body).digest())}"
         added["Content-Length"] = str(len(body))
-    message = _Message(method, url, added)
+    covered_too = {name: value for name, value in headers.items() if name.lower() in _WHEN_SENT}
+    message = _Message(method, url, added | covered_too)
     library = HTTPMessageSigner(signature_algorithm=ECDSA_P384_SHA384)
     try:
         prepared = library.prepare(
@@ -121,7 +125,7 @@ def sign_request(
             nonce=nonce or secrets.token_urlsafe(NONCE_BYTES),
             label=LABEL,
             tag=TAG,
-            covered_component_ids=_covered(method),
+            covered_component_ids=_covered(method, covered_too),
             use_existing_digest=has_content,
         )
     except HTTPMessageSignaturesException as err:
@@ -131,7 +135,7 @@ def sign_request(
         library.apply(message, prepared, signature)
     except HTTPMessageSignaturesException as err:
         raise SigningError("The signing key did not give a P-384 signature.") from err
-    return added
+    return {name: value for name, value in message.headers.items() if name not in covered_too}
 
 
 def verify_request(
@@ -167,7 +171,7 @@ def verify_request_head(
     except CertificateRefusedError as err:
         raise RequestSignatureError(f"The request's certificate is refused: {err}") from err
     result = _verify(_Message(method, url, fields), leaf)
-    if tuple(result.covered_components) != (*(f'"{name}"' for name in _covered(method)), '"@signature-params"'):
+    if tuple(result.covered_components) != (*(f'"{name}"' for name in _covered(method, fields)), '"@signature-params"'):
         raise RequestSignatureError("The request's signature does not cover exactly what it must.")
     created, nonce = result.parameters.get("created"), result.nonce
     if set(result.parameters) != _PARAMETERS or not isinstance(created, int) or not _NONCE.fullmatch(nonce or ""):
@@ -228,8 +232,13 @@ def _read_content_fields(fields: Mapping[str, str]) -> tuple[int, str]:
     return int(length), base64.b64decode(digest[1]).hex()
 
 
-def _covered(method: str) -> tuple[str, ...]:
-    return (*_ALWAYS, *_CONTENT) if method in METHODS_WITH_CONTENT else _ALWAYS
+def _covered(method: str, headers: Collection[str]) -> tuple[str, ...]:
+    sent = {name.lower() for name in headers}
+    return (
+        *_ALWAYS,
+        *(_CONTENT if method in METHODS_WITH_CONTENT else ()),
+        *(name for name in _WHEN_SENT if name in sent),
+    )
 
 
 def _byte_sequence(data: bytes) -> str:

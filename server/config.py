@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.errors import SettingsError
+from server.software import read_range
 
 MEBIBYTE = 1024 * 1024
 
@@ -86,7 +87,25 @@ class IntakeSettings(ListenSettings, StoreSettings):
     max_uploads: PositiveInt = Field(
         default=32, description="Uploads at once; more are told to come back (Retry-After)."
     )
+    max_uploads_per_booth: PositiveInt = Field(
+        default=4, description="Uploads of one booth at once; a booth sends one, and others may still be ending."
+    )
     retry_after_s: PositiveInt = 5
+    # Interrupted uploads (server/partials.py): a booth has one, and those of packets that it put off.
+    partials_per_booth: PositiveInt = Field(default=8, description="Interrupted uploads kept of one booth.")
+    partial_bytes_per_booth: PositiveInt = Field(default=64 * MEBIBYTE, description="Their bytes.")
+    partial_bytes: PositiveInt = Field(default=4096 * MEBIBYTE, description="The bytes of all; looked at every minute.")
+    partial_kept_s: PositiveFloat = Field(default=3 * 86_400.0, description="How long one is kept after its last byte.")
+    blocked_software: dict[str, str] = Field(
+        default={}, description='Booth software that is refused, and why: {"<0.1.5": "Update to 0.1.5."}.'
+    )
+
+    @field_validator("blocked_software")
+    @classmethod
+    def _has_ranges(cls, blocked: dict[str, str]) -> dict[str, str]:
+        for text in blocked:
+            read_range(text)
+        return blocked
 
     @property
     def resolved_crl(self) -> Path | None:

@@ -11,6 +11,7 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
     │   ├── RequestTooLargeError, SlowRequestError, TruncatedRequestError
     │   ├── SignatureMissingError, SignatureInvalidError, SignatureExpiredError, ReplayedRequestError
     │   ├── PacketTooLargeError, DigestMismatchError, PacketUnreadableError, BoothMismatchError, UnknownPacketError
+    │   ├── UploadOffsetError, UploadLengthError, UploadsAtOnceError, SoftwareBlockedError
     ├── EnrolmentError           a booth's certificate: EnrolmentRefusedError, EnrolmentLockedError, EnrolmentUnavailableError,
     │                            CsrRefusedError, BoothRevokedError, RevocationListUnknownError
     ├── OverloadError            more work than this process takes at once
@@ -21,6 +22,7 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 Blame = Literal["us", "device", "peer", "operator"]
@@ -38,6 +40,11 @@ class ServerError(Exception):
     def __init__(self, message: str = "", *, retry_after_s: int | None = None) -> None:
         super().__init__(message or f"{self.title}.")
         self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the answer that belong to the error."""
+        return {}
 
 
 class SettingsError(ServerError):
@@ -210,6 +217,48 @@ class PacketUnreadableError(RequestError):
     code = "packet.unreadable"
     status = 422
     title = "The bytes are not a sealed packet"
+
+
+class UploadOffsetError(RequestError):
+    """The content does not begin where what arrived so far ends; the answer's Upload-Offset says where that is."""
+
+    code = "upload.offset"
+    status = 409
+    retry = True
+    title = "The upload goes on elsewhere"
+
+    def __init__(self, message: str = "", *, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Where the upload goes on."""
+        return {"Upload-Complete": "?0", "Upload-Offset": str(self.offset)}
+
+
+class UploadLengthError(RequestError):
+    """The length of an upload is missing, contradicts an earlier one or its content."""
+
+    code = "upload.length"
+    title = "The upload does not have the length that was told"
+
+
+class UploadsAtOnceError(RequestError):
+    """One booth sends more packets at once than a booth may."""
+
+    code = "booth.busy"
+    status = 429
+    retry = True
+    title = "This booth sends too many packets at once"
+
+
+class SoftwareBlockedError(RequestError):
+    """The booth's software version is blocked here, or not told while versions are blocked."""
+
+    code = "booth.software_blocked"
+    status = 403
+    title = "This software version is blocked"
 
 
 class EnrolmentError(ServerError):

@@ -1,13 +1,7 @@
-"""The intake: takes sealed packets from booths, keeps them, gives signed receipts. It can open none of them.
+"""The intake: takes sealed packets from booths (server/uploads.py), keeps them, gives signed receipts. It can open none of them.
 
-Order of operation for `PUT /v1/packets/{sha256}`:
-    a free place (else 503 with Retry-After) → form of path, type and length → signature of the request (before a byte of the body is read) →
-    body into a temporary file while it is digested, bounded in size and time → digest is the one in the path and in Content-Digest →
-    public header readable and of the booth that signed → bytes durable → nonce, row, place in the receipt log and receipt in one commit → receipt answered.
-The same packet again, also many at once, gets the same receipt (200 instead of 201). A crash anywhere leaves either nothing, or bytes that the
-next upload of the packet adopts, or a row whose receipt the next upload gets.
-
-This module, with what it imports, holds no decryption key and no image code (an import contract keeps it so).
+This module has the addresses and puts the rooms together. With what it imports, it holds no decryption key and no image code (an import contract
+keeps it so).
 """
 
 from __future__ import annotations
@@ -24,34 +18,25 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
-from crypto.errors import CryptoError, PacketFormatError
+from crypto.errors import CryptoError
 from crypto.keys import SignerSource
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
-from crypto.seal import HEADER_AT, MAX_HEADER_BYTES, MEDIA_TYPE, read_header
 from crypto.tree_head import TREE_HEAD_TYPE
 from server.booth_trust import BoothTrust, ListState
 from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
-from server.errors import (
-    BoothMismatchError,
-    DigestMismatchError,
-    MediaTypeError,
-    PacketUnreadableError,
-    ServerError,
-    SettingsError,
-    UnknownPacketError,
-)
+from server.errors import ServerError, SettingsError
 from server.listener import listen
-from server.objects import ObjectStore, open_folder_objects
+from server.objects import FolderObjects, open_folder_objects
+from server.partials import Partial
 from server.problems import RequestLog, answer_with_problems
 from server.receipt_log import ReceiptLog, open_receipt_log
-from server.receiving import BodyLimits, Discard, Places, ReceivedBody, declared_length, receive_body
 from server.signed_requests import SignedRequests
-from server.store import NewPacket, Store, StoredPacket, check_digest, open_store
+from server.store import Store, StoredPacket, open_store
+from server.uploads import Taken, Uploads
 
 log = logging.getLogger(__name__)
 
-HEAD_BYTES = HEADER_AT + MAX_HEADER_BYTES
 NONCE_SWEEP_S = 60.0
 # How long an answer of /v1/ready is repeated: each asks the disk for a write.
 READY_KEPT_S = 1.0
@@ -63,7 +48,7 @@ class IntakeRooms:
 
     settings: IntakeSettings
     store: Store
-    objects: ObjectStore
+    objects: FolderObjects
     trust: BoothTrust
     receipts: ReceiptLog
     enrolment: Enrolment
@@ -75,54 +60,9 @@ class Intake:
 
     def __init__(self, rooms: IntakeRooms) -> None:
         self._rooms = rooms
-        settings = rooms.settings
-        self._places = Places(settings.max_uploads, settings.retry_after_s)
-        self.signed = SignedRequests(rooms.trust, rooms.store, settings.public_url, rooms.now)
-        self._limits = BodyLimits(
-            settings.max_packet_bytes, settings.body_idle_s, settings.body_total_s, head_bytes=HEAD_BYTES
-        )
+        self.signed = SignedRequests(rooms.trust, rooms.store, rooms.settings.public_url, rooms.now)
+        self.uploads = Uploads(rooms.settings, rooms.store, rooms.objects, rooms.receipts, self.signed, rooms.now)
         self._ready_until = 0.0
-
-    async def put(self, request: Request, sha256: str) -> tuple[StoredPacket, bool]:
-        """Take one packet; returns its row and whether it is new. Raises the `ServerError` family."""
-        rooms = self._rooms
-        check_digest(sha256)
-        with self._places.taken():
-            if request.headers.get("content-type", "").strip().lower() != MEDIA_TYPE:
-                raise MediaTypeError(f"Send the packet as {MEDIA_TYPE}.")
-            declared_length(request, rooms.settings.max_packet_bytes)
-            verified = await self.signed.verify(request)
-            if verified.content_sha256 != sha256:
-                raise DigestMismatchError("The signed Content-Digest is not the digest in the address.")
-            known = await rooms.store.find(sha256)
-            if known is not None and known.booth != verified.booth_id:
-                raise BoothMismatchError("This packet belongs to another booth.")
-            nonce = self.signed.nonce(verified)
-            if known is not None and await rooms.objects.holds(sha256):
-                _compare_digest(await receive_body(request, Discard(), self._limits), sha256)
-                await rooms.store.use_nonce(nonce)
-                return known, False
-            async with rooms.objects.writer() as writer:
-                body = await receive_body(request, writer, self._limits)
-                _compare_digest(body, sha256)
-                new = self._describe(body, verified.booth_id)
-                await writer.keep(sha256)
-            stored, created = await rooms.receipts.append(new, nonce)
-        if stored.booth != verified.booth_id:
-            raise BoothMismatchError("This packet belongs to another booth.")
-        if created:
-            log.info("A packet was stored.", extra={"packet": sha256[:16], "booth": stored.booth, "size": stored.size})
-        return stored, created
-
-    async def find(self, request: Request, sha256: str) -> StoredPacket:
-        """The row of a packet, for the booth that sent it alone. Raises the `ServerError` family."""
-        check_digest(sha256)
-        verified = await self.signed.verify(request)
-        await self.signed.use_nonce(verified)
-        stored = await self._rooms.store.find(sha256)
-        if stored is None or stored.booth != verified.booth_id:
-            raise UnknownPacketError("No packet with this digest came from this booth.")
-        return stored
 
     async def check_ready(self) -> ListState:
         """How good the revocation list is. Raises `StorageError` when packets cannot be taken just now."""
@@ -134,33 +74,15 @@ class Intake:
         return self._rooms.trust.state
 
     async def sweep(self) -> None:
-        """Forget old nonces, again and again; ends when cancelled."""
+        """Forget old nonces and old partials, again and again; ends when cancelled."""
         while True:
             try:
                 await self._rooms.store.forget_nonces(self._rooms.now())
+                if dropped := await self.uploads.partials.sweep():
+                    log.info("Interrupted uploads were given up.", extra={"partials": dropped})
             except ServerError as error:
-                log.warning("Old nonces could not be removed.", exc_info=error, extra={"code": error.code})
+                log.warning("What is old could not be removed.", exc_info=error, extra={"code": error.code})
             await asyncio.sleep(NONCE_SWEEP_S)
-
-    def _describe(self, body: ReceivedBody, booth: str) -> NewPacket:
-        """The row of a packet, from its public header."""
-        try:
-            header = read_header(body.head)
-        except PacketFormatError as error:
-            raise PacketUnreadableError(
-                "The bytes are not a sealed packet of a version that this intake knows."
-            ) from error
-        if header.booth != booth:
-            raise BoothMismatchError("The packet names another booth than the one that signed the request.")
-        return NewPacket(
-            body.sha256,
-            header.packet_id,
-            header.booth,
-            " ".join(header.recipient_key_ids),
-            body.size,
-            header.created_at,
-            self._rooms.now(),
-        )
 
 
 def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
@@ -171,21 +93,27 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
 
     @app.put("/v1/packets/{sha256}", response_class=Response)
     async def put_packet(sha256: str, request: Request) -> Response:
-        """Store a sealed packet under its digest and give its receipt."""
-        stored, created = await intake.put(request, sha256)
-        status = HTTPStatus.CREATED if created else HTTPStatus.OK
-        return _receipt_response(stored, status, {"Location": f"/v1/packets/{stored.sha256}"})
+        """Store a sealed packet under its digest and give its receipt; with Upload-Complete, begin an upload that can be resumed."""
+        return _upload_response(rooms, sha256, await intake.uploads.put(request, sha256), HTTPStatus.CREATED)
+
+    @app.patch("/v1/packets/{sha256}", response_class=Response)
+    async def patch_packet(sha256: str, request: Request) -> Response:
+        """Go on with an upload at its offset; give the receipt at its end."""
+        return _upload_response(rooms, sha256, await intake.uploads.patch(request, sha256), HTTPStatus.NO_CONTENT)
 
     @app.head("/v1/packets/{sha256}", response_class=Response)
     async def head_packet(sha256: str, request: Request) -> Response:
-        """Say whether a packet of this booth is stored."""
-        stored = await intake.find(request, sha256)
-        return Response(headers={"Location": f"/v1/packets/{stored.sha256}", "Cache-Control": "no-store"})
+        """Say whether a packet of this booth is stored (200), or how far its upload came (204)."""
+        found = await intake.uploads.find_progress(request, sha256)
+        if isinstance(found, Partial):
+            return _upload_response(rooms, sha256, found, HTTPStatus.NO_CONTENT)
+        whole = {"Upload-Complete": "?1", "Upload-Offset": str(found.size), "Upload-Length": str(found.size)}
+        return Response(headers={"Location": f"/v1/packets/{sha256}", "Cache-Control": "no-store", **whole})
 
     @app.get("/v1/packets/{sha256}/receipt", response_class=Response)
     async def get_receipt(sha256: str, request: Request) -> Response:
         """Give the receipt of a packet of this booth again."""
-        return _receipt_response(await intake.find(request, sha256), HTTPStatus.OK, {})
+        return _receipt_response(await intake.uploads.find(request, sha256), HTTPStatus.OK, {})
 
     @app.get("/v1/log/head", response_class=Response)
     async def log_head() -> Response:
@@ -237,6 +165,23 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
                 await sweep
 
 
+def _upload_response(rooms: IntakeRooms, sha256: str, came: Taken | Partial, in_part: HTTPStatus) -> Response:
+    """The receipt of a packet that is here; how far one came that is not."""
+    location = {"Location": f"/v1/packets/{sha256}"}
+    if isinstance(came, Taken):
+        status = HTTPStatus.CREATED if came.created else HTTPStatus.OK
+        return _receipt_response(came.stored, status, location | {"Upload-Complete": "?1"})
+    settings = rooms.settings
+    progress = {
+        "Upload-Complete": "?0",
+        "Upload-Offset": str(came.offset),
+        "Upload-Length": str(came.length),
+        "Upload-Limit": f"max-size={settings.max_packet_bytes}, max-age={settings.partial_kept_s:.0f}",
+        "Cache-Control": "no-store",
+    }
+    return Response(status_code=in_part, headers=location | progress)
+
+
 def _receipt_response(stored: StoredPacket, status: HTTPStatus, headers: dict[str, str]) -> Response:
     return Response(
         stored.receipt,
@@ -244,8 +189,3 @@ def _receipt_response(stored: StoredPacket, status: HTTPStatus, headers: dict[st
         {**headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
         RECEIPT_TYPE,
     )
-
-
-def _compare_digest(body: ReceivedBody, sha256: str) -> None:
-    if body.sha256 != sha256:
-        raise DigestMismatchError("The bytes that arrived do not have the digest in the address: send them again.")

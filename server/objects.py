@@ -68,6 +68,7 @@ class FolderObjects:
     def __init__(self, root: Path, threads: ThreadPoolExecutor) -> None:
         self._packets = root / "packets"
         self._incoming = root / "incoming"
+        self.partial = root / "partial"  # server/partials.py
         self._threads = threads
 
     @contextlib.asynccontextmanager
@@ -78,7 +79,7 @@ class FolderObjects:
             yield writer
         finally:
             # A disk wait is not interrupted by a cancelled request: the descriptor would be left behind.
-            await asyncio.shield(self.run(writer.drop))
+            await self.finish(writer.drop)
 
     async def read(self, sha256: str) -> bytes:
         """The bytes of a packet, with their digest checked."""
@@ -118,13 +119,22 @@ class FolderObjects:
         except OSError as error:
             raise _translated(error) from error
 
+    async def finish(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`run`, to its end even when the request is cancelled meanwhile."""
+        return await asyncio.shield(self.run(call, *args, **kwargs))
+
     def prepare(self) -> int:
         """Make the folders and remove what crashes left; returns how many files that were. Blocks."""
         try:
-            for folder in (self._incoming, self._packets, *(self._packets / f"{i:02x}" for i in range(256))):
+            for folder in (
+                self._incoming,
+                self.partial,
+                self._packets,
+                *(self._packets / f"{i:02x}" for i in range(256)),
+            ):
                 folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             for folder in (self._packets, self._packets.parent, self._packets.parent.parent):
-                _fsync_folder(folder)
+                sync_folder(folder)
             abandoned = [path for path in self._incoming.iterdir() if time.time() - path.stat().st_mtime > ABANDONED_S]
             for path in abandoned:
                 path.unlink(missing_ok=True)
@@ -150,15 +160,15 @@ class FolderWriter:
         """Append bytes; written to the file a mebibyte at a time."""
         self._gathered += chunk
         if len(self._gathered) >= GATHERED_BYTES:
-            await asyncio.shield(self._store.run(self._flush))
+            await self._store.finish(self._flush)
 
     async def keep(self, sha256: str) -> None:
         """Write the rest, fsync, rename, fsync the folder."""
-        await asyncio.shield(self._store.run(self._keep, self._store.path_of(sha256)))
+        await self._store.finish(self._keep, self._store.path_of(sha256))
 
     async def sync(self) -> None:
         """Write the rest and fsync, without keeping it."""
-        await asyncio.shield(self._store.run(self._flush, sync=True))
+        await self._store.finish(self._flush, sync=True)
 
     def _flush(self, *, sync: bool = False) -> None:
         with self._busy:
@@ -175,7 +185,7 @@ class FolderWriter:
         self._flush(sync=True)
         with self._busy:
             self._path.rename(target)
-            _fsync_folder(target.parent)
+            sync_folder(target.parent)
 
     def drop(self) -> None:
         """Close the file and remove it unless it was kept. Blocks."""
@@ -198,7 +208,8 @@ async def open_folder_objects(root: Path) -> AsyncIterator[FolderObjects]:
         threads.shutdown(wait=True)
 
 
-def _fsync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Blocks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

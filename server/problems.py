@@ -38,7 +38,7 @@ def problem_body(error: ServerError) -> dict[str, object]:
 
 def problem_response(error: ServerError, headers: Mapping[str, str] | None = None) -> Response:
     """The answer for an error of ours."""
-    more = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
+    more = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **error.headers, **(headers or {})}
     wait_s = error.retry_after_s or RETRY_AFTER_S.get(error.status)
     if wait_s:
         more["Retry-After"] = str(wait_s)

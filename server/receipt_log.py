@@ -62,7 +62,7 @@ class _Waiting:
     """One upload in the queue."""
 
     new: NewPacket
-    nonce: Nonce
+    nonce: Nonce | None
     outcome: asyncio.Future[tuple[StoredPacket, bool]]
 
 
@@ -75,10 +75,11 @@ class ReceiptLog:
         self._now = now
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue()
 
-    async def append(self, new: NewPacket, nonce: Nonce) -> tuple[StoredPacket, bool]:
+    async def append(self, new: NewPacket, nonce: Nonce | None) -> tuple[StoredPacket, bool]:
         """The row of a packet with its receipt, and whether it is new; returns when it is durable.
 
-        With the same digest already there, or before this one in the queue, the first row is returned unchanged. Raises
+        With the same digest already there, or before this one in the queue, the first row is returned unchanged. `nonce` is used up in the
+        same commit; None when the request's nonce was used up before its content was read. Raises
         `ReplayedRequestError`, `StorageError`, `ReceiptUnavailableError`.
         """
         waiting = _Waiting(new, nonce, asyncio.get_running_loop().create_future())
@@ -182,8 +183,9 @@ class ReceiptLog:
     async def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[StoredPacket, bool] | ServerError]:
         async with self._locked() as connection:
             edge = await read_edge(connection)
-            fresh = await self._store.take_nonces(connection, [waiting.nonce for waiting in batch])
-            accepted = {id(waiting) for waiting, good in zip(batch, fresh, strict=True) if good}
+            nonces = [waiting.nonce for waiting in batch if waiting.nonce is not None]
+            fresh = iter(await self._store.take_nonces(connection, nonces) if nonces else [])
+            accepted = {id(waiting) for waiting in batch if waiting.nonce is None or next(fresh)}
             wanted = {waiting.new.sha256: waiting.new for waiting in reversed(batch) if id(waiting) in accepted}
             rows = await _known(connection, wanted)
             added = [wanted[sha256] for sha256 in reversed(wanted) if sha256 not in rows]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,6 +26,7 @@ from server.errors import (
     RequestTooLargeError,
     SlowRequestError,
     TruncatedRequestError,
+    UploadsAtOnceError,
 )
 
 
@@ -77,6 +79,29 @@ class Places:
             yield
         finally:
             self._left += 1
+
+
+class BoothPlaces:
+    """How many uploads one booth has at once."""
+
+    def __init__(self, count: int, retry_after_s: int) -> None:
+        self._count, self._retry_after_s = count, retry_after_s
+        self._taken: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def taken(self, booth: str) -> Iterator[None]:
+        """One of the booth's places. Raises `UploadsAtOnceError`."""
+        if self._taken[booth] >= self._count:
+            raise UploadsAtOnceError(
+                f"{self._count} uploads of this booth are under way.", retry_after_s=self._retry_after_s
+            )
+        self._taken[booth] += 1
+        try:
+            yield
+        finally:
+            self._taken[booth] -= 1
+            if not self._taken[booth]:
+                del self._taken[booth]
 
 
 def declared_length(request: Request, max_bytes: int) -> int:

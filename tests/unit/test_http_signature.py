@@ -273,3 +273,18 @@ def test_a_signature_that_was_made_for_a_package_is_none_for_a_request(world, he
     r, s = decode(signature)
     raw = base64.b64encode(r.to_bytes(48, "big") + s.to_bytes(48, "big")).decode()
     assert "wrong" in refusal(world, headers | {"Signature": f"booth=:{raw}:"})
+
+
+MORE = {"Booth-Software": "0.1.0", "Upload-Complete": "?1", "Upload-Length": "13", "Upload-Offset": "0"}
+
+
+def test_software_and_upload_headers_are_covered_when_they_are_sent(world):
+    made = sign_request("PATCH", URL, MORE, BODY, world.booth, created=NOW)
+    assert not set(MORE).intersection(made)
+    assert verify_request("PATCH", URL, MORE | made, BODY, world.trust, NOW)
+    for name, value in MORE.items():
+        without = {other: kept for other, kept in MORE.items() if other != name}
+        for headers in (without | made, MORE | made | {name: "7"}, MORE | made | {name.lower(): value}):
+            refusal(world, headers, method="PATCH")
+    bare = sign_request("PATCH", URL, {}, BODY, world.booth, created=NOW)
+    refusal(world, bare | {"Upload-Offset": "0"}, method="PATCH")

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import httpx2
 import pytest
 
-from crypto.keys import SignerSource, open_signer
+from crypto.keys import open_signer
 from crypto.merkle import verify_consistency
 from crypto.receipt import verify_receipt
 from crypto.tree_head import verify_tree_head
-from server.booth_trust import BoothTrust
-from server.config import IntakeSettings
-from server.enrolment import open_enrolment
 from server.errors import StorageFullError, StorageUnavailableError
-from server.intake import IntakeRooms, make_intake
-from server.objects import open_folder_objects
-from server.receipt_log import open_receipt_log
-from server.store import open_store
+from tests.intake_rig import BASE, problem, running
 from tests.sealed_packets import Keys, digest
-
-BASE = "https://intake.test"
 
 
 @pytest.fixture(scope="session")
@@ -44,58 +34,10 @@ def packet(keys) -> bytes:
     return keys.packet()
 
 
-class Running:
-    """An intake over ASGI with its rooms."""
-
-    def __init__(self, rooms: IntakeRooms, client: httpx2.AsyncClient, keys: Keys) -> None:
-        self.rooms, self.client, self.keys = rooms, client, keys
-        self.app, self.intake = make_intake(rooms)
-
-    async def put(self, body: bytes, *, path: str | None = None, headers: dict[str, str] | None = None, **signing):
-        url = f"{BASE}/v1/packets/{path or digest(body)}"
-        signed = self.keys.headers("PUT", url, body, **signing) if headers is None else headers
-        return await self.client.put(url, content=body, headers=signed)
-
-    async def get(self, path: str, method: str = "GET", **signing):
-        url = f"{BASE}{path}"
-        return await self.client.request(method, url, headers=self.keys.headers(method, url, **signing))
-
-    def files(self) -> list[str]:
-        root = self.rooms.settings.objects_dir
-        return sorted(p.name for p in root.rglob("*") if p.is_file())
-
-
-@contextlib.asynccontextmanager
-async def running(keys: Keys, data, **settings):
-    chosen = IntakeSettings.from_pki(keys.folder, data, **settings)
-    async with (
-        open_store(chosen.resolved_database_url) as store,
-        open_folder_objects(chosen.objects_dir) as objects,
-        open_receipt_log(store, SignerSource(chosen.receipt_signer).current) as receipts,
-        open_enrolment(None) as enrolment,
-    ):
-        trust = BoothTrust(chosen.trust, chosen.crl)
-        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment)
-        app, _ = make_intake(rooms)
-        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield Running(rooms, client, keys)
-
-
 @pytest.fixture
 async def intake(keys, tmp_path):
-    async with running(keys, tmp_path / "data") as started:
+    async with running(keys, tmp_path / "data", max_uploads_per_booth=32) as started:
         yield started
-
-
-def problem(answer, status: int, code: str) -> dict:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["cache-control"] == "no-store"
-    body = answer.json()
-    assert (body["code"], body["status"]) == (code, status)
-    assert body["type"].endswith(code)
-    return body
 
 
 async def test_a_new_packet_gets_a_receipt_that_verifies_and_its_bytes_are_kept(intake, keys, packet):
@@ -392,7 +334,7 @@ async def test_health_is_the_process_and_readiness_is_its_disk(intake, monkeypat
 async def test_every_other_address_and_method_is_answered_with_a_problem(intake):
     for path in ("/", "/v1", "/v1/packets", "/docs", "/v2/health", "/v1/packets/../../etc/passwd"):
         problem(await intake.client.get(path), 404, "request.unknown_path")
-    for method in ("POST", "DELETE", "PATCH"):
+    for method in ("POST", "DELETE"):
         answer = await intake.client.request(method, f"/v1/packets/{'0' * 64}")
         problem(answer, 405, "request.method")
         assert "PUT" in answer.headers["allow"]

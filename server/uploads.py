@@ -1,0 +1,244 @@
+"""What a booth sends: packets as a whole or piece by piece, each request judged by its head before a byte of its body is read.
+
+Order of operation of a whole packet, PUT without `Upload-Complete`:
+    a free place (else 503 with Retry-After) → form of path, type and length → signature of the request → the booth's software is not blocked → a
+    free place of this booth (else 429) → body into a temporary file while it is digested, bounded in size and time → digest is the one in the path and
+    in Content-Digest → public header readable and of the booth that signed → bytes durable → nonce, row, place in the receipt log and receipt in
+    one commit → receipt answered.
+The same packet again, also many at once, gets the same receipt (200 instead of 201). A crash anywhere leaves either nothing, or bytes that the
+next upload of the packet adopts, or a row whose receipt the next upload gets.
+
+With `Upload-Complete` an upload can be resumed (draft-ietf-httpbis-resumable-upload; docs/intake-api.md): its nonce is used up before the body is read,
+the body goes into the booth's partial (server/partials.py) and stays there if the connection ends; HEAD tells how far it came, PATCH goes on from
+there. When all is there: digest of the whole → header → bytes durable under their name → commit → partial removed → receipt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from fastapi import Request
+
+from crypto.errors import PacketFormatError
+from crypto.http_signature import VerifiedRequest
+from crypto.seal import HEADER_AT, MAX_HEADER_BYTES, MEDIA_TYPE, read_header
+from server.config import IntakeSettings
+from server.errors import (
+    BoothMismatchError,
+    DigestMismatchError,
+    MalformedRequestError,
+    MediaTypeError,
+    PacketTooLargeError,
+    PacketUnreadableError,
+    RequestError,
+    UnknownPacketError,
+)
+from server.objects import FolderObjects
+from server.partials import Append, Partial, PartialLimits, Partials, UploadFields, read_fields, told_length
+from server.receipt_log import ReceiptLog
+from server.receiving import (
+    BodyLimits,
+    BoothPlaces,
+    Discard,
+    Places,
+    ReceivedBody,
+    declared_length,
+    receive_body,
+)
+from server.signed_requests import SignedRequests
+from server.software import SoftwareGate
+from server.store import NewPacket, Store, StoredPacket, check_digest
+
+log = logging.getLogger(__name__)
+
+PARTIAL_TYPE = "application/partial-upload"
+HEAD_BYTES = HEADER_AT + MAX_HEADER_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A packet that is here, and whether this request brought it."""
+
+    stored: StoredPacket
+    created: bool
+
+
+class Uploads:
+    """Takes packets, and tells what came."""
+
+    def __init__(
+        self,
+        settings: IntakeSettings,
+        store: Store,
+        objects: FolderObjects,
+        receipts: ReceiptLog,
+        signed: SignedRequests,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store, self._objects, self._receipts, self._signed, self._now = store, objects, receipts, signed, now
+        self._places = Places(settings.max_uploads, settings.retry_after_s)
+        self._booth_places = BoothPlaces(settings.max_uploads_per_booth, settings.retry_after_s)
+        self._software = SoftwareGate(settings.blocked_software)
+        self._limits = BodyLimits(
+            settings.max_packet_bytes, settings.body_idle_s, settings.body_total_s, head_bytes=HEAD_BYTES
+        )
+        self.partials = Partials(
+            objects,
+            PartialLimits(
+                settings.partials_per_booth,
+                settings.partial_bytes_per_booth,
+                settings.partial_bytes,
+                settings.partial_kept_s,
+            ),
+            settings.retry_after_s,
+        )
+
+    async def put(self, request: Request, sha256: str) -> Taken | Partial:
+        """Take one packet, or the beginning of one. Raises the `ServerError` family."""
+        fields = read_fields(request.headers)
+        check_digest(sha256)
+        async with self._admitted(request, MEDIA_TYPE) as verified:
+            if fields.complete is not False and verified.content_sha256 != sha256:
+                raise DigestMismatchError("The signed Content-Digest is not the digest in the address.")
+            if fields.complete is not None:
+                return await self._append(request, sha256, verified, replace(fields, offset=None))
+            known = await self._find_whole(sha256, verified.booth_id)
+            nonce = self._signed.nonce(verified)
+            if known is not None:
+                _compare_digest(await receive_body(request, Discard(), self._limits), sha256)
+                await self._store.use_nonce(nonce)
+                return Taken(known, created=False)
+            async with self._objects.writer() as writer:
+                body = await receive_body(request, writer, self._limits)
+                _compare_digest(body, sha256)
+                new = self._describe(body, verified.booth_id)
+                await writer.keep(sha256)
+            return _taken(*await self._receipts.append(new, nonce), verified.booth_id)
+
+    async def patch(self, request: Request, sha256: str) -> Taken | Partial:
+        """Take more of a packet, or its end. Raises the `ServerError` family."""
+        check_digest(sha256)
+        async with self._admitted(request, PARTIAL_TYPE) as verified:
+            fields = read_fields(request.headers)
+            if fields.complete is None or fields.offset is None:
+                raise MalformedRequestError("A PATCH has an Upload-Offset and Upload-Complete, ?0 or ?1.")
+            return await self._append(request, sha256, verified, fields)
+
+    async def find(self, request: Request, sha256: str) -> StoredPacket:
+        """The row of a packet, for the booth that sent it alone. Raises the `ServerError` family."""
+        stored = await self.find_progress(request, sha256)
+        if isinstance(stored, Partial):
+            raise UnknownPacketError("This packet did not come as a whole yet.")
+        return stored
+
+    async def find_progress(self, request: Request, sha256: str) -> StoredPacket | Partial:
+        """The row of a packet, or how far it came, for the booth that sends it alone. Raises the `ServerError` family."""
+        check_digest(sha256)
+        verified = await self._verify(request)
+        await self._signed.use_nonce(verified)
+        stored = await self._store.find(sha256)
+        if stored is not None and stored.booth == verified.booth_id:
+            return stored
+        partial = await self.partials.find(verified.booth_id, sha256)
+        if partial is None:
+            raise UnknownPacketError("No packet with this digest came from this booth.")
+        return partial
+
+    @contextlib.asynccontextmanager
+    async def _admitted(self, request: Request, kind: str) -> AsyncIterator[VerifiedRequest]:
+        """Whether this upload may come now, judged by its head."""
+        with self._places.taken():
+            if request.headers.get("content-type", "").strip().lower() != kind:
+                raise MediaTypeError(f"Send this as {kind}.")
+            declared_length(request, self._limits.max_bytes)
+            verified = await self._verify(request)
+            with self._booth_places.taken(verified.booth_id):
+                yield verified
+
+    async def _verify(self, request: Request) -> VerifiedRequest:
+        verified = await self._signed.verify(request)
+        self._software.check(request.headers)
+        return verified
+
+    async def _find_whole(self, sha256: str, booth: str) -> StoredPacket | None:
+        """The row of a packet whose bytes are here. Raises `BoothMismatchError`."""
+        known = await self._store.find(sha256)
+        if known is not None and known.booth != booth:
+            raise BoothMismatchError("This packet belongs to another booth.")
+        return known if known is not None and await self._objects.holds(sha256) else None
+
+    async def _append(
+        self, request: Request, sha256: str, verified: VerifiedRequest, fields: UploadFields
+    ) -> Taken | Partial:
+        """The body into the booth's partial, and the packet out of it when that is the end."""
+        length = told_length(fields, verified.content_length)
+        if length is not None and length > self._limits.max_bytes:
+            raise PacketTooLargeError(f"The packet is larger than the {self._limits.max_bytes} bytes that are taken.")
+        await self._signed.use_nonce(verified)
+        known = await self._find_whole(sha256, verified.booth_id)
+        if known is not None:
+            await receive_body(request, Discard(), self._limits)
+            return Taken(known, created=False)
+        async with self.partials.append(verified.booth_id, sha256, fields.offset, length) as partial:
+            body = await receive_body(request, partial, self._limits)
+            if body.sha256 != verified.content_sha256:
+                await partial.forget_content()
+                raise DigestMismatchError("The bytes that arrived are not those that were signed: send them again.")
+            if fields.complete:
+                return await self._complete(partial, sha256, verified.booth_id)
+            await partial.sync()
+            return partial.reached
+
+    async def _complete(self, partial: Append, sha256: str, booth: str) -> Taken:
+        """All is there. What is no packet of this booth leaves nothing; a commit that fails leaves all."""
+        await partial.sync()
+        digest, head = await partial.read(HEAD_BYTES)
+        body = ReceivedBody(digest, partial.reached.offset, head)
+        try:
+            _compare_digest(body, sha256)
+            new = self._describe(body, booth)
+        except RequestError:
+            await partial.remove()
+            raise
+        await partial.keep(sha256)
+        stored, created = await self._receipts.append(new, None)
+        await partial.remove()
+        return _taken(stored, created, booth)
+
+    def _describe(self, body: ReceivedBody, booth: str) -> NewPacket:
+        """The row of a packet, from its public header."""
+        try:
+            header = read_header(body.head)
+        except PacketFormatError as error:
+            raise PacketUnreadableError(
+                "The bytes are not a sealed packet of a version that this intake knows."
+            ) from error
+        if header.booth != booth:
+            raise BoothMismatchError("The packet names another booth than the one that signed the request.")
+        return NewPacket(
+            body.sha256,
+            header.packet_id,
+            header.booth,
+            " ".join(header.recipient_key_ids),
+            body.size,
+            header.created_at,
+            self._now(),
+        )
+
+
+def _taken(stored: StoredPacket, created: bool, booth: str) -> Taken:
+    """A packet as the receipt log knows it. Raises `BoothMismatchError`."""
+    if stored.booth != booth:
+        raise BoothMismatchError("This packet belongs to another booth.")
+    if created:
+        log.info("A packet was stored.", extra={"packet": stored.sha256[:16], "booth": booth, "size": stored.size})
+    return Taken(stored, created)
+
+
+def _compare_digest(body: ReceivedBody, sha256: str) -> None:
+    if body.sha256 != sha256:
+        raise DigestMismatchError("The bytes that arrived do not have the digest in the address: send them again.")
