@@ -15,7 +15,7 @@ import httpx2
 
 from booth.config import IntakeSection
 from booth.errors import IntakeUnreachableError
-from booth.intake_answers import clock_difference, read_problem, read_skew_s, trusting
+from booth.intake_answers import clock_difference, read_problem, read_skew_s, trusting, why_unanswered
 from crypto.enrolment import MAX_CHAIN_BYTES
 from crypto.errors import EnrolmentError
 from crypto.http_signature import sign_request
@@ -58,7 +58,7 @@ def _post(settings: IntakeSection, path: str, headers: Mapping[str, str], body: 
                     raise EnrolmentError(f"The answer of {settings.url} is too large; is intake.url right?")
     except (httpx2.HTTPError, OSError) as error:
         raise IntakeUnreachableError(
-            f"The intake {settings.url} did not answer ({type(error).__name__}): see to the network and intake.trust, then try again."
+            f"The intake {settings.url} did not answer: {why_unanswered(error)}. Then try again."
         ) from error
     if response.status_code == 201:
         return bytes(answer)

@@ -1,6 +1,6 @@
 """What an intake answers, read as hostile: bounded in size, problems (RFC 9457), the time it shows, its TLS.
 
-Shared by everything in the booth that talks to an intake: deliveries, revocation lists, enrolment.
+Shared by everything in the booth that talks to an intake: deliveries, revocation lists, enrolment. No answer is told with its cause too.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,6 +112,23 @@ def clock_difference(skew_s: float | None) -> str:
         return "its clock and the booth's differ. Set the booth's clock (NTP)."
     way = "behind" if skew_s > 0 else "ahead of"
     return f"the booth's clock is {abs(skew_s) / 60:.0f} minutes {way} the intake's. Set the booth's clock (NTP)."
+
+
+def why_unanswered(error: Exception) -> str:
+    """Why a request got no answer: what the operator can see to. Nothing in it was written by whoever is at the other end."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = cause.verify_message.rstrip(".")
+            return f"its TLS certificate is not accepted: {why}; see to intake.trust, intake.url and the clock"
+        if isinstance(cause, ssl.SSLError):
+            return "what listens there does not speak TLS as an intake does; see to intake.url"
+        if isinstance(cause, socket.gaierror):
+            return "its name is not known here; see to intake.url and the network"
+        if isinstance(cause, ConnectionRefusedError):
+            return "nothing listens there; see to intake.url, and whether the intake runs"
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}; see to the network"
 
 
 def trusting(path: Path) -> ssl.SSLContext:

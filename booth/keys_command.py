@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RENEW_DAYS = 30
 MAX_TOKEN_CHARACTERS = 64
+LOOKS_LIKE = "it looks like XXXXX-XXXXX-XXXXX-XXXXX, 20 letters and digits"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -188,7 +189,7 @@ def _keys(path: Path, *, insist: bool = False) -> Iterator[tuple[Config, BoothKe
     from booth.faults import fault_of
     from booth.serve import forbid_core_dumps
     from crypto.enrolment import open_booth_keys
-    from crypto.errors import CryptoError, EnrolmentError
+    from crypto.errors import CryptoError, EnrolmentError, KeyUnavailableError
 
     forbid_core_dumps()
     try:
@@ -201,7 +202,8 @@ def _keys(path: Path, *, insist: bool = False) -> Iterator[tuple[Config, BoothKe
         finally:
             keys.close()
     except (BoothError, CryptoError) as error:
-        told = isinstance(error, (EnrolmentError, IntakeUnreachableError))  # these say themselves what to do
+        # These say themselves what to do, or name the file.
+        told = isinstance(error, (EnrolmentError, KeyUnavailableError, IntakeUnreachableError))
         _stop(str(error) if told else f"{error} {fault_of(error).hint}")
 
 
@@ -212,19 +214,23 @@ def _stop(sentence: str) -> NoReturn:
 
 def _token(file: Path | None) -> str:
     """The one-time token, typed or from a file."""
+    from crypto.enrolment_token import read_token
+
     if file is not None:
         try:
             text = file.read_text("ascii")
-        except (OSError, ValueError) as error:
-            _stop(f"The token file {file} cannot be read ({type(error).__name__}).")
+        except OSError as error:
+            _stop(f"The token file {file} cannot be read: {error.strerror}.")
+        except ValueError:
+            _stop(f"The token file {file} holds no enrolment token: {LOOKS_LIKE}.")
     elif sys.stdin.isatty():
         text = getpass.getpass("Enrolment token (not shown): ")
     else:
         text = sys.stdin.readline(MAX_TOKEN_CHARACTERS + 2)
-    text = text.strip()
-    if not text or len(text) > MAX_TOKEN_CHARACTERS:
-        _stop("That is no enrolment token: it looks like XXXXX-XXXXX-XXXXX-XXXXX.")
-    return text
+    # Judged here, so that a slip of the finger costs none of the few tries that an intake allows.
+    if read_token(text) is None:
+        _stop(f"That is no enrolment token: {LOOKS_LIKE}.")
+    return text.strip()
 
 
 def _installed(config: Config, keys: BoothKeys, pem: bytes) -> None:

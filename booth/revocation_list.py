@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 
 from booth.config import IntakeSection
 from booth.errors import BoothRevokedError, RevocationListStaleError, UplinkError
-from booth.intake_answers import read_bounded
+from booth.intake_answers import read_bounded, why_unanswered
 from crypto.errors import CertificateRefusedError, CertificateRevokedError, CryptoError, KeyUnavailableError
 from crypto.key_folder import PUBLIC, write_whole
 from crypto.keys import Signer, TrustStore
@@ -134,7 +134,8 @@ class RevocationWatch:
                 trouble = error
             except (httpx2.HTTPError, TimeoutError, OSError, UplinkError) as error:
                 # An intake that does not answer is told by the deliveries.
-                log.info("no revocation list from the intake (%s)", type(error).__name__)
+                why = why_unanswered(error) if isinstance(error, httpx2.HTTPError) else type(error).__name__
+                log.info("no revocation list from the intake: %s", why)
         since = self._lists.trust.stale_since(datetime.now(UTC))
         if trouble is None and since is not None:
             trouble = RevocationListStaleError(

@@ -203,9 +203,9 @@ class Token:
                         raise KeyUnavailableError(
                             f"The token {self.uri.name} does not hold the certificate's key."
                         ) from err
-                    raise SigningError(
-                        f"The token {self.uri.name} does not answer ({type(err).__name__}); it is used again when it is back."
-                    ) from err
+                    absent = isinstance(err, pkcs11.NoSuchToken)
+                    state = "is not there" if absent else f"does not answer ({type(err).__name__})"
+                    raise SigningError(f"The token {self.uri.name} {state}; it is used again when it is back.") from err
         raise AssertionError
 
     def _revive(self, error: pkcs11.PKCS11Error) -> None:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ReasonFlags
 
+from crypto.enrolment_token import read_token
 from crypto.errors import CryptoError, EnrolmentError
 from crypto.issuance import (
     LEAF_DAYS,
@@ -40,7 +41,7 @@ from crypto.recipient import check_private_file
 from crypto.revocation import COMPROMISED, RevocationList
 from server.authority_index import AuthorityIndex, Issued
 from server.authority_records import AuthorityRecords, key_digest, read_root
-from server.enrolment_token import make_token, read_token, token_digest
+from server.enrolment_token import make_token, token_digest
 from server.errors import (
     AuthorityError,
     CsrRefusedError,
@@ -53,6 +54,7 @@ LIST_DAYS = 7
 TOKEN_VALID = timedelta(hours=24)
 TOKEN_LONGEST = timedelta(days=30)
 LEAST_PASSPHRASE = 12
+NAMED_BY = "--passphrase-file or INTAKE_CA_PASSPHRASE_FILE; INTAKE_ISSUER_PASSPHRASE_FILE for `intake serve`"
 _TOKEN_KEPT = timedelta(days=30)
 _MAX_KEY_BYTES = 16_384
 _MAX_PASSPHRASE_BYTES = 1_024
@@ -165,7 +167,7 @@ class Authority(AuthorityRecords):
     ) -> bytes:
         for one in index.by_key(key_digest(asked.public_key)):
             if one.revoked_at is not None or (one.identity, one.profile) != (asked.identity, profile):
-                raise CsrRefusedError("This key was revoked, or is certified for another name: make a new key.")
+                raise CsrRefusedError("This key was revoked, or is certified for another name or use: make a new key.")
         try:
             leaf = issue(self._issuer, asked.public_key, asked.identity, profile, self._now(), days=days, names=names)
         except EnrolmentError as err:
@@ -240,7 +242,7 @@ def open_authority(
     except OSError as err:
         raise SettingsError(f"{folder / 'ca.key'} cannot be read: {err.strerror}.") from err
     except (ValueError, TypeError) as err:
-        needed = "wrong passphrase" if passphrase else "it needs its passphrase file"
+        needed = "the passphrase is wrong" if passphrase else f"no passphrase file was named ({NAMED_BY})"
         raise SettingsError(f"The authority in {folder} cannot be opened: {needed}, or its files are broken.") from err
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != root.public_key():
         raise SettingsError(f"{folder / 'ca.key'} is not the key of the certificate beside it.")

@@ -71,6 +71,7 @@ PassphraseFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")]
+Copy = Annotated[Path | None, typer.Option("--out", "-o", help="Write the list to this file too.")]
 
 
 @app.command()
@@ -131,11 +132,15 @@ def issue(
 
     intake ca issue ./ca tls.csr --for tls --name intake.example.org --name 10.0.0.7 --out intake-tls.pem
     """
+    from cryptography.x509 import load_pem_x509_certificate
+
     from crypto.issuance import LEAF_DAYS, Profile, read_csr
 
     with _told():
         if kind is Kind.TLS and days > LEAF_DAYS:
             _stop(f"A TLS certificate is valid for at most {LEAF_DAYS} days: browsers refuse a longer one.", 2)
+        if kind is Kind.TLS and not names:
+            _stop("A TLS certificate needs --name: each DNS name or address by which the server is called.", 2)
         try:
             with request.open("rb") as file:
                 pem = file.read(_MAX_REQUEST_FILE_BYTES)
@@ -144,6 +149,9 @@ def issue(
         identity = read_csr(pem).identity
         chain = _open(folder, passphrase_file).issue(pem, Profile(kind.value), identity, names or (), days=days)
         _give(chain, out)
+    if out is not None:
+        ends = load_pem_x509_certificate(chain).not_valid_after_utc
+        print(f"{out}: {identity}, for {kind}, valid until {ends:%Y-%m-%d}.")
 
 
 @app.command()
@@ -194,7 +202,7 @@ def revoke(
 def crl(
     folder: Folder,
     days: Annotated[int, typer.Option(min=1, max=365, help="How long the new list counts as fresh.")] = 7,
-    out: Out = None,
+    out: Copy = None,
     pem: Annotated[bool, typer.Option("--pem", help="With --out: PEM instead of DER.")] = False,
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,

@@ -94,6 +94,9 @@ async def life_of(keys: Keys, config: Config, folder: Path, intake) -> None:
     assert "BEGIN CERTIFICATE REQUEST" in await run("csr", code=0)
     assert "enrolment.refused" in await run("enrol", code=2, stdin="AAAAA-AAAAA-AAAAA-AAAAA\n")
     assert "no enrolment token" in await run("enrol", code=2)
+    for slip in ("7Q2MX-0B4TD-9KXVN-3HC5", "seven queens"):  # judged here: no try at the intake is lost
+        assert "no enrolment token" in await run("enrol", code=2, stdin=f"{slip}\n")
+    assert "No such file" in await run("enrol", "--token-file", str(folder / "none"), code=2)
     token = authority.make_token(config.booth.id)
     assert "is in use" in await run("enrol", code=0, stdin=token.lower() + "\n")
     assert "enrolment.refused" in await run("enrol", code=2, stdin=token + "\n")

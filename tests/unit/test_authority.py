@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ReasonFlags
 from cryptography.x509.oid import NameOID
 
+from crypto.enrolment_token import ALPHABET, read_token
 from crypto.errors import CertificateRevokedError
 from crypto.issuance import Issuer, Profile, Revoked, make_crl
 from crypto.keys import Purpose, load_trust, make_development_pki
 from crypto.trust import load_certificates
 from server.authority import init_authority, open_authority, read_passphrase
-from server.enrolment_token import ALPHABET, make_token, read_token
+from server.enrolment_token import make_token
 from server.errors import (
     AuthorityError,
     CsrRefusedError,

@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
+from crypto.enrolment_token import read_token
 from crypto.errors import CertificateRevokedError
 from crypto.keys import Purpose, load_trust
 from crypto.trust import load_certificates
 from server import memory
 from server.authority import open_authority
 from server.cli import app
-from server.enrolment_token import read_token
 from server.errors import EnrolmentRefusedError
 
 BOOTH = "booth-0001"
@@ -100,7 +100,9 @@ def test_init_says_what_it_made(tmp_path):
 def test_a_request_becomes_a_certificate_for_what_it_is_asked(operator, tmp_path):
     trust = load_trust(operator.ca / "ca.pem", operator.ca / "ca.crl")
     for kind in ("booth", "intake"):
-        operator.run("issue", operator.ca, operator.request(f"{kind}-7"), "--for", kind, "--out", tmp_path / "leaf.pem")
+        leaf = tmp_path / "leaf.pem"
+        told = operator.run("issue", operator.ca, operator.request(f"{kind}-7"), "--for", kind, "--out", leaf)
+        assert re.fullmatch(rf"{re.escape(str(leaf))}: {kind}-7, for {kind}, valid until \d{{4}}-\d\d-\d\d\.\n", told)
         (leaf,) = load_certificates(tmp_path / "leaf.pem")
         assert trust.path(leaf, (), Purpose(kind), datetime.now(UTC))
     printed = operator.run(
@@ -117,7 +119,7 @@ def test_what_cannot_be_issued_is_told_in_one_sentence(operator, tmp_path):
     (tmp_path / "text").write_text("text")
     for code, words in (
         (1, [tmp_path / "text", "--for", "booth"]),
-        (1, [request, "--for", "tls"]),
+        (2, [request, "--for", "tls"]),
         (1, [request, "--for", "tls", "--name", "a b"]),
         (1, [request, "--for", "booth", "--name", "a.example"]),
         (2, [request, "--for", "tls", "--name", "a.example", "--days", 398]),
@@ -128,7 +130,9 @@ def test_what_cannot_be_issued_is_told_in_one_sentence(operator, tmp_path):
         assert told.startswith("intake: ")
         assert told.count("\n") == 1
     assert PASSPHRASE not in operator.run("issue", tmp_path, request, "--for", "booth", code=2)
-    assert "passphrase" in operator.run("issue", operator.ca, request, "--for", "booth", secret=False, code=2)
+    assert "INTAKE_CA_PASSPHRASE_FILE" in operator.run(
+        "issue", operator.ca, request, "--for", "booth", secret=False, code=2
+    )
 
 
 def test_revoking_writes_the_list_in_the_same_step(operator, tmp_path):

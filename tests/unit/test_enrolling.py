@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -55,6 +57,21 @@ def answering(monkeypatch):
     return put
 
 
+def because(cause: Exception) -> httpx2.ConnectError:
+    """An error as the HTTP client raises it: the reason is its cause's cause."""
+    between = OSError("between")
+    between.__cause__ = cause
+    error = httpx2.ConnectError(str(cause))
+    error.__cause__ = between
+    return error
+
+
+def unverified() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "told by a stranger")
+    error.verify_message = "unable to get local issuer certificate"
+    return error
+
+
 def problem(status: int, code: str, **headers: str) -> httpx2.Response:
     return httpx2.Response(
         status,
@@ -102,7 +119,15 @@ def test_the_next_certificate_is_asked_for_with_the_present_key(settings, answer
         (httpx2.Response(302, headers={"location": "https://elsewhere.example/"}), EnrolmentError, "answered 302"),
         (httpx2.Response(200, content=CHAIN), EnrolmentError, "answered 200"),
         (httpx2.Response(201, content=b"x" * (MAX_CHAIN_BYTES + 1)), EnrolmentError, "too large"),
-        (httpx2.ConnectError("refused"), IntakeUnreachableError, "did not answer"),
+        (httpx2.ConnectError("refused"), IntakeUnreachableError, "did not answer: ConnectError; see to the network"),
+        (because(ConnectionRefusedError(111, "told by a stranger")), IntakeUnreachableError, "nothing listens there"),
+        (because(socket.gaierror(-2, "told by a stranger")), IntakeUnreachableError, "name is not known here"),
+        (because(ssl.SSLError(1, "told by a stranger")), IntakeUnreachableError, "does not speak TLS"),
+        (
+            because(unverified()),
+            IntakeUnreachableError,
+            "not accepted: unable to get local issuer certificate; see to intake.trust",
+        ),
         (httpx2.ReadTimeout("slow"), IntakeUnreachableError, "ReadTimeout"),
     ],
 )
@@ -111,6 +136,7 @@ def test_every_other_answer_says_what_to_do_and_never_the_token(settings, answer
     with pytest.raises(error, match=words) as caught:
         request_first(settings, TOKEN, b"request")
     assert TOKEN not in str(caught.value)
+    assert "stranger" not in str(caught.value)
 
 
 def test_a_clock_that_is_wrong_is_told_in_minutes(settings, answering):
