@@ -211,5 +211,7 @@ def _faults(error: ValidationError) -> str:
     for item in error.errors(include_input=False, include_url=False):
         key = ".".join(str(part) for part in item["loc"] if part not in {"SegmentMap", "FixtureMap"})
         text = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "string_pattern_mismatch":  # Identity alone has one
+            text = "takes 1 to 64 letters, digits, dots, dashes and underscores, the first one a letter or digit"
         faults.append(f"{key}: {'unknown key' if item['type'] == 'extra_forbidden' else text}")
     return "; ".join(dict.fromkeys(faults))

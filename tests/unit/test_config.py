@@ -95,6 +95,7 @@ def test_the_environment_wins_over_the_file(load, monkeypatch):
         ('id = "booth-0001"', 'id = "booth 1/../x"', "booth.id"),
         ('site = "hall-2"', 'site = "hall-2"\ncolour = "red"', "booth.colour: unknown key"),
         ("[profile]", "[profil]", "profil: unknown key"),
+        ('site = "hall-2"', 'site = "hall 2"', "booth.site: takes 1 to 64 letters, digits"),
         (
             'url = "https://intake.example/"',
             'url = "http://intake.example/"',
