@@ -1,7 +1,7 @@
 """`booth run`: the booth and its pages in one process, from start-up checks to an orderly end.
 
 Order of operations: forbid core dumps, read the settings, refuse two owners of `cv2`, open the booth (devices, outbox, uplink), serve the pages on loopback,
-tell that they are served; on SIGINT or SIGTERM close the pages first, then the booth, and return.
+tell that they are served (systemd too, whose watchdog is fed from then on); on SIGINT or SIGTERM close the pages first, then the booth, and return.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 from pathlib import Path
 
 from booth.errors import ConfigInvalidError
+from crypto.supervision import supervised
 
 CV2_OWNERS = (
     "opencv-python",
@@ -62,7 +63,7 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     forbid_core_dumps()
     from booth.config import Config
     from booth.logs import configure_logs
-    from booth.runner import open_booth
+    from booth.runner import MAIN_TASKS, open_booth
     from booth.technician_login import TechnicianDoor
     from booth.web import open_pages
 
@@ -76,7 +77,12 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     door = TechnicianDoor(config.technician_file, session_s=config.technician.session_minutes * 60)
     if door.lock == "unset":
         log.warning("The technician's pages are closed: no passphrase is set (`booth config passphrase`).")
-    async with open_booth(config) as booth, open_pages(booth, config.web.port, door=door) as address:
+    async with (
+        open_booth(config) as booth,
+        open_pages(booth, config.web.port, door=door) as address,
+        supervised(MAIN_TASKS, booth.ailing) as ready,
+    ):
+        ready()
         announce(address, json_ready=json_ready)
         await ending.wait()
 
