@@ -60,9 +60,9 @@ class RecipientPublicKey:
             raise KeyUnavailableError(f"A recipient's public key has {PUBLIC_BYTES} bytes, not {len(self.raw)}.")
         lattice, curve = self.raw[:_MLKEM_PUBLIC_BYTES], self.raw[_MLKEM_PUBLIC_BYTES:]
         try:
-            key = hpke.MLKEM768X25519PublicKey(
-                mlkem.MLKEM768PublicKey.from_public_bytes(lattice), x25519.X25519PublicKey.from_public_bytes(curve)
-            )
+            point = x25519.X25519PublicKey.from_public_bytes(curve)
+            x25519.X25519PrivateKey.generate().exchange(point)  # nothing can be sealed for a point of small order
+            key = hpke.MLKEM768X25519PublicKey(mlkem.MLKEM768PublicKey.from_public_bytes(lattice), point)
         except ValueError as err:  # told when the key is loaded, not when a visit is sealed
             raise KeyUnavailableError("A recipient's public key is broken: ask the back office for it again.") from err
         object.__setattr__(self, "_key", key)
