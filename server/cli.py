@@ -1,4 +1,4 @@
-"""The server's command line: `intake serve`, `intake desk`, `intake pki init`.
+"""The server's command line: `intake serve`, `intake desk`, `intake pki init|recipient`; `intake ca` and `intake log` have files of their own.
 
 The intake and the desk are two programs with one name: they share the data folder and no key. Each prints one line when it accepts
 connections (`--json-ready`: one JSON object) and stops well on SIGTERM or Ctrl-C with exit code 0; 2 means that it could not start, and one
@@ -32,6 +32,7 @@ app = typer.Typer(
     intake pki init ./pki                                  development keys (never for production)
     intake serve --data ./data --pki ./pki --port 8443     take packets from booths
     intake desk --data ./data --pki ./pki --port 8444      look at what was received
+    intake ca token ./ca booth-0001                        let a booth enrol
     intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
     """,
 )
@@ -143,6 +144,43 @@ def pki_init(
     except CryptoError as error:
         _fail(str(error))
     print(made)
+
+
+@pki_app.command("recipient")
+def pki_recipient(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File for the private key (0600).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a desk's key pair: booths seal for the public key, and the private one alone opens their packets. An existing one is never replaced.
+
+    The public key lies beside it as FILE.pub; it goes into [keys] recipients of every booth. Without the private key all packets are lost: keep a copy.
+
+    [bold]Example[/bold]: intake pki recipient ./pki/desk.hpke
+    """
+    from crypto.errors import CryptoError
+    from crypto.key_folder import PRIVATE, PUBLIC, only_writer, write_whole
+    from crypto.recipient import generate_recipient_key, load_recipient_key
+    from server.memory import forbid_dumps
+
+    forbid_dumps()
+    public = file.with_name(f"{file.name}.pub")
+    try:
+        with only_writer(file.parent):
+            # A private key without its public one was left by a kill between the two.
+            if file.exists() and public.exists():
+                _fail(f"{file} is a key already: it is never replaced.")
+            if not file.exists():
+                write_whole(file, generate_recipient_key().to_pem(), PRIVATE)
+            key = load_recipient_key(file)
+            write_whole(public, key.public.to_pem(), PUBLIC)
+    except CryptoError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{file} cannot be made: {error.strerror}.")
+    if as_json:
+        print(json.dumps({"private": str(file), "public": str(public), "key_id": key.key_id}))
+    else:
+        print(f"{file}: key {key.key_id}; for the booths: {public}")
 
 
 def _tell_ready(name: str, facts: dict[str, str], json_ready: bool, ready_file: Path | None) -> None:
