@@ -187,7 +187,7 @@ _COMMANDS: TypeAdapter[KioskCommand] = TypeAdapter(KioskCommand)
 def read_command(event: str, body: object) -> KioskCommand:
     """The command of `POST /api/visit/{event}` with its JSON body (an object, or None); raises CommandMalformedError."""
     fields: dict[str, Any] = {}
-    if isinstance(body, dict):
+    if isinstance(body, dict) and "event" not in body:  # the address says which
         fields.update(body)
     elif body is not None:
         raise CommandMalformedError("The body of a command must be a JSON object.")
@@ -195,9 +195,13 @@ def read_command(event: str, body: object) -> KioskCommand:
     try:
         return _COMMANDS.validate_python(fields)
     except ValidationError as error:
-        # The input itself stays out of the message: it may be an application number.
-        where = ", ".join(".".join(str(part) for part in item["loc"]) or "event" for item in error.errors())
-        raise CommandMalformedError(f"The command cannot be read: check {where}.") from None
+        # The input itself stays out of the message: it may be an application number, also where the name of a field belongs.
+        known = {"language", "number", "answer"}
+        where = {
+            str(item["loc"][-1]) if item["loc"] and item["loc"][-1] in known else "its fields"
+            for item in error.errors()
+        }
+        raise CommandMalformedError(f"The command cannot be read: check {', '.join(sorted(where))}.") from None
 
 
 # --- the technician's view -------------------------------------------------------------------------------------------

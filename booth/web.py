@@ -31,7 +31,9 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 
+from booth import page_document
 from booth.errors import CommandMalformedError, CommandRefusedError
 from booth.guard import Guard
 from booth.kiosk import BoothFacade, KioskState, read_command
@@ -53,7 +55,9 @@ def create_app(
 ) -> FastAPI:
     """The web application of one booth. `closing` ends its event streams and preview sockets; without a `door` no technician gets in."""
     pages = _Pages(booth, door or TechnicianDoor(None), closing or asyncio.Event())
-    app = FastAPI(title="Passbooth", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Passbooth kiosk", version="1", docs_url=None, redoc_url=None, openapi_url=page_document.ADDRESS)
+    app.openapi = lambda: page_document.describe_pages(app.version)  # type: ignore[method-assign] # FastAPI's documented way
+    app.add_exception_handler(HTTPException, _no_such_page)
     app.state.pages = pages
     app.include_router(pages.router())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -314,6 +318,13 @@ class _Pages:
             return
         finally:
             await _end(asking, stopping)
+
+
+async def _no_such_page(_request: Request, error: Exception) -> Response:
+    """What the router answers by itself, in the words of every other error."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return problem(405, "page.method", "This address does not take this method.", dict(error.headers or {}))
+    return problem(404, "page.unknown", "There is nothing at this address.")
 
 
 def _as_json(state: KioskState) -> dict[str, Any]:
