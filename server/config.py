@@ -184,6 +184,7 @@ def _present(folder: Path, *names: str) -> dict[str, Path]:
     missing = [name for name, path in files.items() if not path.is_file()]
     if missing:
         raise SettingsError(
-            f"The key folder {folder} lacks {', '.join(missing)}: make it with `intake pki init {folder}`."
+            f"The key folder {folder} lacks {', '.join(missing)}: docs/first-booth.md tells how each is made "
+            f"(`intake pki init {folder}` makes development keys)."
         )
     return files
