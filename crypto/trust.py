@@ -58,6 +58,7 @@ MAX_PATH = 4  # leaf, two intermediates, root
 MAX_CERTIFICATES = 4  # what a signature may carry; bounds the search for a path
 MAX_TRUST_FILE_BYTES = 262_144
 MAX_LIST_FILE_BYTES = 2 * MAX_LIST_BYTES  # lists in PEM take a third more, and several may be in one file
+MAX_LISTS = 64  # in one file; each costs a signature to verify, and a booth takes such a file from the network
 _REMEMBERED_SIGNATURES = 256  # at most 4 MiB of certificates
 # Extensions whose meaning is checked below, or that cannot widen what a certificate may do.
 UNDERSTOOD = frozenset(
@@ -189,7 +190,7 @@ def read_lists(data: bytes, trust: TrustStore) -> list[RevocationList]:
     lists, certificates = list[bytes](), list[x509.Certificate]()
     try:
         for label, der in pem_blocks(data):
-            if label == b"X509 CRL":
+            if label == b"X509 CRL" and len(lists) < MAX_LISTS:
                 lists.append(der)
             elif label == b"CERTIFICATE" and len(certificates) < MAX_CERTIFICATES:
                 certificates.append(read_certificate(der))

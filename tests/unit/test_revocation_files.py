@@ -18,6 +18,7 @@ from crypto.errors import (
 from crypto.issuance import Revoked
 from crypto.keys import Purpose, load_trust
 from crypto.revocation import MAX_LIST_BYTES, newest, read_revocation_list
+from crypto.trust import MAX_LISTS, read_lists
 from tests.packets import NOW, Authority, make_authority, make_signer
 from tests.revocation_lists import DAY, PEM, list_of, pem_list, trusting
 
@@ -69,6 +70,13 @@ def test_the_lists_are_loaded_beside_the_roots(root, tmp_path):
         crl.write_bytes(wrong)
         with pytest.raises(RevocationListError):
             load_trust(roots, crl)
+
+
+def test_a_file_of_many_lists_is_refused_before_their_signatures_are_verified(root):
+    one = pem_list(list_of(root))
+    assert len(read_lists(one * MAX_LISTS, trusting(root))) == MAX_LISTS
+    with pytest.raises(RevocationListError):
+        read_lists(one * (MAX_LISTS + 1), trusting(root))
 
 
 def test_openssl_reads_our_list_and_refuses_by_it(root, tmp_path):
