@@ -3,7 +3,8 @@
 Rules:
   - The peer is loopback, the Host is a loopback name, an Origin (where sent) is our own. This stops other machines, and foreign sites that
     reach loopback through the visitor's browser or through DNS. One door stays open to them: opening the kiosk page in a window of its own, as
-    the kiosk's waiting page on the disk does; that changes nothing, and the opener can read nothing of it.
+    the kiosk's waiting page on the disk does; that changes nothing, and the opener can read nothing of it. That page learns from a refusal, which says nothing, that the
+    controller answers.
   - Every answer is `no-store`, and no page of ours runs foreign or inline code (strict Content-Security-Policy), in no frame.
 """
 
@@ -31,6 +32,10 @@ _SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _SECURITY_HEADER_BYTES = [(name.lower().encode(), value.encode()) for name, value in _SECURITY_HEADERS.items()]
+_REFUSAL_HEADER_BYTES = [
+    (name, b"cross-origin" if name == b"cross-origin-resource-policy" else value)
+    for name, value in _SECURITY_HEADER_BYTES
+]
 
 log = logging.getLogger(__name__)
 
@@ -54,17 +59,17 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008, "reason": "not from this booth's page"})
             else:
                 error = {"code": "page.foreign", "message": "This address is only for the booth's own screen."}
-                await JSONResponse({"error": error}, 403)(scope, receive, _with_headers(send))
+                await JSONResponse({"error": error}, 403)(scope, receive, _with_headers(send, _REFUSAL_HEADER_BYTES))
             return
-        await self._app(scope, receive, _with_headers(send))
+        await self._app(scope, receive, _with_headers(send, _SECURITY_HEADER_BYTES))
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            ours = {name for name, _ in _SECURITY_HEADER_BYTES}
+            ours = {name for name, _ in headers}
             theirs = [(name, value) for name, value in message.get("headers", []) if name.lower() not in ours]
-            message = {**message, "headers": [*theirs, *_SECURITY_HEADER_BYTES]}
+            message = {**message, "headers": [*theirs, *headers]}
         await send(message)
 
     return send_with_headers
