@@ -4,9 +4,9 @@ One reader thread reads the source (`camera_source`) as fast as it delivers; the
 replaces the reader: after its end every `RETRY_S` seconds, and when it hangs in a read, which must not keep the booth blind: the hanging
 thread is given up (what it still delivers is ignored) and another is started, at most `MAX_GIVEN_UP` hanging at a time.
 
-`at_ns` is the moment the picture was received (CLOCK_MONOTONIC). A picture that cannot be read is passed over. A frozen picture (the same
-content for `FROZEN_S`) and a black one stand in the status: `info["picture"]` is live, frozen or black. A preview picture is shared and
-read-only; when its reader ends, the camera drops the last one, so that nobody stays in the memory of a dead camera.
+`at_ns` is the moment the picture was received (CLOCK_MONOTONIC). A picture that cannot be read is passed over. What is wrong with pictures that
+do come stands in the status and is logged once each way: `info["picture"]` is live, frozen, black, resized or slow (`picture_state`). A preview
+picture is shared and read-only; when its reader ends, the camera drops the last one, so that nobody stays in the memory of a dead camera.
 
 A still comes from `still_url` where there is one (PNG, or JPEG and then lossy), else from the source itself, always asked for after the call.
 Its pixels belong to the caller alone, who may overwrite them.
@@ -44,6 +44,7 @@ from hardware.errors import (
     SettingsError,
 )
 from hardware.link import RETRY_S, DeviceState, DeviceStatus, StatusBoard, StatusCallback
+from hardware.picture_state import PictureState
 from hardware.pictures import decode
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,6 @@ log = logging.getLogger(__name__)
 # How long opening waits for the first picture; a camera that needs longer becomes READY later.
 FIRST_PICTURE_S = 2.0
 STALE_NS = 1_000_000_000
-FROZEN_NS = 2_000_000_000
-# Mean of all channels: a sensor in the dark shows noise around 1..2, the darkest booth is far above.
-BLACK_LEVEL = 3.0
 # A camera that sends only damaged pictures for so long is lost.
 DAMAGED_S = 3.0
 STATUS_EVERY_NS = 500_000_000
@@ -150,7 +148,9 @@ class Reader:
                     shot = self.source.read()
                 except CameraPictureError as error:
                     if time.monotonic() - good_at > DAMAGED_S:
-                        raise CameraLostError(f"The camera sends only damaged pictures: {error}") from error
+                        raise CameraLostError(
+                            f"The camera sends only damaged pictures; check its cable, switch it off and on. ({error})"
+                        ) from error
                     continue
                 good_at = time.monotonic()
                 if not self.given_up:
@@ -183,10 +183,9 @@ class OpenCvCamera:
         self._numbers = itertools.count(1)
         self._arrived = asyncio.Event()
         self._taking = asyncio.Lock()
-        self._arrivals: deque[int] = deque(maxlen=31)
-        self._digest, self._digest_since_ns = 0, 0
+        asked = (settings.width, settings.height) if settings.width and settings.height else None
+        self._pictures = PictureState(asked, settings.fps)
         self._told_ns = 0
-        self._picture = "live"
         self._upscaled_from = ""
         self._seen = False
 
@@ -207,11 +206,7 @@ class OpenCvCamera:
         height, width = image.pixels.shape[:2]
         if wanted.rotate_deg in {90, 270}:
             width, height = height, width
-        return asked, CameraFormat(width, height, self._rate(), image.source_format)
-
-    def _rate(self) -> float:
-        arrivals = tuple(self._arrivals)
-        return round((len(arrivals) - 1) * 1e9 / (arrivals[-1] - arrivals[0]), 1) if len(arrivals) > 1 else 0.0
+        return asked, CameraFormat(width, height, self._pictures.rate, image.source_format)
 
     def preview(self) -> CameraImage | None:
         """See `Camera`."""
@@ -323,9 +318,7 @@ class OpenCvCamera:
     def _received(self, reader: Reader, shot: Shot) -> None:
         if reader is not self._reader:
             return
-        self._arrivals.append(shot.at_ns)
-        if shot.digest != self._digest:
-            self._digest, self._digest_since_ns = shot.digest, shot.at_ns
+        self._pictures.note(shot)
         if self.status.state is not DeviceState.READY or shot.at_ns - self._told_ns >= STATUS_EVERY_NS:
             self._told_ns = shot.at_ns
             self._tell(shot)
@@ -333,21 +326,11 @@ class OpenCvCamera:
         arrived.set()
 
     def _tell(self, shot: Shot) -> None:
-        picture, detail = "live", "delivers pictures"
-        if shot.pixels[::8, ::8].mean() < BLACK_LEVEL:
-            picture, detail = "black", "the picture is black: check the lens cap, the exposure and the lamps"
-        elif shot.at_ns - self._digest_since_ns > FROZEN_NS:
-            picture, detail = "frozen", "the picture is frozen: switch the camera off and on"
-        if picture != self._picture:
-            log.log(logging.INFO if picture == "live" else logging.WARNING, "the camera's picture is %s", picture)
-            self._picture = picture
-        height, width = shot.pixels.shape[:2]
-        info = {
-            "size": f"{width}x{height}",
-            "format": shot.source_format,
-            "fps": f"{self._rate():g}",
-            "picture": picture,
-        }
+        before = self._pictures.kind
+        picture, detail = self._pictures.judge(shot)
+        if picture != before:
+            log.log(logging.INFO if picture == "live" else logging.WARNING, "camera is %s: %s", picture, detail)
+        info = dict(self._pictures.info(shot))
         if self._upscaled_from:
             info["still_upscaled_from"] = self._upscaled_from
         self._seen = True
@@ -356,16 +339,17 @@ class OpenCvCamera:
     async def oversee(self) -> None:
         """Keep one reader alive; runs until cancelled."""
         while True:
+            begun = self._loop.time()
             reader = self._reader = Reader(self._make_source(), self._deliver, self._end)
             reader.thread.start()
             await self._watch(reader)
             self._let_go()
-            self._arrivals.clear()
+            self._pictures.interrupted()
             self._board.tell(DeviceState.LOST if self._seen else DeviceState.MISSING, str(reader.failure))
             while len(self._given_up) >= MAX_GIVEN_UP:
                 self._freed.clear()
                 await self._freed.wait()
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(begun + RETRY_S - self._loop.time())
 
     async def _watch(self, reader: Reader) -> None:
         """Wait until the reader ended, or give it up when it hangs."""

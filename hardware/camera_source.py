@@ -1,9 +1,9 @@
-"""Where pictures come from: a URL (MJPEG over HTTP) or a V4L2 device, both through `cv2.VideoCapture`. Used by one reader thread.
+"""Where pictures come from: a URL (MJPEG over HTTP, taken apart by `mjpeg`) or a V4L2 device (`cv2.VideoCapture`). Used by one reader thread.
 
-URL: FFmpeg only takes the stream apart and hands over each JPEG as it came (`CAP_PROP_FORMAT` -1); it is checked and decoded here. FFmpeg's
-own decoder returns cut pictures as whole and scales pictures of another size to the first one's size without a word. Measured on 600x800 at
-30 fps over loopback: 1.8 ms from sending a frame to having it, with a Content-Length in each part; without it one frame period more (35 ms),
-because only the next part's head ends a picture. `nobuffer`, `probesize` and `analyzeduration` change nothing and cost the first frame.
+URL: every picture is checked and decoded here, so that a cut one is never shown as whole. What keeps a stream from coming says what it is:
+nobody there, refused, busy with another viewer, no such path, a web page instead of pictures, or bytes without a picture. Nothing waits longer than
+`OPEN_TIMEOUT_S`, `READ_TIMEOUT_S` (for the next byte) or `PICTURE_S` (for the next picture). FFmpeg (which `cv2.VideoCapture` uses for URLs) was
+replaced because noise between two pictures ends its stream, it tells no reason, and its calls cannot be limited so.
 
 V4L2: MJPG as it came where the device has it, else what OpenCV converts. Its reads have no time-out of their own (OpenCV waits 10 s for a
 frame, set once for the process): the camera gives up a reader that is stuck and starts another.
@@ -11,20 +11,26 @@ frame, set once for the process): the camera gives up a reader that is stuck and
 
 from __future__ import annotations
 
-import os
+import ssl
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import cv2
+import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import CameraLostError, CameraPictureError, CameraStillError
+from hardware.mjpeg import PictureDecoder, read_boundary
 from hardware.pictures import decode
 
-OPEN_TIMEOUT_MS = 2000
-READ_TIMEOUT_MS = 1500
+OPEN_TIMEOUT_S = 1.5
+READ_TIMEOUT_S = 1.5
+# Bytes that come for so long without a picture among them are no pictures.
+PICTURE_S = 3.0
 # A frame that was there at once waited in a buffer: a newer one may wait behind it. At most so many are passed over in a row.
 AT_ONCE_NS = 2_000_000
 MAX_PASSED_OVER = 30
@@ -34,6 +40,7 @@ LARGEST = 16384
 SETTLE_FRAMES = 4
 UNCOMPRESSED = ("YUYV", "NV12")
 COMPRESSED = "MJPG"
+DIGEST = frozenset({"Digest", "digest"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,58 +88,101 @@ def fourcc_name(code: float) -> str:
 class HttpSource:
     """MJPEG over HTTP."""
 
-    stuck_s: ClassVar[float] = (OPEN_TIMEOUT_MS + READ_TIMEOUT_MS) / 1000 + 1.0
+    stuck_s: ClassVar[float] = max(2 * OPEN_TIMEOUT_S, PICTURE_S) + READ_TIMEOUT_S + 1.0
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._capture = cv2.VideoCapture()
+        self._held = ExitStack()
+        self._pieces: Iterator[bytes] = iter(())
+        self._decoder = PictureDecoder(b"")
 
     def open(self) -> None:
         """See `Source`."""
-        # FFmpeg writes each lost connection to stderr; what matters is told through the camera's status.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        if cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_WARNING:
-            # So does OpenCV at its default level, for each attempt to reconnect.
-            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        wanted = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS),
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS),
-            *(cv2.CAP_PROP_FORMAT, -1),
-        ]
+        limits = httpx2.Timeout(OPEN_TIMEOUT_S, read=READ_TIMEOUT_S)
         try:
-            opened = self._capture.open(self._url, cv2.CAP_FFMPEG, wanted)
-        except cv2.error as error:
-            raise CameraLostError("The camera's stream cannot be opened: check its address.") from error
-        if not opened:
-            raise CameraLostError("No camera answers at its address: check its power, the network and the address.")
+            client = self._held.enter_context(
+                httpx2.Client(timeout=limits, trust_env=False, follow_redirects=False, headers={"Accept-Encoding": ""})
+            )
+            answer = self._held.enter_context(client.stream("GET", self._url))
+            if (
+                answer.status_code == httpx2.codes.UNAUTHORIZED
+                and answer.headers.get("www-authenticate", "")[:6] in DIGEST
+            ):
+                named = httpx2.URL(self._url)
+                auth = httpx2.DigestAuth(named.username, named.password)
+                answer = self._held.enter_context(client.stream("GET", self._url, auth=auth))
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise CameraLostError(_why_unreached(error)) from error
+        if answer.status_code != httpx2.codes.OK:
+            raise CameraLostError(_why_refused(answer.status_code))
+        content_type = answer.headers.get("content-type", "")
+        boundary = read_boundary(content_type)
+        if boundary is None:
+            told = content_type.partition(";")[0][:40] or "something"
+            raise CameraLostError(f"The camera answers with {told}, not with a stream of pictures: check its address.")
+        self._decoder = PictureDecoder(boundary)
+        self._pieces = answer.iter_raw()
 
     def read(self) -> Shot:
         """See `Source`."""
+        data, at_ns = b"", 0
         for _ in range(MAX_PASSED_OVER):
             started = time.monotonic_ns()
-            self._grab()
+            data = self._next()
             at_ns = time.monotonic_ns()
             if at_ns - started > AT_ONCE_NS:
                 break
-        taken, packet = self._capture.retrieve()
-        if not taken or packet is None:
-            raise CameraPictureError("The camera's stream holds something that is no picture.")
-        data = packet.tobytes()
         header, pixels = decode(data)
         return Shot(pixels, at_ns, header.format, header.lossy, hash(data))
 
-    def _grab(self) -> None:
-        if not self._capture.grab():
-            raise CameraLostError("The camera's stream ended or stood still: check the camera and the network.")
+    def _next(self) -> bytes:
+        """The newest picture of those that come next."""
+        deadline = time.monotonic() + PICTURE_S
+        while time.monotonic() < deadline:
+            try:
+                piece = next(self._pieces, b"")
+            except httpx2.ReadTimeout as error:
+                raise CameraLostError(
+                    "The camera's stream stands still: check the camera and the network; switch the camera off and on."
+                ) from error
+            except (httpx2.HTTPError, httpx2.StreamError) as error:
+                raise CameraLostError(
+                    "The camera's stream broke off: check its cable, its power and the network."
+                ) from error
+            if not piece:
+                raise CameraLostError("The camera ended its stream: check the camera and the network.")
+            if pictures := self._decoder.feed(piece):
+                return pictures[-1]
+        raise CameraLostError("The camera sends bytes, but no picture: check its address and its format (MJPEG).")
 
     def still(self) -> Shot:
         """See `Source`; without an address for stills, the second preview picture from now on (the first may be older)."""
-        self._grab()
+        self._next()
         return self.read()
 
     def close(self) -> None:
         """See `Source`."""
-        self._capture.release()
+        self._held.close()
+
+
+def _why_unreached(error: Exception) -> str:
+    if isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE" in str(error):
+        return "The camera's certificate is not trusted: install its authority's certificate, or use http:// on a closed network."
+    if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
+        return "The camera's stream cannot be opened: check its address."
+    if isinstance(error, httpx2.ReadTimeout):
+        return "The camera accepts connections, but does not answer: switch it off and on."
+    return "No camera answers at its address: check its power, the network and the address."
+
+
+def _why_refused(status: int) -> str:
+    if status in {401, 403}:
+        return f"The camera refuses its stream ({status}): check user and password in its address."
+    if status in {404, 405, 410}:
+        return f"The camera has no stream at this path ({status}): check its address."
+    if status in {409, 423, 429, 453, 503}:
+        return f"The camera is busy ({status}): end the other program that watches its stream."
+    return f"The camera answers {status} instead of its stream: check its address, switch it off and on."
 
 
 class V4l2Source:

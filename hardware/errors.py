@@ -43,6 +43,8 @@ class HardwareError(Exception):
     code: ClassVar[str] = "hardware"
     blame: ClassVar[Blame] = "device"
     retry: ClassVar[bool] = False
+    # Whether the connection is worth nothing after it: the device counts as lost until it has been connected anew.
+    ends_link: ClassVar[bool] = False
 
 
 class SettingsError(HardwareError):
@@ -57,6 +59,7 @@ class LinkError(HardwareError):
 
     code = "link"
     retry = True
+    ends_link = True
 
 
 class LinkMissingError(LinkError):
@@ -121,6 +124,7 @@ class LightsRefusedError(LightsError):
     """The lamp controller says another level than the one asked for."""
 
     code = "lights.refused"
+    ends_link = True
 
 
 class LightsLevelError(LightsError):

@@ -9,7 +9,7 @@ device later), not the clearing of a line on which something babbles.
 
 1. open the port, let the driver shake hands (`Dialogue.connect`), which also restores the last acknowledged settings → READY;
 2. perform jobs one after another; when idle, call `Dialogue.idle` every `idle_s` seconds and whenever bytes come unasked;
-3. `LinkError` out of any of these means the connection is worth nothing: close, → LOST, and from 1 again; attempts begin at least `RETRY_S`
+3. an error that ends the link (`LinkError`, lamps that do not follow) means the connection is worth nothing: close, → LOST, and from 1 again; attempts begin at least `RETRY_S`
    apart, and one that took longer is followed by the next at once.
 
 A device that never answered is MISSING, one that did is LOST until it is READY again. Changes of state are told once each way: one log
@@ -134,10 +134,8 @@ class StatusBoard:
         """Around a setting, on the port's thread: a refusal stands in the status until a setting is taken."""
         try:
             yield
-        except LinkError:
-            raise
         except HardwareError as error:
-            if error.blame != "us":
+            if error.blame != "us" and not error.ends_link:
                 self._note_refusal(str(error))
             raise
         if self._refusing:
@@ -395,7 +393,10 @@ class Port:
             return
         try:
             result = job(self._link)
-        except LinkError as error:
+        except HardwareError as error:
+            if not error.ends_link:
+                future.set_exception(error)
+                return
             # Told before the caller hears of it: who sees the error also sees the state LOST.
             self._tell_lost(str(error))
             future.set_exception(error)

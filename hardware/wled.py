@@ -9,7 +9,8 @@ Driver: each request carries `"v":true`, so the controller answers with its whol
 * A request stays below the 256 bytes that the controller's serial input holds while it is busy: levels go in one request, colours in one
   request per segment, once after each connect.
 * An answer that says something else than asked may be a late answer to an earlier request: the next one is waited for, and of answers
-  that came together the newest counts.
+  that came together the newest counts. A controller that says another level than the one asked for does not follow: it is lost, and
+  ready again when it takes a level (after a connect the last ones, or those that it has).
 * A request without a readable answer is repeated once; then the connection is worth nothing (`LinkSilentError`, `LinkGarbledError`).
 * Serial input is dead while WLED drives LEDs on GPIO 1 or 3, and with the serial JSON switched off: that looks like silence.
 """
@@ -40,7 +41,7 @@ START_SIZE = 11
 JSON = json.JSONDecoder()
 # How long the first byte of an answer, and any pause inside it, may take; and the whole (10 kB take 0.9 s at 115200 baud).
 ANSWER_S = 1.2
-WHOLE_ANSWER_S = 4.0
+WHOLE_ANSWER_S = 2.0
 ATTEMPTS = 2
 # Opening the port may restart the controller (DTR and RTS reach its reset): it needs a few seconds.
 CONNECT_ATTEMPTS = 4
@@ -165,7 +166,8 @@ class WledDialogue:
                 )
         for place in self._channels.values():
             answer = ask(link, encode_colour(place), lambda _: True)
-        self._note(self._apply(link, self._wanted) if self._wanted else answer)
+        present = {place.segment: answer.brightness.get(place.segment, 0) for place in self._channels.values()}
+        self._note(self._apply(link, self._wanted or present))
         return answer.info
 
     def idle(self, link: SerialLink) -> None:

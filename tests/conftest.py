@@ -23,6 +23,14 @@ APPLICANTS = PROJECT / "hardware" / "sim" / "applicants"
 GRACE_S = 3.0
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("devices")
+    group.addoption("--device", metavar="URL", help="run the fault matrix (tests/wire) against this real device")
+    group.addoption(
+        "--heal-times", metavar="PATH", help="append what the fault matrix measured to this file (JSON lines)"
+    )
+
+
 def open_descriptors() -> dict[str, str]:
     """The process's descriptors and what they point at."""
     found = {}

@@ -221,12 +221,23 @@ class VirtualBooth:
             raise OrderRefusedError("ms is a number of milliseconds")
         self.faults.set(name, on=on, times=times, delay_ms=float(delay_ms))
         device, _, what = name.partition(".")
-        if what == "unplug" and device in self.ports:
-            (self.ports[device].unplug if on else self.ports[device].plug)()
-            if on and isinstance(self.lights, DmxWidget) and device == "lights":
-                self.lights.unplugged()
+        if device in self.ports:
+            self._turn_cable(self.ports[device], what, on=on)
+        elif name == "camera.move":
+            await (self.camera.kill() if on else self.camera.move())
         elif name == "camera.kill":
             await (self.camera.kill() if on else self.camera.start())
+
+    @staticmethod
+    def _turn_cable(port: Port, what: str, *, on: bool) -> None:
+        if what in {"unplug", "move"} and on:
+            port.unplug(elsewhere=what == "move")
+        elif what in {"unplug", "move", "unplug_on_write", "unplug_on_answer"} and not on:
+            port.plug()
+        elif what == "deaf":
+            (port.deafen if on else port.hear)()
+        elif what == "babble" and on:
+            port.babble()
 
     def state(self) -> dict[str, Any]:
         """Everything, for tests and people."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +34,16 @@ LOOK_AHEAD_MS: Final = 150.0
 NOISE_VARIANTS: Final = 6
 REQUEST_TIMEOUT_S: Final = 10.0
 BOUNDARY: Final = "virtualbooth"
-REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
+ADDRESSES: Final = ("127.0.0.1", "127.0.0.2")
+CRUMBLED_BYTES, CRUMB_BYTES = 64, 4096
+NOISE: Final = bytes(range(256)) + f"\r\n--{BOUNDARY}\r\nContent-Ty".encode()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +115,7 @@ class Camera:
         self._prepared: Source | None = None
         self._frozen: bytes | None = None
         self.port = 0
+        self.address = ADDRESSES[0]
         self.frames = 0
         self.stills = 0
 
@@ -112,10 +123,15 @@ class Camera:
 
     async def start(self, port: int = 0) -> None:
         """Listens; the port is chosen once and kept over a kill."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port or port)
+        self._server = await asyncio.start_server(self._accept, self.address, self.port or port)
         self.port = self._server.sockets[0].getsockname()[1]
         if self._clock is None:
             self._clock = asyncio.create_task(self._run_clock(), name="frame clock")
+
+    async def move(self) -> None:
+        """Comes back at its other address, on the same port."""
+        self.address = ADDRESSES[1 - ADDRESSES.index(self.address)]
+        await self.start()
 
     async def kill(self) -> None:
         """The server is gone and every connection with it, as when the camera loses power."""
@@ -192,7 +208,10 @@ class Camera:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 request = await reader.readuntil(b"\r\n\r\n")
-            await self._answer(request, writer)
+            if not self._faults.is_on("camera.stall"):
+                await self._answer(request, writer)
+            if self._faults.is_on("camera.stall"):
+                await reader.read()  # silent until the client goes away
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client went away or does not speak HTTP: nobody to tell
         except asyncio.CancelledError:
@@ -219,6 +238,12 @@ class Camera:
             await _send_whole(writer, 404, "text/plain", b"there is /preview.mjpg and /still.png\n")
 
     async def _stream(self, writer: asyncio.StreamWriter, *, only_head: bool) -> None:
+        if self._faults.is_on("camera.page"):
+            await _send_whole(writer, 200, "text/html", b"<html><h1>Camera</h1></html>\n")
+            return
+        if self._clients and self._faults.is_on("camera.single"):
+            await _send_whole(writer, 503, "text/plain", b"another viewer has the stream\n")
+            return
         writer.write(
             _head(200, f"multipart/x-mixed-replace; boundary={BOUNDARY}", [f"X-Cpu-S: {time.process_time():.3f}"])
         )
@@ -229,17 +254,41 @@ class Camera:
         self._clients.add(queue)
         self._somebody.set()
         try:
-            while (part := await queue.get()) is not None:
-                if self._faults.take("camera.cut"):
-                    writer.write(part.head + part.body[: len(part.body) // 2])
-                    await writer.drain()
+            held = b""
+            while (part := await queue.get()) is not None and not self._ended():
+                cut = self._faults.take("camera.cut")
+                damaged = cut or self._faults.take("camera.damage")
+                body = part.body[: len(part.body) // 2] if damaged else part.body
+                if self._faults.take("camera.noise"):
+                    held += NOISE
+                if self._faults.take("camera.glue") and not held:
+                    held = part.head + body + b"\r\n"
+                    continue
+                await self._send_pieces(writer, held + part.head + body + (b"" if cut else b"\r\n"))
+                held = b""
+                if cut:
                     return
-                writer.write(part.head + part.body + b"\r\n")
-                await writer.drain()
         finally:
             self._clients.discard(queue)
             if not self._clients:
                 self._somebody.clear()
+
+    def _ended(self) -> bool:
+        return self._faults.is_on("camera.stall") or self._faults.is_on("camera.page")
+
+    async def _send_pieces(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        if self._faults.take("camera.crumble"):
+            # The head, and the first and last bytes of the picture, one by one.
+            inner = data.index(b"\r\n\r\n") + CRUMBLED_BYTES
+            edges = [*range(inner), *range(inner, len(data) - CRUMBLED_BYTES, CRUMB_BYTES)]
+            edges += range(len(data) - CRUMBLED_BYTES, len(data))
+            for start, end in itertools.pairwise([*edges, len(data)]):
+                writer.write(data[start:end])
+                await writer.drain()
+                await asyncio.sleep(0)
+            return
+        writer.write(data)
+        await writer.drain()
 
     async def _send_still(self, writer: asyncio.StreamWriter) -> None:
         at_ns = time.monotonic_ns()
@@ -270,6 +319,7 @@ class Camera:
         """For the control socket."""
         return {
             "port": self.port,
+            "address": self.address,
             "listening": self._server is not None,
             "watchers": len(self._clients),
             "frames": self.frames,

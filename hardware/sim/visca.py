@@ -130,6 +130,11 @@ class ViscaHead:
         self._overlong = False
         self.announce()
 
+    def unplugged(self) -> None:
+        """The line is gone; the head works on."""
+        self._packet.clear()
+        self._overlong = False
+
     def announce(self) -> None:
         """Network change: something was plugged into the chain, addresses are to be set again."""
         self._reply(0x38)

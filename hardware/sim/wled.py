@@ -88,6 +88,10 @@ class WledController:
         if self._boot_text:
             self._send(BOOT_TEXT)
 
+    def unplugged(self) -> None:
+        """The line is gone; the lamps have a supply of their own and stay as they are."""
+        self._drop_object()
+
     def receive(self, data: bytes) -> None:
         """Takes bytes from the client."""
         now = self._clock()

@@ -96,14 +96,20 @@ async def test_a_controller_that_cannot_be_understood_is_told_once_and_heals(
         assert shown(booth)["segments"]["key_left"]["bri"] == 159
 
 
-async def test_a_level_that_the_controller_does_not_take_is_refused(booth, no_tasks_left):
-    async with opened(booth) as lights:
+async def test_a_level_that_the_controller_does_not_take_is_refused_and_its_lamps_are_lost(
+    booth, watcher, no_tasks_left
+):
+    async with opened(booth, watcher) as lights:
         before = (await lights.set_levels({"key_left": 30}))["key_left"]
         booth.fault("lights.wrong_echo")
         with pytest.raises(LightsRefusedError):
             await lights.set_levels({"key_left": 60})
         assert lights.levels_pct["key_left"] == before
-        assert lights.status.state is DeviceState.READY
+        assert lights.status.state is DeviceState.LOST
+        booth.fault("lights.wrong_echo", on=False)
+        await watcher.wait(DeviceState.LOST, 5)
+        await watcher.wait(DeviceState.READY, 5)
+        assert lights.levels_pct["key_left"] == before
 
 
 @pytest.mark.parametrize("kind", ["wled", "dmx"])

@@ -1,0 +1,276 @@
+"""The fault matrix: every fault at the wire of every device ends in its documented state, is told once with its remedy, and heals by itself.
+
+The cells are data (`fault_tables`); the devices stand in the virtual booth. `--device URL` runs the same cells against a real device: the person
+at the device is asked to pull and plug, and what needs the simulator's knobs is skipped. `--heal-times PATH` notes what was measured; nothing is
+judged by the clock but `LIMIT_S`, far beyond what is documented (docs/reliability.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardware.errors import HardwareError
+from hardware.link import DeviceState
+from tests.wire.fault_benches import BENCH_OF_SCHEME, CameraBench, ask_person, make_bench
+from tests.wire.fault_tables import FAULTS, NOT_APPLICABLE, PICTURES, TABLES, Cell, End
+
+LIMIT_S = 30.0
+# How often a condition that nobody announces is looked at.
+LOOK_S = 0.02
+CALLS = 3
+CELLS = [(device, fault) for device, cells in TABLES.items() for fault in FAULTS if fault in cells]
+# The rate of a shared machine's pictures is told, too, and has nothing to do with the fault.
+ASIDE = re.compile("camera is slow")
+WARM_UP_PICTURES = 80
+PHASE_S = 1.5
+
+
+async def until(true: Callable[[], bool], what: str) -> None:
+    """Wait for a condition."""
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while not true():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.Event().wait(), LOOK_S)
+    except TimeoutError:
+        pytest.fail(f"not within {LIMIT_S:.0f} s: {what}")
+
+
+class Bout:
+    """One device, one fault: begun, told, ended, healed."""
+
+    def __init__(self, request: pytest.FixtureRequest, device: str, fault: str, bench: Any, booth: Any) -> None:
+        self.device, self.fault, self.cell = device, fault, TABLES[device][fault]
+        self.bench, self.booth = bench, booth
+        self._config = request.config
+        self.states: list[DeviceState] = []
+
+    async def begin(self) -> None:
+        """The fault comes."""
+        if self.booth is None:
+            await self._ask(0)
+        elif self.cell.knob:
+            self.booth.fault(self.cell.knob, **self.cell.options)
+
+    async def pause(self) -> None:
+        """When times are measured, the device returns at any moment of the driver's attempts, not right after one."""
+        if self._config.getoption("--heal-times") is not None:
+            await asyncio.sleep(random.uniform(0, PHASE_S))
+
+    async def end(self) -> int:
+        """The device returns; when."""
+        if self.booth is None:
+            await self._ask(1)
+        elif self.cell.knob:
+            self.booth.fault(self.cell.knob, on=False)
+            if self.cell.knob == "camera.move":
+                self.bench.look_where_it_is()
+        return time.monotonic_ns()
+
+    async def _ask(self, which: int) -> None:
+        assert self.cell.by_hand is not None
+        if self.cell.by_hand[which] != "nothing":
+            await ask_person(self._config, f"{self.device}: {self.cell.by_hand[which]}")
+
+    async def prove(self, driver: Any) -> None:
+        if self.fault == "unplug while writing" and isinstance(self.bench, CameraBench):
+            await self.bench.prove_still(driver)
+        else:
+            await self.bench.prove(driver)
+
+    async def failure(self, driver: Any) -> HardwareError:
+        """What a call raises while the fault lasts."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                try:
+                    await self.prove(driver)
+                except HardwareError as error:
+                    return error
+
+
+@pytest.fixture(scope="session")
+def booths(request: pytest.FixtureRequest, start_booth: Callable[[str], Any]) -> Mapping[str, Any]:
+    """The virtual booths by scenario; none beside a real device."""
+    real = request.config.getoption("--device") is not None
+    return {} if real else {scenario: start_booth(scenario) for scenario in ("seated", "dmx-fine")}
+
+
+@pytest.fixture
+def bout(request: pytest.FixtureRequest, booths: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bout]:
+    device, fault = request.param
+    cell = TABLES[device][fault]
+    url = request.config.getoption("--device")
+    if url is not None:
+        if BENCH_OF_SCHEME.get(url.partition(":")[0]) != device:
+            pytest.skip(f"{url} is no {device}")
+        if cell.by_hand is None:
+            pytest.skip(f"'{FAULTS[fault]}' needs the simulator's knob {cell.knob}")
+    bench, booth = make_bench(device, url, booths)
+    if cell.knob == "camera.move":
+        bench.named(monkeypatch)
+    yield Bout(request, device, fault, bench, booth)
+    if booth is not None:
+        booth.mend()
+        if cell.knob == "camera.move":
+            booth.fault("camera.move")
+            booth.fault("camera.move", on=False)  # back at its first address, for the tests that follow
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest, bout: Bout) -> Callable[..., None]:
+    """Write down what was measured, when asked to."""
+    path = request.config.getoption("--heal-times")
+
+    def write(**measured: Any) -> None:
+        if path is not None:
+            line = {"device": bout.device, "fault": bout.fault, "ends": bout.cell.ends.value, **measured}
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    return write
+
+
+def told(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    """The devices' log lines of this level."""
+    lines = [one.getMessage() for one in caplog.records if one.name.startswith("hardware") and one.levelno == level]
+    return (
+        lines
+        if any(ASIDE.search(each) for each in lines) and len(lines) == 1
+        else [each for each in lines if not ASIDE.search(each)]
+    )
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("bout", CELLS, indirect=True, ids=[f"{device}-{fault}" for device, fault in CELLS])
+async def test_a_fault_ends_as_documented_is_told_once_and_heals(bout, note, caplog, no_tasks_left):
+    cell: Cell = bout.cell
+    caplog.set_level(logging.INFO, logger="hardware")
+    if cell.ends is End.MISSING:
+        await hold_and_heal(bout, note, caplog)
+        return
+    async with bout.bench.open(lambda status: bout.states.append(status.state)) as driver:
+        await until(lambda: driver.status.state is DeviceState.READY, f"ready at first ({driver.status.detail})")
+        for _ in range(WARM_UP_PICTURES if cell.ends is End.SLOW else CALLS):
+            await bout.bench.prove(driver)
+        await until(lambda: bout.states == [DeviceState.READY], "the first state is told")
+        caplog.clear()
+        begun_ns = time.monotonic_ns()
+        await bout.begin()
+        if cell.ends is End.WORKS:
+            for _ in range(CALLS):
+                await bout.prove(driver)
+            await bout.end()
+            await bout.bench.require_restored(driver)
+            assert bout.states == [DeviceState.READY]
+            assert told(caplog, logging.WARNING) == []
+            note(told_s=None, healed_s=None, detail=driver.status.detail)
+            return
+        told_ns, detail = await ends_as_documented(bout, driver)
+        assert re.search(cell.says, detail), detail
+        assert len(told(caplog, logging.WARNING)) == 1, told(caplog, logging.WARNING)
+        await bout.pause()
+        returned_ns = await bout.end()
+        healed_ns = await heals(bout, driver)
+        await bout.bench.require_restored(driver)
+        await bout.bench.prove(driver)
+        assert len(told(caplog, logging.WARNING)) == 1, told(caplog, logging.WARNING)
+        assert len(told(caplog, logging.INFO)) == 1, told(caplog, logging.INFO)
+        back = [] if cell.ends in PICTURES or cell.ends is End.REFUSES else [DeviceState.LOST, DeviceState.READY]
+        await until(lambda: bout.states == [DeviceState.READY, *back], f"told once each way: {bout.states}")
+        note(told_s=(told_ns - begun_ns) / 1e9, healed_s=(healed_ns - returned_ns) / 1e9, detail=detail)
+
+
+async def ends_as_documented(bout: Bout, driver: Any) -> tuple[int, str]:
+    """Wait for the documented state; when it was told, and the words."""
+    if bout.cell.ends in PICTURES:
+        await until(lambda: driver.status.info["picture"] == bout.cell.ends.picture, f"the picture is {bout.cell.ends}")
+        assert driver.status.state is DeviceState.READY
+        await bout.bench.prove(driver)
+        return time.monotonic_ns(), driver.status.detail
+    if bout.fault != "unplug while idle":
+        error = await bout.failure(driver)
+        assert error.code in bout.cell.raises, f"{error.code}: {error}"
+    if bout.cell.ends is End.REFUSES:
+        again = await bout.failure(driver)
+        assert again.code in bout.cell.raises
+        assert driver.status.state is DeviceState.READY
+        return time.monotonic_ns(), driver.status.detail
+    await until(lambda: driver.status.state is DeviceState.LOST, f"{bout.device} is lost")
+    lost = driver.status
+    later = await bout.failure(driver)
+    assert later.retry, later.code
+    # Tried again at least once, and not told again.
+    await until(lambda: driver.status is not lost, "another attempt")
+    first = lost.detail if re.search(bout.cell.says, lost.detail) else ""
+    await until(
+        lambda: bool(first or re.search(bout.cell.says, driver.status.detail)), f"words: {driver.status.detail}"
+    )
+    return lost.since_ns, first or driver.status.detail
+
+
+async def heals(bout: Bout, driver: Any) -> int:
+    """Wait until the device is used again; when that was."""
+    if bout.cell.ends is End.REFUSES:
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                with contextlib.suppress(HardwareError):
+                    await bout.bench.prove(driver)
+                    return time.monotonic_ns()
+    if bout.cell.ends in PICTURES:
+        await until(lambda: driver.status.info["picture"] == "live", "the picture is live again")
+        return time.monotonic_ns()
+    await until(lambda: driver.status.state is DeviceState.READY, f"ready again ({bout.device})")
+    return int(driver.status.since_ns)
+
+
+async def hold_and_heal(bout: Bout, note: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    """Another program has the device first."""
+    with bout.bench.held():
+        await bout.begin()
+        begun_ns = time.monotonic_ns()
+        opening = bout.bench.open(lambda status: bout.states.append(status.state))
+        driver = await opening.__aenter__()
+        try:
+            await until(lambda: driver.status.state is DeviceState.MISSING, "told as missing")
+            missing = driver.status
+            error = await bout.failure(driver)
+            assert error.code in bout.cell.raises
+            await until(lambda: driver.status is not missing, "another attempt")
+            detail = driver.status.detail
+            assert re.search(bout.cell.says, detail), detail
+            assert len(told(caplog, logging.WARNING)) == 1, told(caplog, logging.WARNING)
+            await bout.pause()
+        except BaseException:
+            await opening.__aexit__(None, None, None)
+            raise
+    try:
+        returned_ns = time.monotonic_ns()
+        await until(lambda: driver.status.state is DeviceState.READY, "ready when the other program ended")
+        healed_ns = driver.status.since_ns
+        await bout.bench.prove(driver)
+        await until(lambda: bout.states == [DeviceState.MISSING, DeviceState.READY], f"told once: {bout.states}")
+        assert len(told(caplog, logging.WARNING)) == 1
+        note(told_s=(missing.since_ns - begun_ns) / 1e9, healed_s=(healed_ns - returned_ns) / 1e9, detail=detail)
+    finally:
+        await opening.__aexit__(None, None, None)
+
+
+def test_every_fault_has_a_cell_or_a_reason_for_every_device():
+    for fault in FAULTS:
+        for device, cells in TABLES.items():
+            assert (fault in cells) != ((fault, device) in NOT_APPLICABLE), (fault, device)
+    for cells in TABLES.values():
+        assert set(cells) <= set(FAULTS)
+        for fault, cell in cells.items():
+            assert cell.says or cell.ends is End.WORKS, fault
