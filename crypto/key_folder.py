@@ -1,7 +1,8 @@
 """Folders of keys and certificates: closed to others, written by one process at a time, every file whole or not at all.
 
 Rules: the folder is 0700, private files 0600, public files 0644, whatever the umask; a file appears under its name only when its bytes
-and then its name are on stable storage; the lock goes with the process that holds it.
+and then its name are on stable storage; the lock goes with the process that holds it, and is not waited for
+without end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ from crypto.errors import KeyUnavailableError
 
 PRIVATE, PUBLIC = 0o600, 0o644
 LOCK_NAME = ".lock"
+WAIT_S = 30.0  # a piece of work takes milliseconds, with a slow token seconds
+_ASK_S = 0.01
 
 
 def make_key_folder(folder: Path) -> None:
@@ -32,13 +36,27 @@ def make_key_folder(folder: Path) -> None:
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Waits until no other process, and no other thread, writes in this folder."""
+    """Waits until no other process, and no other thread, writes in this folder. Raises TimeoutError (an OSError) after `WAIT_S`."""
     descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
         yield
     finally:
         os.close(descriptor)  # which also unlocks
+
+
+def _lock(descriptor: int) -> None:
+    """Asks again and again: a wait for the lock alone would never end when its holder was stopped."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, "another program works in it") from None
+            time.sleep(_ASK_S)
+        else:
+            return
 
 
 def write_whole(path: Path, data: bytes, mode: int) -> None:
@@ -61,7 +79,9 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
     """What is in a file, at most one byte more than the limit. Raises OSError, also for a FIFO or device: it could hold a server for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # before a file object is made, which would leave a folder open
+        if not stat.S_ISREG(
+            os.fstat(descriptor).st_mode
+        ):  # before a file object is made, which would leave a folder open
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(limit_bytes + 1)
