@@ -20,6 +20,7 @@
     |   +-- IntakeRefusedError      not ever: a technician must look
     |   +-- ReceiptRejectedError    an answer that proves nothing
     |   +-- IntakeClockError        refused because of the clock
+    |   +-- SoftwareRefusedError    refused because of the booth's software version
     +-- KeysError                 the booth's own keys
     |   +-- CertificateNotValidError its certificate is expired, or not valid yet
     |   +-- BoothRevokedError       the authority took its certificate back
@@ -193,6 +194,13 @@ class IntakeClockError(UplinkError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s  # what the intake asks for, if it does
+
+
+class SoftwareRefusedError(UplinkError):
+    """The intake takes nothing from this version of the booth's software, and says why."""
+
+    code = "booth.software_blocked"
+    blame = "operator"
 
 
 class KeysError(BoothError):

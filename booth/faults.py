@@ -157,6 +157,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.revoked",
             "Ask the authority why, then give the booth a new certificate: `booth keys enrol` with a new token.",
         ),
+        "booth.software_blocked": (
+            _O,
+            "fault.revoked",
+            "Update the booth's software to a version that the intake takes; the packets that wait are sent then.",
+        ),
         "revocation.stale": (
             _T,
             "fault.booth",

@@ -25,6 +25,7 @@ from booth.errors import (
     IntakeClockError,
     IntakeRefusedError,
     IntakeUnreachableError,
+    SoftwareRefusedError,
 )
 
 # Not found, method not allowed, length required, media type: about the address, whoever answers there (RFC 9110, 15.5).
@@ -84,6 +85,10 @@ def delivery_error(problem: Problem, skew_s: float | None) -> BoothError:
     if code == BoothRevokedError.code:
         return BoothRevokedError(
             "The intake refuses this booth: its certificate was revoked. Enrol the booth again; packets wait."
+        )
+    if code == SoftwareRefusedError.code:
+        return SoftwareRefusedError(
+            f"The intake takes nothing from this version of the booth's software: {problem.detail} Packets wait."
         )
     if code == "signature.expired":
         return IntakeClockError(

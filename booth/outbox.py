@@ -39,12 +39,15 @@ from pathlib import Path
 
 from booth.disk import DiskFiles, Files
 from booth.errors import (
+    BoothRevokedError,
     CommitRevokedError,
+    IntakeClockError,
     IntakeUnreachableError,
     OutboxDamagedError,
     OutboxFullError,
     OutboxUnreadableError,
     OutboxWriteError,
+    SoftwareRefusedError,
 )
 from booth.outbox_database import (
     DATABASE,
@@ -76,6 +79,9 @@ __all__ = [
 
 
 LOCK = "outbox.lock"
+# What concerned every packet when one was postponed; the second pair ends with another certificate or version, which a restart may bring.
+PAUSED_CODES = (IntakeUnreachableError.code, IntakeClockError.code)
+LASTING_CODES = (BoothRevokedError.code, SoftwareRefusedError.code)
 
 log = logging.getLogger(__name__)
 
@@ -219,9 +225,25 @@ class Outbox:
     def hasten(self) -> None:
         """Makes every packet due that only waited for the intake to answer; one with trouble of its own keeps its time."""
         self._change(
-            "UPDATE packets SET next_try_at = 0 WHERE state = 'waiting' AND (error_code IS NULL OR error_code = ?)",
-            IntakeUnreachableError.code,
+            "UPDATE packets SET next_try_at = 0 WHERE state = 'waiting' AND (error_code IS NULL OR error_code IN (?, ?, ?, ?))",
+            *PAUSED_CODES, *LASTING_CODES,
+        )  # fmt: skip
+
+    def retry_lasting(self) -> None:
+        """Makes every packet due that waited for another certificate or version of the software: a restart may have brought it."""
+        self._change(
+            "UPDATE packets SET next_try_at = 0 WHERE state = 'waiting' AND error_code IN (?, ?)", *LASTING_CODES
         )
+
+    def paused(self) -> tuple[float, int]:
+        """Until when no packet is to be tried, as far as the rows tell (0.0: now), and how many attempts that came from."""
+        with self._working() as database:
+            row = database.execute(
+                "SELECT max(next_try_at) AS until, sum(attempts) AS attempts FROM packets "
+                "WHERE state = 'waiting' AND error_code IN (?, ?)",
+                PAUSED_CODES,
+            ).fetchone()
+        return row["until"] or 0.0, row["attempts"] or 0
 
     def bring_forward(self, latest: float) -> bool:
         """No waiting packet is tried later than `latest` (the clock was set back); whether one was to be."""

@@ -1,20 +1,24 @@
 """Outbox → intake: every packet delivered once, however long it takes.
 
-Order for one packet: read it from the outbox (digest compared) → PUT it under its digest with a signed request → 201 or 200: verify the
-receipt against the trust root, this very packet and earlier receipts (booth/log_witness.py) → store the receipt, delete the copy (`Outbox.settle`).
+Order for one packet: read it from the outbox (digest compared) → bring it to the intake (booth/delivery.py: signed requests, resumed where they
+were interrupted) → the receipt is verified there → store the receipt, delete the copy (`Outbox.settle`).
 
 Rules
   - Attempts never end. Each packet's schedule is in the outbox's database, so a restart changes nothing in it: `first_retry_s` doubled per
     attempt up to `longest_retry_s`, times a random 0.5 to 1, so that booths do not come back all at once. A `Retry-After` of the intake is
     kept up to that cap. A clock that was set back is noticed by a time beyond the cap, and such times are brought forward to it, once.
+    What was interrupted and came forward goes on at once; the schedule is for what does not.
   - What concerns every packet pauses them all, on the monotonic clock and with the same doubling: no answer, 503, 429; 401 and a request that
     cannot be signed (the booth's certificate, key or clock); 404, 405, 411, 415 and other `request.*` problems that a repetition would not
-    change (the address is wrong: the technician is told). The first success makes all packets due that waited for that.
+    change (the address is wrong: the technician is told). The first success makes all packets due that waited for that. The packet that knocked
+    has the pause as its own next time, under a code that says so: by these rows a restart goes on with the pause and its doubling.
   - 403 `booth.revoked` pauses them all for the longest pause, and tells it: a booth that nobody believes takes no portraits. Its packets wait;
     as soon as another certificate is installed (looked for every REVOKED_LOOK_S) the next one is tried, and what the intake takes ends it.
+    403 `booth.software_blocked` likewise, with the intake's reason; an update ends it. What ends either may come with a restart: that tries at once.
   - Everything else postpones its packet alone: other 5xx, a proxy's page, a receipt that proves nothing, a file that cannot be read now, a
     defect of ours. Packets that were tried less often go first.
-  - A 4xx with a `packet.*` problem code and `retry: false` is a refusal for good: the packet is kept and flagged for the technician.
+  - A 4xx with a `packet.*` problem code and `retry: false` is a refusal for good: the packet is kept, and the technician is told the intake's reason
+    until no refused packet is left.
   - 200 (the intake had it already) is a success like 201.
   - When the disk refuses to note an outcome, everything pauses, with the same doubling. A verified receipt is kept in memory meanwhile and
     storing it is tried again before anything else; its packet is not uploaded again (unless the booth restarts, which is harmless).
@@ -30,7 +34,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +43,7 @@ from typing import Literal, TypeVar
 import httpx2
 
 from booth.config import IntakeSection
+from booth.delivery import Delivery
 from booth.errors import (
     BoothError,
     BoothRevokedError,
@@ -50,32 +55,27 @@ from booth.errors import (
     OutboxError,
     OutboxUnreadableError,
     ReceiptRejectedError,
+    SoftwareRefusedError,
     UplinkError,
 )
 from booth.faults import UNKNOWN_CODE
-from booth.intake_answers import delivery_error, read_bounded, read_problem, read_skew_s, trusting
+from booth.intake_answers import trusting
 from booth.log_witness import LogWitness
-from booth.outbox import Entry, Outbox
+from booth.outbox import Entry, Outbox, PacketState
 from booth.revocation_list import RevocationLists, RevocationWatch, Tell
-from crypto.errors import CryptoError, ReceiptError
-from crypto.http_signature import sign_request
+from crypto.errors import CryptoError
 from crypto.keys import Signer, TrustStore
-from crypto.receipt import VerifiedReceipt, verify_receipt
-from crypto.seal import MEDIA_TYPE
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-MAX_ANSWER_BYTES = 65_536
-# An HTTP date has whole seconds and may be some seconds old on a busy server.
-SKEW_WORTH_TELLING_S = 30.0
 REVOKED_LOOK_S = 5.0
 # How soon `booth outbox retry`, another process, is noticed.
 LOOK_S = 30.0
 # So many attempts that the pause has reached its cap.
 LONGEST = 30
-# What the uplink's faults are told under.
-SOURCE = "intake"
+# What the uplink's faults are told under: the way to the intake, and packets that it refused.
+SOURCE, REFUSED_SOURCE = "intake", "refused packets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,9 @@ class UplinkStatus:
     last_error: str | None = None
     next_try_at: float | None = None
     clock_skew_s: float | None = None  # intake's clock minus ours
-    refusal: Literal["revoked", "clock"] | None = None  # the intake answers, and refuses everything this booth signs
+    refusal: Literal["revoked", "clock", "software"] | None = (
+        None  # the intake answers, and refuses everything this booth signs
+    )
 
 
 class Uplink:
@@ -108,9 +110,7 @@ class Uplink:
         self._outbox = outbox
         self._worker = worker
         self._settings = settings
-        self._signer = signer
-        self._trust = trust
-        self._client = client
+        self.delivery = Delivery(settings, worker, client, signer, trust, clock)
         self._clock = clock
         self._tell = tell
         self._chance = chance
@@ -120,10 +120,8 @@ class Uplink:
         self._disk_failures = 0  # in a row, since the disk last noted an outcome
         self._resume_at = monotonic()  # nothing is tried before this time of the monotonic clock
         self._receipts: dict[str, bytes] = {}  # verified, not stored yet
-        self._signed_serial: int | None = None  # of the certificate that the newest request was signed with
         self._refused_serial: int | None = None  # of the certificate that the intake calls revoked
         self.on_delivery: Callable[[], None] = lambda: None
-        self.judge: Callable[[VerifiedReceipt], Awaitable[None]] = _believe  # whether a receipt fits earlier ones
         self.status = UplinkStatus(last_receipt_at=outbox.status.last_receipt_at)
 
     def wake(self) -> None:
@@ -132,9 +130,13 @@ class Uplink:
 
     async def run(self) -> None:
         """Delivers for ever."""
+        resumed = False
         while True:
             self._wake.clear()
             try:
+                if not resumed:
+                    await self.resume()
+                    resumed = True
                 wait_s = await self._turn()
             except OutboxError as error:
                 self._note(error)
@@ -148,6 +150,17 @@ class Uplink:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S if wait_s is None else min(wait_s, LOOK_S)):
                     await self._wake.wait()
+
+    async def resume(self) -> None:
+        """Goes on with the pause that was running when the booth ended, and with what there was to tell. Raises OutboxError."""
+        until, self._failures = await self._on_worker(self._outbox.paused)
+        now, cap = self._clock(), self._settings.longest_retry_s
+        if until > now + cap:  # the clock was set back while the booth was off
+            await self._record(self._outbox.bring_forward, now + cap)
+        left_s = min(max(until - now, 0.0), cap)
+        self._resume_at = self._monotonic() + left_s
+        await self._record(self._outbox.retry_lasting)
+        await self._tell_refused()
 
     async def _turn(self) -> float | None:
         """Handles the packet whose turn it is; returns how long to wait for the next one, None for until there is one."""
@@ -180,35 +193,39 @@ class Uplink:
         """One attempt for one packet, its outcome in the outbox; raises OutboxError only."""
         try:
             packet = await self._on_worker(self._outbox.read, entry.sha256)
-            receipt, skew_s = await self._put(entry.sha256, packet)
+            receipt = await self.delivery.send(entry.sha256, packet)
         except OutboxDamagedError as error:
             self._note(error)
         except IntakeRefusedError as error:
             self._note(error)
             await self._record(self._outbox.refuse, entry.sha256, error.reason, str(error))
+            self._tell(REFUSED_SOURCE, error)
         except (OutboxUnreadableError, IntakeAnswerError, ReceiptRejectedError) as error:
             self._note(error)
             pause_s = self.pause_s(entry.attempts, getattr(error, "retry_after_s", None))
             await self._postpone(entry, pause_s, error.code, str(error))
         except (UplinkError, BoothRevokedError, CryptoError) as error:
             self._note(error)
-            revoked = isinstance(error, BoothRevokedError)
-            # No shorter pause helps against a revocation.
-            pause_s = self.pause_s(LONGEST if revoked else self._failures, getattr(error, "retry_after_s", None))
+            # No shorter pause helps against a revocation or a blocked version.
+            lasting = isinstance(error, BoothRevokedError | SoftwareRefusedError)
+            pause_s = self.pause_s(LONGEST if lasting else self._failures, getattr(error, "retry_after_s", None))
             self._failures += 1
             self._resume_at = self._monotonic() + pause_s
             self._note_refusal(error)
             # A request that cannot be signed is noted like an intake that does not answer: nothing is wrong with the packet.
-            await self._postpone(entry, pause_s, IntakeUnreachableError.code, str(error))
+            code = IntakeUnreachableError.code if isinstance(error, CryptoError) else error.code
+            await self._postpone(entry, pause_s, code, str(error))
         except OutboxError:
             raise
         except Exception as error:  # noqa: BLE001 - a defect that one packet brings out must not hold up the others
             text = self._note_defect(error)
             await self._postpone(entry, self.pause_s(entry.attempts), UNKNOWN_CODE, text)
         else:
-            self.status = replace(self.status, clock_skew_s=skew_s)
             self._receipts[entry.sha256] = receipt
             await self._settle(entry.sha256)
+        finally:
+            if self.delivery.clock_skew_s is not None:
+                self.status = replace(self.status, clock_skew_s=self.delivery.clock_skew_s)
 
     async def _settle(self, sha256: str) -> None:
         """Stores a verified receipt; it stays in memory until that has worked."""
@@ -250,37 +267,18 @@ class Uplink:
         pause = min(cap, self._settings.first_retry_s * 2.0 ** min(attempts, 30)) * (0.5 + self._chance() / 2)
         return pause if asked_s is None else min(cap, max(pause, asked_s))
 
-    async def _put(self, sha256: str, packet: bytes) -> tuple[bytes, float | None]:
-        """Uploads; returns the verified receipt and the clock skew. Raises UplinkError or CryptoError."""
-        url = f"{self._settings.url}/v1/packets/{sha256}"
-        headers = {"content-type": MEDIA_TYPE}
-        headers |= await self._on_worker(self._sign, url, headers, packet)
-        try:
-            async with asyncio.timeout(self._settings.timeout_s * 10):
-                async with self._client.stream("PUT", url, content=packet, headers=headers) as response:
-                    body = await read_bounded(response, MAX_ANSWER_BYTES)
-        except (httpx2.HTTPError, TimeoutError, OSError) as error:
-            raise IntakeUnreachableError(
-                f"The intake {self._settings.url} did not answer ({type(error).__name__}); packets wait."
-            ) from error
-        skew_s = self._read_skew(response)
-        if response.status_code not in {200, 201}:
-            raise delivery_error(read_problem(response.status_code, response.headers, body), skew_s)
-        try:
-            await self.judge(verify_receipt(body, self._trust(), sha256))
-        except ReceiptError as error:
-            raise ReceiptRejectedError(f"The intake's receipt for {sha256[:12]} proves nothing: {error}") from error
-        return body, skew_s
-
-    def _sign(self, url: str, headers: Mapping[str, str], packet: bytes) -> dict[str, str]:
-        signer = self._signer()
-        self._signed_serial = signer.certificate.serial_number
-        return sign_request("PUT", url, headers, packet, signer)
+    async def _tell_refused(self) -> None:
+        """Tells that a packet was refused for good, with the intake's reason, or that none is left."""
+        refused = [one for one in await self._on_worker(self._outbox.entries) if one.state is PacketState.REFUSED]
+        for one in refused[-1:]:
+            self._tell(REFUSED_SOURCE, IntakeRefusedError(one.error or "", one.error_code or ""))
+        if not refused:
+            self._tell(REFUSED_SOURCE, None)
 
     async def _has_other_certificate(self) -> bool:
         """Whether the booth's certificate is another one than the intake refused."""
         try:
-            signer = await self._on_worker(self._signer)
+            signer = await self._on_worker(self.delivery.signer)
         except CryptoError:  # told by who follows the key
             return False
         return signer.certificate.serial_number != self._refused_serial
@@ -288,21 +286,15 @@ class Uplink:
     def _note_refusal(self, error: BoothError | CryptoError) -> None:
         """Tells what concerns everything that this booth signs, until the intake takes a packet again."""
         if isinstance(error, BoothRevokedError):
-            self._refused_serial = self._signed_serial
+            self._refused_serial = self.delivery.signed_serial
             self.status = replace(self.status, refusal="revoked")
+            self._tell(SOURCE, error)
+        elif isinstance(error, SoftwareRefusedError):
+            self.status = replace(self.status, refusal="software")
             self._tell(SOURCE, error)
         elif isinstance(error, IntakeClockError):
             self.status = replace(self.status, refusal="clock")
             self._tell(SOURCE, error)
-
-    def _read_skew(self, response: httpx2.Response) -> float | None:
-        skew_s = read_skew_s(response.headers, self._clock())
-        if skew_s is None:
-            return None
-        self.status = replace(self.status, clock_skew_s=skew_s)
-        if abs(skew_s) > SKEW_WORTH_TELLING_S:
-            log.warning("the intake's clock differs from ours by %.0f s; set the booth's clock (NTP)", skew_s)
-        return skew_s
 
     def _note(self, error: BoothError | CryptoError) -> None:
         text = str(error)
@@ -318,10 +310,6 @@ class Uplink:
 
     async def _on_worker(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
-
-
-async def _believe(receipt: VerifiedReceipt) -> None:
-    """Nothing is known that a receipt could contradict."""
 
 
 @asynccontextmanager
@@ -347,7 +335,7 @@ async def open_uplink(
         watch = RevocationWatch(lists, worker, settings, signer, client, tell)
         uplink.on_delivery = watch.delivered
         if witness is not None:
-            uplink.judge = lambda receipt: witness.judge(receipt, client, settings, worker, tell)
+            uplink.delivery.judge = lambda receipt: witness.judge(receipt, client, settings, worker, tell)
         await watch.judge_own()  # before anybody is invited; asking the intake may take its time
         running = [asyncio.create_task(uplink.run(), name="uplink")]
         running += [asyncio.create_task(watch.run(), name="revocation list")]

@@ -220,7 +220,7 @@ async def test_a_packet_that_brings_trouble_on_itself_holds_up_no_other(uplink, 
             return httpx2.Response(answer.status_code, content=answer.content, headers=answer.headers)
         return await take(request)
 
-    uplink._client._transport = httpx2.MockTransport(for_others)
+    uplink.delivery.client._transport = httpx2.MockTransport(for_others)
     await deliver_all(uplink, outbox, clocks, 12 * 3_600)
     intake.received.clear()
     for number in range(20):
@@ -241,7 +241,7 @@ async def test_a_packet_that_gets_no_answer_lets_the_others_go_first(uplink, out
             raise httpx2.ReadTimeout("silent")
         return await take(request)
 
-    uplink._client._transport = httpx2.MockTransport(for_others)
+    uplink.delivery.client._transport = httpx2.MockTransport(for_others)
     await deliver_all(uplink, outbox, clocks, 12 * 3_600)
     for number in range(20):
         outbox.put(b"good %d" % number, "id")

@@ -105,7 +105,7 @@ async def test_after_enrolling_again_everything_that_waited_goes_at_the_next_loo
     intake.answers = [REVOKED]
     await uplink._turn()
     assert await uplink._turn() == REVOKED_LOOK_S
-    old = uplink._signer()
+    old = uplink.delivery.signer()
     key = ec.generate_private_key(ec.SECP384R1())
     root = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
     leaf = issue(
@@ -119,9 +119,9 @@ async def test_after_enrolling_again_everything_that_waited_goes_at_the_next_loo
     def torn():
         raise KeyUnavailableError("half of a new pair")
 
-    uplink._signer = torn
+    uplink.delivery.signer = torn
     assert await uplink._turn() == REVOKED_LOOK_S
-    uplink._signer = lambda: FileSigner(leaf, (), key)
+    uplink.delivery.signer = lambda: FileSigner(leaf, (), key)
     clocks.pass_s(REVOKED_LOOK_S)
     assert await deliver_all(uplink, outbox, clocks, 60) <= 2
     assert sorted(intake.received[1:]) == sorted(PACKETS)
@@ -161,7 +161,7 @@ async def test_a_receipt_of_a_revoked_intake_deletes_nothing_and_says_why(uplink
     gone = Revoked(intake.signer.certificate.serial_number, now - timedelta(hours=1), x509.ReasonFlags.key_compromise)
     der = make_crl(root, 9, [gone], now, now + timedelta(days=1))
     trust = load_trust(pki / "ca.pem")
-    uplink._trust = lambda: trust.with_lists([read_revocation_list(der, trust.roots)])
+    uplink.delivery.trust = lambda: trust.with_lists([read_revocation_list(der, trust.roots)])
     await uplink.deliver(outbox.next_due())
     assert outbox.next_due().error_code == "intake.receipt"
     assert "revoked" in uplink.status.last_error
