@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from booth.check_html import HtmlReport
     from booth.messages import Messages
 
-PIPE_WIDTH = 140
 INTERRUPTED = 130
 
 
@@ -240,13 +239,13 @@ class _Printer:
     def __init__(self, outputs: Outputs, messages: Messages, number: int) -> None:
         from rich.console import Console
 
+        from booth.terminal import output
+
         self._quiet = outputs.as_json
         self._whole = outputs.full or number == 1
         self._messages = messages
         self._number = number
-        self._out, self._errors = Console(), Console(stderr=True)
-        if not self._out.is_terminal:  # a log or a pipe has no width of its own
-            self._out = Console(width=PIPE_WIDTH)
+        self._out, self._errors = output(), Console(stderr=True)
         self._open = ExitStack()
         self._advance: Callable[[], None] = lambda: None
 

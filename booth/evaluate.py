@@ -123,17 +123,15 @@ def _lost(_path: Path) -> Answer:
 
 def _print(summary: Summary, out: Path | None) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from booth.dataset import shown
     from booth.evaluation_files import UNITS, band_text, per_cent, threshold, threshold_text
     from booth.evaluation_summary import claimed, mean_and_median
+    from booth.terminal import output
 
-    console = Console()
-    if not console.is_terminal:  # a log or a pipe has no width of its own
-        console = Console(width=160)
+    console = output(160)
 
     def table(title: str, *columns: str) -> Table:
         made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from booth.terminal import printable
+from booth.terminal import output, printable
 
 if TYPE_CHECKING:
     from booth.config import Config
@@ -335,7 +334,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for recipient in facts["recipients"]:
         table.add_row("recipient", escape(f"{recipient['key_id']}  {recipient['file']}"))
     table.add_row("this machine's clock", facts["clock"])
-    console = Console()
+    console = output()
     console.print(table)
     for sentence in facts["care"]:
         console.print(f"[yellow]! {escape(printable(sentence))}[/yellow]", highlight=False, soft_wrap=True)

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from booth.terminal import printable
+from booth.terminal import output, printable
 
 if TYPE_CHECKING:
     from crypto.errors import Stage
@@ -285,10 +285,10 @@ def _report(facts: dict[str, Any], *, as_json: bool) -> None:
     table.add_column("SHA-256", overflow="fold")
     for name, part in manifest["parts"].items():
         table.add_row(escape(name), f"{part['size']:,}", part["sha256"])
-    _console().print(table)
+    output().print(table)
     if "out" in facts:
         told = f"Written to {printable(facts['out'])}: parts/, package.zip, package.cms"
-        _console().print(told, markup=False, soft_wrap=True)
+        output().print(told, markup=False, soft_wrap=True)
 
 
 def _header_rows(facts: dict[str, Any]) -> dict[str, str]:
@@ -311,15 +311,11 @@ def _print_table(title: str, rows: dict[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, escape(printable(value)))
-    _console().print(table)
+    output().print(table)
 
 
 def _print_json(facts: dict[str, Any]) -> None:
     print(json.dumps(facts, indent=2, sort_keys=True))
-
-
-def _console() -> Console:
-    return Console()
 
 
 @contextmanager

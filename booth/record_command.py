@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from booth.terminal import printable
+from booth.terminal import output, printable
 
 if TYPE_CHECKING:
     from crypto.face_record import FaceRecord
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 REFUSED, UNREADABLE = 1, 2
 MAX_FILE_BYTES = 16 * 1024 * 1024
+OFFSET_WIDTH, BYTES_WIDTH, TAGS_WIDTH, VALUE_LEAST = 6, 6, 29, 20
+TAGS_FROM = 110  # columns of a terminal; below them there is no room for the tags
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -284,32 +287,46 @@ def _picture_facts(picture: bytes) -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any], shown: Shown) -> None:
-    console = Console()
+    console = output()
     title = printable(f"{Path(facts['file']).name}: {facts['form']}, {facts['bytes']:,} bytes")
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("offset", justify="right", no_wrap=True)
-    table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("field", overflow="fold")
-    table.add_column("value", overflow="fold")
-    table.add_column("tags", overflow="fold", style="dim")
-    block = ""
-    for row in shown.rows:
-        above, _, name = row.name.rpartition(".")
-        if above and above != block:
-            table.add_row("", "", f"[bold]{escape(above.replace('.', ' / '))}[/bold]", "", "")
-        block = above
-        table.add_row(
-            str(row.offset), f"{row.length:,}", f"{'  ' if above else ''}{escape(name)}", escape(row.value), row.tags
-        )
+    console.print(title, markup=False, soft_wrap=True, style="italic")
     if shown.rows:
-        console.print(table)
-    else:
-        console.print(table.title)
+        _print_fields(console, shown.rows)
     picture = facts["picture"]
     told = picture.get("unreadable") or f"{picture['format']}, {picture['width']} x {picture['height']} pixels"
     console.print(f"The picture itself: {told}, {picture['bytes']:,} bytes", markup=False, soft_wrap=True)
     if "image" in facts:
         console.print(f"Written to {printable(facts['image'])}", markup=False, soft_wrap=True)
+
+
+def _print_fields(console: Console, rows: Sequence[Row]) -> None:
+    """One table; a block's name has a line of its own, because names of blocks are longer than columns of a terminal."""
+    with_tags = console.width >= TAGS_FROM
+    name_width = 2 + max(len(row.name.rpartition(".")[2]) for row in rows)
+    taken = OFFSET_WIDTH + BYTES_WIDTH + name_width + 4 + (TAGS_WIDTH + 1 if with_tags else 0)
+
+    def columns(*, heads: bool) -> Table:
+        table = Table(box=None, show_header=heads, padding=(0, 1, 0, 0))
+        table.add_column("offset", justify="right", width=OFFSET_WIDTH)
+        table.add_column("bytes", justify="right", width=BYTES_WIDTH)
+        table.add_column("field", width=name_width, overflow="fold")
+        table.add_column("value", width=max(VALUE_LEAST, console.width - taken), overflow="fold")
+        if with_tags:
+            table.add_column("tags", width=TAGS_WIDTH, overflow="fold", style="dim")
+        return table
+
+    console.print(columns(heads=True))
+    for block, group in groupby(rows, key=lambda row: row.name.rpartition(".")[0]):
+        table = columns(heads=False)
+        for row in group:
+            name = f"{'  ' if block else ''}{escape(row.name.rpartition('.')[2])}"
+            cells = (str(row.offset), f"{row.length:,}", name, escape(row.value), row.tags)
+            table.add_row(*cells[: len(table.columns)])
+        if block:
+            console.print(block.replace(".", " / "), markup=False, highlight=False, soft_wrap=True, style="bold")
+        console.print(table)
+    if not with_tags:
+        console.print(f"Tags: from {TAGS_FROM} columns on, or --json.", markup=False, soft_wrap=True, style="dim")
 
 
 def _written(out: Path, data: bytes, *, as_json: bool) -> None:

@@ -155,6 +155,20 @@ def test_refusals_say_why_and_leave_nothing(cli: CliRunner, tmp_path: Path) -> N
     assert {file.name for file in tmp_path.iterdir()} == {"face.bin", "bad", "other", "empty", "picture.jpg"}
 
 
+def test_a_narrow_terminal_keeps_names_whole_and_leaves_the_tags_out(
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = placed(tmp_path, write_face_record(FULL))
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run(cli, "show", file).stdout
+    assert "imageRepresentation / imageInformation2DBlock / postAcquisitionProcessingBlock\n" in shown
+    assert "superResolutionProcessed " in shown
+    assert "65 A1 30 A2 80" not in shown
+    assert "--json" in shown
+    monkeypatch.setenv("COLUMNS", "110")
+    assert "65 A1 30 A2 80" in run(cli, "show", file).stdout
+
+
 def test_help_shows_examples(cli: CliRunner) -> None:
     for words in ((), ("show",), ("convert",), ("dg2",)):
         answer = run(cli, *words, "--help")

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from booth.packet import app
-from booth.terminal import printable
+from booth.terminal import PIPE_WIDTH, output, printable
 from crypto.canonical import canonical_json
 from crypto.packet_header import framed, split_packet
 from tests.packets import make_cached_world
@@ -35,3 +35,11 @@ def test_a_header_that_anybody_may_have_written_does_nothing_to_the_terminal(tmp
     refused = CliRunner().invoke(app, ["show", str(file)], env={"TERM": "xterm-256color"})
     assert refused.exit_code == 2
     assert all(one.isprintable() or one == "\n" for one in refused.output)
+
+
+def test_a_pipe_has_a_width_that_keeps_a_digest_whole_and_columns_wins(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert output().width == PIPE_WIDTH
+    assert output(160).width == 160
+    monkeypatch.setenv("COLUMNS", "72")
+    assert output().width == 72
