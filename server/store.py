@@ -247,12 +247,14 @@ def check_digest(sha256: str) -> None:
 
 
 def make_engine(database_url: str) -> AsyncEngine:
-    """The engine with the rules for SQLite set on each connection; opens nothing yet."""
+    """The engine with the rules for SQLite set on each connection; opens nothing yet. A new SQLite file is its owner's alone."""
     url = sa.make_url(database_url)
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, pool_pre_ping=True)
-    if url.database:
+    if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # SQLite's own files beside it get its mode
+            os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     engine = create_async_engine(url)
 
     def set_rules(connection: Any, record: Any) -> None:  # noqa: ARG001 (SQLAlchemy passes the pool's record)

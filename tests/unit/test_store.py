@@ -271,3 +271,12 @@ async def test_a_full_disk_is_told_as_full(tmp_path, monkeypatch):
             await kept(objects, b"packet")
         monkeypatch.undo()
         assert list((tmp_path / "objects" / "incoming").iterdir()) == []
+
+
+async def test_a_new_database_is_its_owners_alone_also_in_an_open_folder(tmp_path):
+    tmp_path.chmod(0o755)
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path}/intake.sqlite3") as store:
+        await store.count()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes
+    assert set(modes.values()) == {0o600}
