@@ -38,6 +38,7 @@ from booth.errors import CommandMalformedError, CommandRefusedError
 from booth.guard import Guard
 from booth.kiosk import BoothFacade, KioskState, read_command
 from booth.messages import CatalogueError, Messages, known_languages
+from booth.page_protocol import PageProtocol, PageSocket
 from booth.page_requests import limited_body, problem
 from booth.technician_login import TechnicianDoor, TechnicianPages
 
@@ -55,7 +56,14 @@ def create_app(
 ) -> FastAPI:
     """The web application of one booth. `closing` ends its event streams and preview sockets; without a `door` no technician gets in."""
     pages = _Pages(booth, door or TechnicianDoor(None), closing or asyncio.Event())
-    app = FastAPI(title="Passbooth kiosk", version="1", docs_url=None, redoc_url=None, openapi_url=page_document.ADDRESS)
+    app = FastAPI(
+        title="Passbooth kiosk",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=page_document.ADDRESS,
+        redirect_slashes=False,
+    )
     app.openapi = lambda: page_document.describe_pages(app.version)  # type: ignore[method-assign] # FastAPI's documented way
     app.add_exception_handler(HTTPException, _no_such_page)
     app.state.pages = pages
@@ -76,7 +84,9 @@ async def open_pages(
         log_config=None,
         access_log=False,  # addresses of a visit are nobody's business
         server_header=False,
-        ws="websockets-sansio",
+        http=PageProtocol,
+        ws=PageSocket,
+        proxy_headers=False,  # nobody stands between: a header names no other peer
         ws_per_message_deflate=False,  # JPEG does not shrink
         ws_max_size=1024,  # the page sends "ready"
         timeout_graceful_shutdown=STOP_S,

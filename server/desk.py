@@ -90,7 +90,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     """The desk's web application."""
     store, opener, door = rooms.store, rooms.opener, rooms.door
     pages = Pages(rooms.messages)
-    app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door = door
 
     @app.get("/login")

@@ -88,7 +88,14 @@ class Intake:
 def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     """The intake's web application and the work behind it."""
     intake = Intake(rooms)
-    app = FastAPI(title="Passbooth intake", version="1", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app = FastAPI(
+        title="Passbooth intake",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        redirect_slashes=False,
+    )
     answer_with_problems(app)
 
     @app.put("/v1/packets/{sha256}", response_class=Response)

@@ -3,8 +3,8 @@
 Order of operation: the socket is bound before anything is told, so the ready line names the real port; SIGTERM or SIGINT closes the listening
 socket, lets running requests finish (at most `stop_s`), and `listen` returns; a second SIGINT does not wait. TLS 1.2 is the least.
 
-server/gate.py accepts, counts and finishes TLS. uvicorn then waits for a request's head without a limit; `TimedProtocol` closes connections that
-are slow with it, and those that trickle a body which was refused long ago. What is not HTTP at all is answered as a problem, too.
+server/gate.py accepts, counts and finishes TLS; crypto/timed_http.py closes connections that are slow with a request's head, and those that trickle a
+body which was refused long ago. What is not HTTP at all is answered as a problem, too.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from typing import ClassVar
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crypto.supervision import supervised
+from crypto.timed_http import TimedProtocol
 from server.config import ListenSettings
 from server.errors import ListenError, MalformedRequestError, SettingsError
 from server.gate import Gate, GateLimits, Left
@@ -39,67 +37,6 @@ MAX_HEAD_BYTES = 32 * 1024
 # Without one of these that were there at the start the program does not work: the watchdog is not fed.
 MAIN_TASKS = frozenset({"gate", "receipt-log-writer", "intake-nonce-sweep", "revocation-list", "desk-sweep"})
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class TimedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 with a time limit for request heads."""
-
-    head_s: ClassVar[float] = 10.0
-    left: Left | None = None
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock of the first head."""
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        """Start or stop the clock by what the bytes completed."""
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock and make room for another connection."""
-        self._stop_watch()
-        if self.left is not None:
-            self.left()
-        super().connection_lost(exc)
-
-    def on_response_complete(self) -> None:
-        """Give a sender whose body was refused the same time to finish it."""
-        super().on_response_complete()
-        self._watch()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not HTTP with a problem instead of uvicorn's text."""
-        del msg
-        body = json.dumps(problem_body(MalformedRequestError("This is not an HTTP request."))).encode()
-        headers = [
-            ("content-type", MEDIA_TYPE),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-        ]
-        with contextlib.suppress(h11.LocalProtocolError):  # half an answer is already out: closing is all that is left
-            for event in (
-                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-    def _watch(self) -> None:
-        theirs, ours = self.conn.their_state, self.conn.our_state
-        waiting = theirs is h11.IDLE or (theirs is h11.SEND_BODY and ours is h11.DONE)
-        if not waiting:
-            self._stop_watch()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_s, self.transport.abort)
-
-    def _stop_watch(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 class _Server(uvicorn.Server):
@@ -202,6 +139,8 @@ async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str
 
     class Protocol(TimedProtocol):
         head_s = settings.head_s
+        malformed = json.dumps(problem_body(MalformedRequestError("This is not an HTTP request."))).encode()
+        malformed_type = MEDIA_TYPE
 
     try:
         config = uvicorn.Config(

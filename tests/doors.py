@@ -26,7 +26,7 @@ READY_S = 60.0
 # What no answer may hold: our places and files, our libraries and their versions, the shape of a failure.
 REVEALING = re.compile(
     rb"Traceback|File \"|\.py\b|site-packages|/(?:home|root|work|tmp|usr|opt|var|etc)/|"
-    rb"uvicorn|starlette|fastapi|pydantic|sqlalchemy|h11|httptools|asyncio|cpython|python/?3|openssl|"
+    rb"uvicorn|starlette|fastapi|pydantic|sqlalchemy|h11[._]|websockets/|asyncio|cpython|python/?3|openssl|"
     rb"(?:Error|Exception): |0x[0-9a-f]{8}",
     re.IGNORECASE,
 )

@@ -29,6 +29,7 @@ CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 async def serve() -> None:
     """Serve until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # as in booth/logs.py
     every = tuple(name_of(command) for command in COMMANDS)
     booth = FakeBooth(kiosk_state("review", commands=every), PORTRAIT, PORTRAIT)
     booth.status = technician_status(site=CANARY)
