@@ -10,7 +10,7 @@ Driver: each request carries `"v":true`, so the controller answers with its whol
   request per segment, once after each connect.
 * An answer that says something else than asked may be a late answer to an earlier request: the next one is waited for, and of answers
   that came together the newest counts. A controller that says another level than the one asked for does not follow: it is lost, and
-  ready again when it takes a level (after a connect the last ones, or those that it has).
+  ready again when it takes a level (after a connect the last ones; channels that nobody set keep what they have).
 * A request without a readable answer is repeated once; then the connection is worth nothing (`LinkSilentError`, `LinkGarbledError`).
 * Serial input is dead while WLED drives LEDs on GPIO 1 or 3, and with the serial JSON switched off: that looks like silence.
 """
@@ -167,7 +167,8 @@ class WledDialogue:
         for place in self._channels.values():
             answer = ask(link, encode_colour(place), lambda _: True)
         present = {place.segment: answer.brightness.get(place.segment, 0) for place in self._channels.values()}
-        self._note(self._apply(link, self._wanted or present))
+        # Switching the master on must not light what nobody has set.
+        self._note(self._apply(link, {**present, **self._wanted}))
         return answer.info
 
     def idle(self, link: SerialLink) -> None:

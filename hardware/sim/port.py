@@ -35,6 +35,7 @@ CRUMBLE_GAP_S = 0.0002
 LONG_ANSWER, BURST_BYTES = 64, 8
 NOISE_BYTES = 24
 BABBLE_BYTES, BABBLE_GAP_S = 64, 0.005
+FILL_AGAIN_S = 0.02
 FILLINGS = (bytes(1024), b"\0")
 
 
@@ -126,8 +127,8 @@ class Port:
             self._device.unplugged()
 
     def deafen(self) -> None:
-        """Stops reading and fills the line."""
-        if self._master is None or self._slave is None:
+        """Stops reading, and keeps the line full for as long as the fault is on."""
+        if self._master is None or self._slave is None or not self._faults.is_on(f"{self.name}.deaf"):
             return
         asyncio.get_running_loop().remove_reader(self._master)
         os.set_blocking(self._slave, False)
@@ -135,6 +136,7 @@ class Port:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     os.write(self._slave, filling)
+        self._later(FILL_AGAIN_S, self.deafen)
 
     def hear(self) -> None:
         """Reads again; what piled up is lost."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
+import select
+import threading
+import time
 import tty
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from hardware.errors import (
+    ControlRefusedError,
+    ControlValueError,
+    HardwareError,
     LinkBusyError,
     LinkError,
     LinkLostError,
@@ -96,6 +103,55 @@ def test_a_pulled_cable_is_lost_in_every_call(cable: Cable, link: SerialLink):
 def test_a_peer_that_takes_nothing_is_silent(link: SerialLink):
     with pytest.raises(LinkSilentError):
         link.write(bytes(1_000_000))
+
+
+def test_what_a_peer_did_not_take_never_reaches_it(cable: Cable, link: SerialLink):
+    with pytest.raises(LinkSilentError, match="does not read"):
+        link.write(bytes(1_000_000))
+    os.set_blocking(cable.master, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.read(cable.master, 1 << 20):
+            pass
+    link.write(b"new")
+    poll = select.poll()
+    poll.register(cable.master, select.POLLIN)
+    assert poll.poll(5000)
+    assert os.read(cable.master, 100) == b"new"
+
+
+def test_a_write_that_waits_ends_when_the_port_is_closed_and_burns_no_time(cable: Cable):
+    stopping = threading.Event()
+    made = SerialLink(str(cable.path), 57600, stopping)
+    made.open()
+    timer = threading.Timer(0.2, stopping.set)
+    timer.start()
+    cpu = time.thread_time()
+    try:
+        with pytest.raises(LinkLostError, match="being closed"):
+            made.write(bytes(1_000_000))
+        assert time.thread_time() - cpu < 0.15  # a loop without a pause takes all of it
+    finally:
+        timer.join()
+        made.close()
+
+
+def test_clearing_a_line_ends_also_when_something_babbles(cable: Cable, link: SerialLink):
+    ended = threading.Event()
+
+    def babble() -> None:
+        os.set_blocking(cable.master, False)
+        while not ended.is_set():
+            with contextlib.suppress(BlockingIOError):
+                os.write(cable.master, bytes(64))
+            ended.wait(0.0005)
+
+    thread = threading.Thread(target=babble)
+    thread.start()
+    try:
+        assert link.discard() > 0
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -243,3 +299,40 @@ async def test_closing_does_not_wait_for_a_silent_device(cable: Cable, no_tasks_
     await asyncio.wait_for(opening, 5)
     async with asyncio.timeout(2):
         await port.close()
+
+
+async def test_a_refusal_stands_in_the_status_until_a_setting_is_taken_and_is_logged_once_each_way(
+    cable: Cable, no_tasks_left, caplog
+):
+    peer, board = Peer(cable), StatusBoard("echo", "x", None)
+    port = Port(board, str(cable.path), 57600, Echo(), idle_s=5)
+
+    def refuse(error: type[HardwareError]) -> Callable[[SerialLink], None]:
+        def job(link: SerialLink) -> None:
+            with board.judging():
+                raise error("no: correct it")
+
+        return job
+
+    def take(link: SerialLink) -> None:
+        with board.judging():
+            pass
+
+    caplog.set_level("INFO", logger="hardware")
+    try:
+        await port.open()
+        with pytest.raises(ControlValueError):
+            await port.run(refuse(ControlValueError))  # our mistake says nothing about the device
+        assert board.status.detail == "answers"
+        for _ in range(2):
+            with pytest.raises(ControlRefusedError):
+                await port.run(refuse(ControlRefusedError))
+            assert (board.status.state, board.status.detail) == (DeviceState.READY, "no: correct it")
+        for _ in range(2):
+            await port.run(take)
+            assert board.status.detail == "answers"
+        assert board.status.info == {"firmware": "1"}
+    finally:
+        peer.ignore()
+        await port.close()
+    assert [one.levelname for one in caplog.records] == ["INFO", "WARNING", "INFO"]
