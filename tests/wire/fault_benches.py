@@ -194,5 +194,8 @@ def make_bench(kind: str, url: str | None, booths: Mapping[str, Any]) -> tuple[B
 async def ask_person(config: pytest.Config, text: str) -> None:
     """Ask the person at the real device to do something, and wait until it is done."""
     capture = config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        await asyncio.to_thread(input, f"\n    {text}, then press Enter at once: ")
+    capture.suspend_global_capture(in_=True)
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, input, f"\n    {text}, then press Enter at once: ")
+    finally:
+        capture.resume_global_capture()

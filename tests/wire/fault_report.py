@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENT = PROJECT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 # Folders of the virtual booth have another name in every run, and counts of bytes another value.
-FOLDER = re.compile(r"/tmp/virtual-booth-[^/ ]+/\w+")  # noqa: S108 - read, not made
+FOLDER = re.compile(r"/tmp/virtual-booth-[^/ ]+/\w+")
 COUNTS = ((re.compile(r"\b\d+ bytes came"), "… bytes came"), (re.compile(r"\(\d+ bytes\)"), "(… bytes)"))
 RATE = re.compile(r"only \d+ of \d+")
 ANSWERED = re.compile(r"it answers \{.*?\}")
@@ -72,7 +72,7 @@ def table(found: Runs) -> str:
         for device in devices:
             cell = TABLES[device].get(fault)
             if cell is None:
-                cells.append(f"– ({NOT_APPLICABLE[fault, device]})")
+                cells.append(f"none ({NOT_APPLICABLE[fault, device]})")
                 continue
             healed = seconds(found.get((device, fault), []), "healed_s")
             cells.append(f"{cell.ends.value}; {healed} s" if healed else cell.ends.value)
