@@ -363,7 +363,9 @@ async def _visit(demo: Demo, options: DemoOptions, console: Console) -> int:
     from booth.demo_visit import Step, make_visit
 
     def tell(step: Step) -> None:
-        console.print(f"[green]✓[/green] {step.name:22} {step.seconds:5.1f} s  {step.detail}", highlight=False)
+        console.print(
+            f"[green]✓[/green] {step.name:22} {step.seconds:5.1f} s  {step.detail}", highlight=False, soft_wrap=True
+        )
 
     outcome = await make_visit(demo, options.keep, tell)
     findings = Table("Rule", "Value", "Limit", "Verdict", title="Findings of the portrait")

@@ -53,6 +53,7 @@ app = typer.Typer(
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The booth's settings.", envvar="PASSBOOTH_CONFIG")]
 CONFIG = Path("booth.toml")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("init")
@@ -95,6 +96,7 @@ def install(
     file: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="What the authority issued, in PEM.")],
     *,
     config: ConfigOption = CONFIG,
+    as_json: AsJson = False,
 ) -> None:
     """Put an issued certificate into use, if it is for this booth's key, valid now and of the trusted root.
 
@@ -105,7 +107,7 @@ def install(
             pem = file.read_bytes()
         except OSError as error:
             _stop(f"{file} cannot be read: {error.strerror}.")
-        _installed(settings, keys, pem)
+        _installed(settings, keys, pem, as_json=as_json)
 
 
 @app.command("enrol")
@@ -115,6 +117,7 @@ def enrol(
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token; without it the token is asked for.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Get a certificate with a one-time token of the intake. Makes the key when there is none, or a new one beside the present.
 
@@ -124,11 +127,11 @@ def enrol(
 
     with _keys(config) as (settings, keys):
         request = keys.make()
-        _installed(settings, keys, request_first(settings.intake, _token(token_file), request))
+        _installed(settings, keys, request_first(settings.intake, _token(token_file), request), as_json=as_json)
 
 
 @app.command("rotate")
-def rotate(*, config: ConfigOption = CONFIG) -> None:
+def rotate(*, config: ConfigOption = CONFIG, as_json: AsJson = False) -> None:
     """Make a new key and get its certificate with the present one. May be repeated whenever it did not come to its end.
 
     [bold]Example[/bold]: booth keys rotate
@@ -142,7 +145,7 @@ def rotate(*, config: ConfigOption = CONFIG) -> None:
         request = keys.make()
         with contextlib.closing(SignerSource(settings.keys.signer, settings.passphrase, keys.certificate)) as source:
             chain = request_next(settings.intake, source.current(), request)
-        _installed(settings, keys, chain)
+        _installed(settings, keys, chain, as_json=as_json)
 
 
 @app.command("pin")
@@ -164,7 +167,7 @@ def pin(*, config: ConfigOption = CONFIG) -> None:
 def show(
     *,
     config: ConfigOption = CONFIG,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show certificate, days left, key, token and recipients; exit code 1 when something needs care.
 
@@ -232,10 +235,14 @@ def _token(file: Path | None) -> str:
     return text.strip()
 
 
-def _installed(config: Config, keys: BoothKeys, pem: bytes) -> None:
+def _installed(config: Config, keys: BoothKeys, pem: bytes, *, as_json: bool) -> None:
     from crypto.keys import load_trust
 
     leaf = keys.install(pem, load_trust(config.intake.trust), datetime.now(UTC))
+    if as_json:
+        facts = {"booth": keys.booth, "file": str(keys.certificate), "serial": f"{leaf.serial_number:040x}"}
+        print(json.dumps(facts | {"valid_until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"}))
+        return
     print(
         f"The certificate of {keys.booth} is in use: valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, "
         f"serial number {leaf.serial_number:040x}, in {keys.certificate}."

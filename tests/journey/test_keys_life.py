@@ -101,8 +101,11 @@ async def life_of(keys: Keys, config: Config, folder: Path, intake) -> None:
     assert "is in use" in await run("enrol", code=0, stdin=token.lower() + "\n")
     assert "enrolment.refused" in await run("enrol", code=2, stdin=token + "\n")
     assert "booth keys rotate" in await run("init", code=2)
-    assert "is in use" in await run("rotate", code=0)
+    next_one = json.loads(await run("rotate", "--json", code=0))
     facts = json.loads(await run("show", "--json", code=0))
+    assert next_one == {"booth": facts["booth"]} | {
+        name: facts["certificate"][name] for name in ("file", "serial", "valid_until")
+    }
     assert facts["care"] == []
     assert facts["certificate"]["days_left"] > 390
     assert facts["certificate"]["key_usable"]
