@@ -16,6 +16,7 @@ Order of operations
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -232,7 +233,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     database = plain_connection(path.resolve().as_uri())
     try:
-        database.execute("PRAGMA journal_mode = WAL")
+        # Not taken on trust: when an fsync fails here, SQLite stays with the rollback journal, whose removal alone is a COMMIT, unsynced.
+        if (mode := database.execute("PRAGMA journal_mode = WAL").fetchone()[0]) != "wal":
+            raise OSError(errno.EIO, f"the database stays in journal mode {mode}", str(path))
         database.execute("PRAGMA synchronous = FULL")
         if (answer := check(database)) is not None:
             raise _NotReadBackError(answer)
