@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
 import select
+import signal
 import ssl
 import subprocess
 import sys
@@ -62,6 +64,10 @@ class Door:
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))  # type: ignore[union-attr] # Linux tells it for every process
 
 
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a killed run leaves no door open
+
+
 @contextlib.contextmanager
 def open_kiosk(folder: Path) -> Iterator[Door]:
     """The kiosk's pages with a booth that only shows."""
@@ -92,6 +98,7 @@ def _started(
             stdout=subprocess.PIPE,
             stderr=sink,
             env=os.environ | (environment or {}),
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call into the kernel, which takes no lock
         )
     assert process.stdout is not None
     try:

@@ -71,8 +71,10 @@ def opened(name: str, folder: Path, keys: Keys) -> Iterator[tuple[Door, Target]]
             yield door, Target(name, f"127.0.0.1:{door.port}", "", keys if name == "serve" else None)
 
 
-async def fuzz(door: Door, target: Target, numbers: range, seed: int, *, progress: bool = False) -> Tally:
-    """Send these requests, some at once, and judge what comes back."""
+async def fuzz(
+    door: Door, target: Target, numbers: range, seed: int, *, progress: bool = False, minutes: float | None = None
+) -> Tally:
+    """Send these requests, some at once, and judge what comes back; those that `minutes` leave time for."""
     tally, begun, before = Tally(), time.monotonic(), door.resident_kib()
     waiting = iter(numbers)
     context = door.context()
@@ -95,7 +97,8 @@ async def fuzz(door: Door, target: Target, numbers: range, seed: int, *, progres
                         file=sys.stderr,
                         flush=True,
                     )
-            if len(tally.failures) >= MAX_FAILURES or door.process.poll() is not None:
+            late = minutes is not None and time.monotonic() - begun > 60 * minutes
+            if late or len(tally.failures) >= MAX_FAILURES or door.process.poll() is not None:
                 return
 
     await asyncio.gather(*(sender() for _ in range(AT_ONCE)))
@@ -208,6 +211,7 @@ def main() -> int:
     reader.add_argument("--door", choices=tuple(SHARES), help="only this one")
     reader.add_argument("--first", type=int, default=0, help="number of the first request")
     reader.add_argument("--seed", type=int, default=SEED)
+    reader.add_argument("--minutes", type=float, help="end each door after this time, with the figures until then")
     reader.add_argument("--json", action="store_true")
     options = reader.parse_args()
     doors = [options.door] if options.door else list(SHARES)
@@ -223,7 +227,7 @@ def main() -> int:
             with opened(name, Path(folder) / name, keys) as (door, target):
                 if count == 1:
                     print(wild_request(target, options.seed, options.first))
-                tally = asyncio.run(fuzz(door, target, numbers, options.seed, progress=True))
+                tally = asyncio.run(fuzz(door, target, numbers, options.seed, progress=True, minutes=options.minutes))
             print(show(name, tally), flush=True)
             if options.json:
                 print(json.dumps({"door": name, "kinds": tally.kinds, "ends": tally.ends, "failures": tally.failures}))
