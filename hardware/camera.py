@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hardware.camera_source import HttpSource, Shot, Source, V4l2Source
+from hardware.camera_source import HttpSource, Shot, Source, V4l2Source, trusted
 from hardware.errors import (
     CameraError,
     CameraLostError,
@@ -173,7 +173,9 @@ class OpenCvCamera:
         self._make_source = make_source
         self._board = board
         self._loop = asyncio.get_running_loop()
-        self._client = httpx2.AsyncClient(trust_env=False, follow_redirects=False)
+        self._client = httpx2.AsyncClient(
+            trust_env=False, follow_redirects=False, verify=trusted((settings.still_url or "").startswith("https:"))
+        )
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="camera still")
         self._reader: Reader | None = None
         self._given_up: set[Reader] = set()
