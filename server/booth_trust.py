@@ -60,6 +60,8 @@ class BoothTrust:
             self._trust = load_trust(roots, crl)
         except CryptoError as error:
             raise SettingsError(str(error)) from error
+        if not self._trust.crls:
+            log.warning("No revocation list is configured: a booth whose certificate was taken back is not noticed.")
         self._looked_at = monotonic()
         self._tell_stale()
 

@@ -74,7 +74,12 @@ class IntakeSettings(ListenSettings, StoreSettings):
         default=None, description="Folder of the authority that enrols booths (`intake ca init`); None enrols nobody."
     )
     issuer_passphrase_file: Path | None = Field(default=None, description="File with the passphrase of its key.")
-    receipt_signer: str = Field(description="URI of the key that signs receipts, e.g. file:/etc/passbooth/intake.key")
+    receipt_signer: str = Field(
+        description="URI of the key that signs receipts: file:/etc/passbooth/intake.key, or pkcs11:token=…;object=…?pin-source=…"
+    )
+    receipt_certificate: Path | None = Field(
+        default=None, description="Its certificate (PEM); for a file, None is the .pem beside it."
+    )
     public_url: str | None = Field(
         default=None, description="The address that booths sign, when a proxy in front changes scheme or host."
     )

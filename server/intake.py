@@ -150,7 +150,7 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
 async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) -> None:
     """Open everything, serve until SIGTERM or SIGINT, close everything. Raises `ServerError`."""
     try:
-        source = SignerSource(settings.receipt_signer)
+        source = SignerSource(settings.receipt_signer, certificate=settings.receipt_certificate)
         source.current()
     except CryptoError as error:
         raise SettingsError(str(error)) from error
