@@ -199,7 +199,9 @@ def _salvage(aside: Path, database: sqlite3.Connection, folder: Path) -> int:
     with contextlib.suppress(sqlite3.Error), contextlib.closing(plain_connection(aside.resolve().as_uri())) as damaged:
         for direction in ("ASC", "DESC"):
             with contextlib.suppress(sqlite3.Error):
-                query = f"SELECT {columns} FROM packets WHERE state = 'receipted' ORDER BY rowid {direction}"  # noqa: S608 - constants
+                query = (
+                    f"SELECT {columns} FROM packets NOT INDEXED WHERE state = 'receipted' ORDER BY rowid {direction}"  # noqa: S608 - constants
+                )
                 for row in damaged.execute(query):
                     found[str(row["sha256"])] = tuple(row)
     kept = 0

@@ -34,7 +34,7 @@ def put_in_order(database: sqlite3.Connection, packets: Path, files: Files, prob
     """Rows and files in line, see above. What was found wrong is added to `problems`. Raises OSError or sqlite3.Error."""
     found = sorted(packets.iterdir())
     with transaction(database):
-        dropped = database.execute(f"DELETE FROM packets WHERE NOT ({_POSSIBLE}) RETURNING sha256").fetchall()  # noqa: S608 - a constant
+        dropped = database.execute(f"DELETE FROM packets WHERE ({_POSSIBLE}) IS NOT TRUE RETURNING sha256").fetchall()  # noqa: S608 - a constant
         problems += [f"The row of packet {row[0][:12]!a} said what cannot be and was dropped." for row in dropped]
         known = {
             row["sha256"]: PacketState(row["state"]) for row in database.execute("SELECT sha256, state FROM packets")
