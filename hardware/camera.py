@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from hardware.camera_source import HttpSource, Shot, Source, V4l2Source, trusted
+from hardware.camera_source import HttpSource, Patience, Shot, Source, V4l2Source, trusted
 from hardware.errors import (
     CameraError,
     CameraLostError,
@@ -414,7 +414,8 @@ def source_maker(settings: CameraSettings) -> Callable[[], Source]:
     if settings.still_url is not None and urlsplit(settings.still_url).scheme not in {"http", "https"}:
         raise SettingsError("still_url must begin with http:// or https://.")
     if parts.scheme in {"http", "https"} and parts.hostname:
-        return lambda: HttpSource(settings.url)
+        patience = Patience()
+        return lambda: HttpSource(settings.url, patience)
     if parts.scheme in {"", "v4l2"} and not parts.netloc and parts.path.startswith("/dev/"):
         return lambda: V4l2Source(parts.path, settings.width, settings.height, settings.fps)
     raise SettingsError(

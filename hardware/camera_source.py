@@ -30,6 +30,8 @@ from hardware.pictures import decode
 
 OPEN_TIMEOUT_S = 1.5
 READ_TIMEOUT_S = 1.5
+# A camera that answers, but has no first picture within that, is given twice the time at the next attempt, up to this.
+LONGEST_READ_S = 6.0
 # Bytes that come for so long without a picture among them are no pictures.
 PICTURE_S = 3.0
 # A frame that was there at once waited in a buffer: a newer one may wait behind it. At most so many are passed over in a row.
@@ -86,20 +88,38 @@ def fourcc_name(code: float) -> str:
     return number.to_bytes(4, "little").decode("ascii", "replace").strip("\0 ") if 0 < number < 1 << 32 else ""
 
 
+@dataclass(slots=True)
+class Patience:
+    """How long the next byte of a camera is waited for; kept over its connections."""
+
+    read_s: float = READ_TIMEOUT_S
+
+    def came_after(self, waited_s: float) -> None:
+        """The first picture of a connection."""
+        if waited_s < READ_TIMEOUT_S:
+            self.read_s = READ_TIMEOUT_S
+
+    def missed(self) -> None:
+        """No first picture."""
+        self.read_s = min(2 * self.read_s, LONGEST_READ_S)
+
+
 class HttpSource:
     """MJPEG over HTTP."""
 
-    stuck_s: ClassVar[float] = max(2 * OPEN_TIMEOUT_S, PICTURE_S) + READ_TIMEOUT_S + 1.0
+    stuck_s: ClassVar[float] = OPEN_TIMEOUT_S + LONGEST_READ_S + PICTURE_S + 1.0
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: Patience | None = None) -> None:
         self._url = url
+        self._patience = patience or Patience()
+        self._answered_at: float | None = None  # until the first picture
         self._held = ExitStack()
         self._pieces: Iterator[bytes] = iter(())
         self._decoder = PictureDecoder(b"")
 
     def open(self) -> None:
         """See `Source`."""
-        limits = httpx2.Timeout(OPEN_TIMEOUT_S, read=READ_TIMEOUT_S)
+        limits = httpx2.Timeout(OPEN_TIMEOUT_S, read=self._patience.read_s)
         try:
             client = self._held.enter_context(
                 httpx2.Client(
@@ -129,6 +149,7 @@ class HttpSource:
             raise CameraLostError(f"The camera answers with {told}, not with a stream of pictures: check its address.")
         self._decoder = PictureDecoder(boundary)
         self._pieces = answer.iter_raw()
+        self._answered_at = time.monotonic()
 
     def read(self) -> Shot:
         """See `Source`."""
@@ -149,6 +170,8 @@ class HttpSource:
             try:
                 piece = next(self._pieces, b"")
             except httpx2.ReadTimeout as error:
+                if self._answered_at is not None:
+                    self._patience.missed()
                 raise CameraLostError(
                     "The camera's stream stands still: check the camera and the network; switch the camera off and on."
                 ) from error
@@ -159,6 +182,9 @@ class HttpSource:
             if not piece:
                 raise CameraLostError("The camera ended its stream: check the camera and the network.")
             if pictures := self._decoder.feed(piece):
+                if self._answered_at is not None:
+                    self._patience.came_after(time.monotonic() - self._answered_at)
+                    self._answered_at = None
                 return pictures[-1]
         raise CameraLostError("The camera sends bytes, but no picture: check its address and its format (MJPEG).")
 

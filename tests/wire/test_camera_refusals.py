@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from hardware.camera_source import HttpSource
+from hardware.camera_source import HttpSource, Patience
 from hardware.errors import CameraLostError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frontier\r\n\r\n"
@@ -94,6 +94,17 @@ def why(url: str) -> str:
 def test_what_keeps_a_stream_from_coming_is_told(server: Server, answer: bytes | None, words: str):
     server.answers = [answer]
     assert words in why(server.url)
+
+
+def test_a_camera_that_is_slow_to_begin_is_given_more_time_until_it_is_quick_again():
+    patience = Patience()
+    for read_s in (3.0, 6.0, 6.0):
+        patience.missed()
+        assert patience.read_s == read_s
+    patience.came_after(4.0)
+    assert patience.read_s == 6.0
+    patience.came_after(0.1)
+    assert patience.read_s == 1.5
 
 
 def test_nobody_there_is_told(server: Server):
