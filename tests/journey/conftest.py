@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.journey.screens import CHROMIUM, CHROMIUM_FLAGS
+from tests.kiosk_rig import kiosk_profile  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

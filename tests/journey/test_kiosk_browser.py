@@ -119,6 +119,7 @@ def test_a_whole_visit_in_the_browser(page, booth_address, simulator):
     page.click("#actions .button-primary")
     shows(page, "clearing", "de")
     page.wait_for_selector(".clearing[data-done=true]")
+    page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
     shows(page, "attract", "en")
     assert NUMBER not in page.content()
     assert page.evaluate("() => [document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]

@@ -1,0 +1,183 @@
+"""After CLEARING nothing of a visit is held: a real booth with its pages, models and camera, and every object that was personal.
+
+Three things are looked at, over all holders (record, attempts, frames, checker, live assessor, models, sealing, pages):
+  - no instance of a personal type is alive (the collector knows them all);
+  - every array of pixels or landmarks that the visit made was overwritten in place, where it is ours to overwrite, and nobody holds it;
+  - nobody holds the encoded pictures, texts and packets, which cannot be overwritten (docs/reliability.md names that limit).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+import weakref
+
+import httpx2
+import numpy as np
+import pytest
+
+import booth.attempt
+import booth.sealing
+from booth.attempt import Attempt, Burst, Candidate
+from booth.checker import Live
+from booth.demo_visit import Kiosk
+from booth.events import Application, Happening
+from booth.kiosk import Identify, KioskFinding, KioskState, Overlay, PreviewFrame
+from booth.record import VisitRecord
+from booth.screen import Scenery
+from booth.sealing import SealedVisit
+from booth.web import open_pages
+from capture.frames import Frame
+from capture.portrait import ChipImage
+from capture.station import Station
+from crypto.face_record import FaceRecord
+from crypto.keys import make_development_pki
+from crypto.package import Package
+from hardware.camera import CameraImage
+from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
+from validation.expression import Expression
+from validation.face import Face, FaceModel, Scene
+from validation.report import Finding, Report, Series
+
+NUMBER = "CNRY-MEMORY-17"
+GONE = (
+    *(
+        Application,
+        Identify,
+        VisitRecord,
+        Attempt,
+        Burst,
+        Candidate,
+        Live,
+        PreviewFrame,
+        KioskFinding,
+        Overlay,
+        SealedVisit,
+    ),
+    *(ChipImage, FaceRecord, Package, Expression, Face, Scene, Finding, Report, Series),
+)
+OF_THE_CAMERA = (Frame, CameraImage)  # the camera goes on: only those of before count
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Held:
+    """Everything that a visit made and Python's collector does not see: held here, so that who else holds it can be counted."""
+
+    def __init__(self, patch) -> None:
+        self.ours: list[np.ndarray] = []  # must be overwritten
+        self.ghosts: list[weakref.ref] = []  # must be gone
+        self.encoded: list[bytes | str] = []  # must be held by nobody else
+        self._spy(patch, booth.attempt, "cut", self.ours.append)
+        self._spy(patch, booth.attempt, "encode_jpeg", self.encoded.append)
+        self._spy(patch, booth.sealing, "build_package", lambda package: self.encoded.append(package.data))
+        self._spy(patch, booth.sealing, "encode_chip", lambda chip: self.encoded.append(chip.data))
+        self._spy(patch, VisitRecord, "visit_json", self.encoded.append)
+        self._spy(patch, VisitRecord, "attempts_json", self.encoded.append)
+        self._spy(patch, FaceModel, "scene", self._scene)
+        burst, add = Station.burst, VisitRecord.add
+
+        async def spied_burst(station, count):
+            frames = await burst(station, count)
+            self.ours += [frame.pixels for frame in frames]
+            return frames
+
+        def spied_add(record, attempt, turn):
+            self.ours += [each.landmarks for each in attempt.candidates if each.landmarks is not None]
+            return add(record, attempt, turn)
+
+        patch.setattr(Station, "burst", spied_burst)
+        patch.setattr(VisitRecord, "add", spied_add)
+
+    @staticmethod
+    def _spy(patch, owner, name, see):
+        function = getattr(owner, name)
+
+        def spied(*arguments, **options):
+            result = function(*arguments, **options)
+            see(result)
+            return result
+
+        patch.setattr(owner, name, spied)
+
+    def _scene(self, scene):
+        arrays = [face.landmarks for face in scene.faces]
+        self.ghosts += [weakref.ref(each) for each in (*arrays, scene.person_mask) if each is not None]
+
+
+def alive(kinds, before_ns=None):
+    return [each for each in gc.get_objects() if type(each) in kinds and (before_ns is None or each.at_ns < before_ns)]
+
+
+async def visit(kiosk, simulator, end):
+    await kiosk.until("attract")
+    simulator.tell(sitter="still")
+    await kiosk.post("start")
+    await kiosk.until("language")
+    await kiosk.post("language", language="en")
+    await kiosk.until("identify")
+    await kiosk.post("identify", number=NUMBER)
+    await kiosk.until("consent")
+    await kiosk.post("consent", answer=True)
+    await kiosk.until("framing")
+    if end == "framing":
+        await kiosk.until("capturing", "checking", "review")
+    else:
+        await kiosk.until("review")
+        assert len(await kiosk.portrait()) > 10_000
+    if end == "thanks":
+        await kiosk.post("accept")
+        await kiosk.until("thanks")
+    simulator.tell(sitter="absent")
+    await kiosk.post("cancel")
+    await kiosk.until("attract")
+
+
+@pytest.mark.parametrize("end", ["thanks", "review", "framing"])
+async def test_nothing_of_a_visit_is_held_after_clearing(end, tmp_path, monkeypatch, no_tasks_left):
+    held = Held(monkeypatch)
+    pki = make_development_pki(tmp_path / "pki")
+    simulator = Simulator(tmp_path / "sim", "visit")
+    try:
+        config = booth_config(tmp_path, pki, simulator.facts["toml"])
+        intake = FakeIntake(pki)
+        async with (
+            running_booth(config, intake) as watcher,
+            open_pages(watcher.booth, 0) as address,
+            httpx2.AsyncClient(timeout=30) as client,
+        ):
+            kiosk = Kiosk(address, client)
+            async with kiosk.open():
+                standing = {id(each): each for each in alive(GONE)}  # constants of test modules
+                await visit(kiosk, simulator, end)
+                assert kiosk.preview_frames > 3
+                cleared_ns = time.monotonic_ns()
+                if end == "thanks":
+                    async with asyncio.timeout(30):
+                        await intake.received.wait()
+                # The camera's next pictures push the last ones of the visit out of its one place.
+                rooms = watcher.booth._rooms
+                sequence = rooms.station.preview().sequence
+                for _ in range(3):
+                    sequence = (await rooms.station.next_preview(sequence, 10.0)).sequence
+                kiosk.state.clear()
+                gc.collect()
+                assert [each for each in alive(GONE) if id(each) not in standing] == []
+                assert alive(OF_THE_CAMERA, cleared_ns) == []
+                assert [each for each in alive((Happening,)) if each.application is not None] == []
+                assert [each for each in alive((KioskState,)) if each.visit is not None or each.findings] == []
+                assert [each for each in alive((Scenery,)) if each.report is not None or each.live is not None] == []
+                assert len(held.ours) >= {"thanks": 3, "review": 3, "framing": 0}[end]
+                assert not [array.shape for array in held.ours if array.any()], "overwritten in place"
+                assert [ghost() for ghost in held.ghosts if ghost() is not None] == []
+                assert len(held.encoded) >= {"thanks": 5, "review": 1, "framing": 0}[end]
+                counted = [sys.getrefcount(held.encoded[at]) for at in range(len(held.encoded))]
+                assert counted == [2] * len(counted), "the list's, and the counting's own"
+                ghosts = [weakref.ref(array) for array in held.ours]
+                held.ours.clear()
+                gc.collect()
+                assert [ghost() for ghost in ghosts if ghost() is not None] == [], "nobody else holds the arrays"
+    finally:
+        simulator.stop()
