@@ -90,9 +90,9 @@ def fourcc_name(code: float) -> str:
 
 @dataclass(slots=True)
 class Patience:
-    """How long the next byte of a camera is waited for; kept over its connections."""
+    """How long the next byte of a camera is waited for; kept over its connections. Nothing is known of a camera at first: it gets twice the time."""
 
-    read_s: float = READ_TIMEOUT_S
+    read_s: float = 2 * READ_TIMEOUT_S
 
     def came_after(self, waited_s: float) -> None:
         """The first picture of a connection."""

@@ -22,7 +22,7 @@ import pytest
 
 from hardware.errors import HardwareError
 from hardware.link import DeviceState
-from tests.wire.fault_benches import BENCH_OF_SCHEME, CameraBench, ask_person, make_bench
+from tests.wire.fault_benches import BENCH_OF_SCHEME, IMPATIENT_S, PATIENT_S, CameraBench, ask_person, make_bench
 from tests.wire.fault_tables import FAULTS, NOT_APPLICABLE, PICTURES, TABLES, Cell, End
 
 LIMIT_S = 30.0
@@ -91,12 +91,16 @@ class Bout:
 
     async def failure(self, driver: Any) -> HardwareError:
         """What a call raises while the fault lasts."""
-        async with asyncio.timeout(LIMIT_S):
-            while True:
-                try:
-                    await self.prove(driver)
-                except HardwareError as error:
-                    return error
+        self.bench.patience_s = IMPATIENT_S
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                while True:
+                    try:
+                        await self.prove(driver)
+                    except HardwareError as error:
+                        return error
+        finally:
+            self.bench.patience_s = PATIENT_S
 
 
 @pytest.fixture(scope="session")
