@@ -14,6 +14,7 @@
     |   +-- OutboxUnreadableError   the disk does not give a packet back now; it may later
     |   +-- OutboxDamagedError      what the disk gave back is not what was stored
     |   +-- CommitRevokedError      the visit ended before the commit
+    |   +-- OutboxExportError       a technician's copy could not be made
     +-- UplinkError               the way to the intake
     |   +-- IntakeUnreachableError  not now: try again
     |   +-- IntakeAnswerError       not now, and about one packet alone
@@ -135,6 +136,14 @@ class CommitRevokedError(OutboxError):
 
     code = "outbox.revoked"
     blame = "us"
+
+
+class OutboxExportError(OutboxError):
+    """A copy of the outbox could not be made; nothing of it is left."""
+
+    code = "outbox.export"
+    blame = "operator"
+    retry = True
 
 
 class UplinkError(BoothError):

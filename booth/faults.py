@@ -147,6 +147,7 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "outbox.unreadable": (_T, "fault.not_saved", _DISK + " The packet is tried again by itself."),
         "outbox.damaged": (_T, "fault.not_saved", _DISK + " `booth outbox list` shows the packet."),
         "outbox.revoked": (_T, "fault.not_saved", "Storing took longer than the visit: check the disk's health."),
+        "outbox.export": (_T, "fault.not_saved", "Check the folder or stick that was named: is it there, has it room?"),
         "intake.unreachable": (_T, "fault.network", _NET),
         "intake.answer": (_T, "fault.network", _INTAKE),
         "intake.refused": (_T, "fault.network", _INTAKE),

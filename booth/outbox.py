@@ -59,7 +59,6 @@ from booth.outbox_database import (
     entry_of,
     is_corrupt,
     open_database,
-    plain_connection,
     renew,
     transaction,
 )
@@ -74,7 +73,6 @@ __all__ = [
     "OutboxStatus",
     "PacketState",
     "open_outbox",
-    "read_entries",
 ]
 
 
@@ -367,27 +365,3 @@ def _only_user(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)  # which also unlocks
-
-
-def read_entries(folder: Path) -> tuple[Entry, ...]:
-    """Every packet of an outbox, oldest first, also while a booth has it open; changes nothing. Raises OutboxDamagedError."""
-    with reading(folder) as database:
-        if database is None:
-            return ()
-        return tuple(entry_of(row) for row in database.execute("SELECT * FROM packets ORDER BY created_at"))
-
-
-@contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
-    """The database of an outbox for looking only, None when there is none. Raises OutboxDamagedError, also for what is done with it."""
-    path = folder / DATABASE
-    if not path.exists():
-        yield None
-        return
-    try:
-        with contextlib.closing(plain_connection(f"{path.resolve().as_uri()}?mode=ro")) as database:
-            yield database
-    except (sqlite3.Error, ValueError) as error:
-        raise OutboxDamagedError(
-            f"The outbox {folder} cannot be read ({error}); start the booth to put it in order."
-        ) from error

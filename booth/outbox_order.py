@@ -14,13 +14,15 @@ is harmless (the intake knows packets by digest), a lost packet is not.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from booth.disk import Files
-from booth.errors import OutboxDamagedError, OutboxUnreadableError
-from booth.outbox_database import PARTIAL, SUFFIX, PacketState, transaction
+from booth.errors import OutboxDamagedError, OutboxUnreadableError, OutboxWriteError
+from booth.outbox_database import DATABASE, PARTIAL, SUFFIX, PacketState, plain_connection, transaction
 
 FILES_KNOWN = 1  # `user_version` of a database that has rows for all files
 _POSSIBLE = """
@@ -64,6 +66,32 @@ def put_in_order(database: sqlite3.Connection, packets: Path, files: Files, prob
                     f"{file.name[:12]}… was left by an interrupted step and cannot be removed ({error.strerror})."
                 )
     files.sync(packets)
+
+
+def make_due(folder: Path, chosen: Sequence[str], now: float) -> list[str]:
+    """Lets refused and postponed packets be tried at once, those of `chosen` or all; which these are. Raises OutboxWriteError.
+
+    One statement of its own process: safe beside a running booth, which looks for it every half minute.
+    """
+    path = folder / DATABASE
+    if not path.exists():
+        return []
+    try:
+        with contextlib.closing(plain_connection(f"{path.resolve().as_uri()}?mode=rw")) as database:
+            database.execute("PRAGMA synchronous = FULL")
+            with transaction(database):
+                rows = database.execute(
+                    "SELECT sha256 FROM packets WHERE state = 'refused' OR (state = 'waiting' AND next_try_at > ?)",
+                    (now,),
+                )
+                due = [str(row[0]) for row in rows if not chosen or any(row[0].startswith(one) for one in chosen)]
+                database.executemany(
+                    "UPDATE packets SET state = 'waiting', next_try_at = 0, error_code = NULL, error = NULL WHERE sha256 = ?",
+                    [(sha256,) for sha256 in due],
+                )
+    except sqlite3.Error as error:
+        raise OutboxWriteError(f"The outbox {folder} could not be written ({error}); are you its owner?") from error
+    return due
 
 
 def _take_in(database: sqlite3.Connection, file: Path, problems: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Starts intakes quickly: one process imports everything and forks an intake for each line it is given, told by its number.
 
-A line is a JSON object with `data`, `pki` and, perhaps, `database_url`; the answer says `pid` and `url`. It is a real intake, by `run_intake`,
+A line is a JSON object with `data`, `pki` and, perhaps, `database_url` and `port`; the answer says `pid` and `url`. It is a real intake, by `run_intake`,
 in a process of its own that can be killed; only the import is shared. With `steps` the process appends two batches to the log instead, and
 dies at that many steps of its work in the database; it tells each receipt, and its end.
 """
@@ -36,7 +36,7 @@ def tell(**facts: Any) -> None:
 
 async def live(order: dict[str, Any]) -> None:
     """An intake."""
-    more = {name: order[name] for name in ("database_url",) if name in order}
+    more = {name: order[name] for name in ("database_url", "port") if name in order}
     settings = IntakeSettings.from_pki(Path(order["pki"]), Path(order["data"]), **more)
     await run_intake(settings, lambda url: tell(pid=os.getpid(), url=url))
 

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from booth import senses
 from booth.demo_token import make_demo_token
-from booth.outbox import PacketState, read_entries
+from booth.outbox import PacketState
+from booth.outbox_audit import read_entries
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
 from crypto.token_module import module_at

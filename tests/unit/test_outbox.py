@@ -21,7 +21,8 @@ from booth.errors import (
     OutboxUnreadableError,
     OutboxWriteError,
 )
-from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox, read_entries
+from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox
+from booth.outbox_audit import read_entries
 from booth.outbox_quota import VISIT_BYTES
 
 LIMITS = OutboxLimits(max_packets=5, max_bytes=10_000, min_free_bytes=0)
