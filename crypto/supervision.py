@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 log = logging.getLogger(__name__)
 
 FEEDS_PER_LIMIT = 3
+SEND_S = 1.0  # the manager's queue may be full for a moment
 
 
 def notify(*lines: str, environment: Mapping[str, str] = os.environ) -> bool:
@@ -30,7 +31,7 @@ def notify(*lines: str, environment: Mapping[str, str] = os.environ) -> bool:
     target = "\0" + address[1:] if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
-            line.setblocking(False)
+            line.settimeout(SEND_S)
             line.sendto("\n".join(lines).encode(), target)
     except OSError as error:
         log.warning("the service manager could not be told: %s", error)

@@ -39,7 +39,7 @@ STATES = (
 )
 SHORT = {"capturing", "checking", "sealing"}  # may be over before a screen has shown them
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(900)
 
 
 class Screen(Kiosk):
