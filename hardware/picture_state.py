@@ -19,7 +19,7 @@ SLOW_SHARE, FAST_SHARE = 0.6, 0.75
 # Mean of all channels: a sensor in the dark shows noise around 1..2, the darkest booth is far above.
 BLACK_LEVEL = 3.0
 # The rate is taken over this many pictures.
-WINDOW = 31
+WINDOW = 16
 LIVE = "delivers pictures"
 
 

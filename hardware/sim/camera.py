@@ -33,6 +33,7 @@ PNG_COMPRESSION: Final = 1
 LOOK_AHEAD_MS: Final = 150.0
 NOISE_VARIANTS: Final = 6
 REQUEST_TIMEOUT_S: Final = 10.0
+CALM_FPS: Final = 10.0
 BOUNDARY: Final = "virtualbooth"
 REASONS: Final = {
     200: "OK",
@@ -159,7 +160,8 @@ class Camera:
         due = loop.time()
         while True:
             await self._somebody.wait()
-            due = max(due + 1 / self._fps, loop.time())
+            fps = CALM_FPS if self._faults.is_on("camera.calm") else self._fps
+            due = max(due + 1 / fps, loop.time())
             await asyncio.sleep(due - loop.time())
             part = await self._next_part()
             self.frames += 1

@@ -38,6 +38,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "camera.kill": "the HTTP server is gone; off brings it back on the same port",
         "camera.slow": "every picture takes `ms` longer",
         "camera.half_rate": "half the frame rate",
+        "camera.calm": "10 pictures a second, which a busy machine delivers as well",
         "camera.wrong_size": "pictures of half the size",
         "camera.cut": "the connection ends in the middle of a JPEG or PNG",
         "camera.damage": "every JPEG stops in the middle and the stream goes on",

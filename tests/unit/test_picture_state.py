@@ -61,7 +61,7 @@ def test_half_the_usual_rate_is_told_after_a_while_and_over_when_it_is_back():
 def test_a_burst_after_a_pause_is_no_rate_to_be_held():
     stream = Stream()
     stream.run(2, fps=15)
-    stream.run(0.2, fps=120)
+    stream.run(0.1, fps=120)
     assert stream.run(5, fps=15) == "live"
 
 

@@ -141,6 +141,11 @@ class CameraBench:
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
         self._settings = self._settings.model_copy(update={"url": f"http://{CAMERA_NAME}:{port}/preview.mjpg"})
 
+    def calm(self, fps: float) -> None:
+        """The camera runs at this rate, and the settings say so."""
+        self._booth.fault("camera.calm")
+        self._settings = self._settings.model_copy(update={"fps": fps})
+
     def look_where_it_is(self) -> None:
         """What a name server would say now."""
         self._address = self._booth.state("camera")["address"]

@@ -62,7 +62,7 @@ def plain(detail: str) -> str:
     detail = FOLDER.sub("/dev/serial/by-id/…", detail)
     for pattern, words in COUNTS:
         detail = pattern.sub(words, detail)
-    detail = RATE.sub("only 15 of 30", detail)
+    detail = RATE.sub("only 5 of 10", detail)
     return SAID.sub("asked for …, it says …", ANSWERED.sub("it answers {…}", detail)).replace("|", "\\|")
 
 

@@ -64,6 +64,7 @@ class Cell:
     options: Mapping[str, Any] = field(default_factory=dict)
     says: str = ""  # a pattern for cause and remedy in the status
     raises: tuple[str, ...] = ()  # codes of what a call during the fault raises
+    calm_fps: float | None = None  # the camera's rate is set to this, one that every machine can deliver
     by_hand: tuple[str, str] | None = None  # what a person does at the real device, and how to undo it
 
 
@@ -72,6 +73,7 @@ ELSEWHERE = ("pull the device's cable out of this machine", "put the cable into 
 POWER = ("switch the device's own power off, leave its cable in", "switch its power on")
 
 PLUG = "No device at .*plug it in"
+FEW = "pictures per second: check the camera's frame rate"
 HELD = "held by another program: stop it"
 
 
@@ -159,7 +161,7 @@ CAMERA: Mapping[str, Cell] = {
         says="does not answer: switch it off and on",
         raises=("camera.timeout", "camera.lost"),
     ),
-    "slow": Cell(End.SLOW, "camera.slow", {"ms": 300}, says="pictures per second: check the camera's frame rate"),
+    "slow": Cell(End.SLOW, "camera.slow", {"ms": 300}, says=FEW, calm_fps=10),
     "wrong echo": Cell(
         End.LOST,
         "camera.page",
@@ -195,7 +197,7 @@ CAMERA: Mapping[str, Cell] = {
         says="black: check the lens cap, the exposure and the lamps",
         by_hand=("put the lens cap on", "take the lens cap off"),
     ),
-    "half frame rate": Cell(End.SLOW, "camera.half_rate", says="pictures per second: check the camera's frame rate"),
+    "half frame rate": Cell(End.SLOW, "camera.half_rate", says=FEW, calm_fps=10),
     "wrong size": Cell(End.RESIZED, "camera.wrong_size", says="300x400 instead of 600x800: set the size"),
     "cut stream": Cell(
         End.LOST,

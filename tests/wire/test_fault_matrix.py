@@ -32,7 +32,7 @@ CALLS = 3
 CELLS = [(device, fault) for device, cells in TABLES.items() for fault in FAULTS if fault in cells]
 # The rate of a shared machine's pictures is told, too, and has nothing to do with the fault.
 ASIDE = re.compile("camera is slow")
-WARM_UP_PICTURES = 80
+WARM_UP_PICTURES = 20
 PHASE_S = 1.5
 
 
@@ -123,6 +123,8 @@ def bout(request: pytest.FixtureRequest, booths: Mapping[str, Any], monkeypatch:
     bench, booth = make_bench(device, url, booths)
     if cell.knob == "camera.move":
         bench.named(monkeypatch)
+    if cell.calm_fps is not None:
+        bench.calm(cell.calm_fps)
     yield Bout(request, device, fault, bench, booth)
     if booth is not None:
         booth.mend()
