@@ -1,7 +1,7 @@
 """`booth run`: the booth and its pages in one process, from start-up checks to an orderly end.
 
-Order of operations: forbid core dumps, read the settings, refuse two owners of `cv2`, open the booth (devices, outbox, uplink), serve the pages on loopback,
-tell that they are served (systemd too, whose watchdog is fed from then on); on SIGINT or SIGTERM close the pages first, then the booth, and return.
+Order of operations: forbid core dumps, let freed memory go back to the system (booth/heap.py), read the settings, refuse two owners of `cv2`,
+open the booth (devices, outbox, uplink), serve the pages on loopback, tell that they are served (systemd too, whose watchdog is fed from then on); on SIGINT or SIGTERM close the pages first, then the booth, and return.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 from pathlib import Path
 
 from booth.errors import ConfigInvalidError
+from booth.heap import return_freed_memory
 from crypto.supervision import supervised
 
 CV2_OWNERS = (
@@ -61,6 +62,7 @@ def _installed(distribution: str) -> bool:
 async def serve(config_path: Path, *, json_ready: bool) -> None:
     """Run until SIGINT or SIGTERM; raises the booth's errors when it cannot start."""
     forbid_core_dumps()
+    return_freed_memory()
     from booth.config import Config
     from booth.logs import configure_logs
     from booth.runner import MAIN_TASKS, open_booth

@@ -40,6 +40,7 @@ from scipy import stats
 
 from booth.demo import DemoError
 from booth.demo_visit import Kiosk
+from booth.heap import return_freed_memory
 from booth.kiosk import LANGUAGES
 from tests.soak_rig import SoakBooth, Template
 from tests.virtual_clock import Clock, running
@@ -461,6 +462,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=open(os.devnull, "w"))  # noqa: SIM115, PTH123 - lines are made, as in a booth, and go nowhere
     with FaceModel() as model:
         template = Template(model)
+    return_freed_memory()  # as `booth run` does
     clock = Clock()
 
     def progress(sample: Sample) -> None:

@@ -1,0 +1,28 @@
+"""How the controller's memory goes back to the system.
+
+Pictures are large and short-lived, and many threads of native libraries make them. By default glibc gives each thread a heap of its own and, after
+the first large block was freed, keeps the next ones inside these heaps (its threshold for mapping grows up to 32 MB): what was freed
+stays with the process, old pictures in it. So, before any library makes a thread:
+  - blocks of LARGE_BYTES and more are mapped for themselves, always: freeing one gives its pages back at once, and nobody reads them again;
+  - at most ARENAS heaps are shared by all threads.
+Another C library than glibc has its own rules and is left alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+# malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+LARGE_BYTES = 1024 * 1024
+ARENAS = 2
+
+
+def return_freed_memory() -> bool:
+    """For the whole process, from now on; whether the C library takes such orders."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    orders = ((M_MMAP_THRESHOLD, LARGE_BYTES), (M_TRIM_THRESHOLD, LARGE_BYTES), (M_ARENA_MAX, ARENAS))
+    taken = [mallopt(which, value) == 1 for which, value in orders]  # every order is given
+    return all(taken)
