@@ -2,7 +2,9 @@
 
 Rules: a request's head has `head_s` to arrive, also the next one on a kept connection; whoever was refused has the same time to finish its body. Bytes
 that are not HTTP are answered once with `malformed`, which repeats nothing of them; a request that is worked on meanwhile hears that its sender is
-gone, and its answer, for which there is no way any more, is dropped instead of failing. `left` is called when the connection is lost.
+gone, and its answer, for which there is no way any more, is dropped instead of failing. `left` is called when the connection is lost. What of a
+body came before that and was not asked for yet, which uvicorn drops, is in the request's state as UNREAD; reading pauses when that is more than
+`read_ahead_bytes`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import h11
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+UNREAD = "unread_body"
 
 
 class TimedProtocol(H11Protocol):
@@ -22,12 +27,14 @@ class TimedProtocol(H11Protocol):
     head_s: ClassVar[float] = 10.0
     malformed: ClassVar[bytes] = b""
     malformed_type: ClassVar[str] = "application/json"
+    read_ahead_bytes: ClassVar[int] = HIGH_WATER_LIMIT
     left: Callable[[], None] | None = None
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock of the first head."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -36,8 +43,10 @@ class TimedProtocol(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock and make room for another connection."""
+        """Stop the clock, keep what came, make room for another connection."""
         self._stop_watch()
+        if self.cycle is not None:
+            self.cycle.scope["state"][UNREAD] = self.cycle.body
         if self.left is not None:
             self.left()
         super().connection_lost(exc)
@@ -81,3 +90,17 @@ class TimedProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Flow(FlowControl):
+    """uvicorn's, with a limit of our own."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: TimedProtocol) -> None:
+        super().__init__(transport)
+        self._protocol = protocol
+
+    def pause_reading(self) -> None:
+        """Pause once so much is unread; uvicorn asks from HIGH_WATER_LIMIT on."""
+        cycle: RequestResponseCycle | None = self._protocol.cycle
+        if cycle is None or cycle.response_complete or len(cycle.body) > self._protocol.read_ahead_bytes:
+            super().pause_reading()

@@ -31,6 +31,8 @@ from server.problems import MEDIA_TYPE, problem_body
 log = logging.getLogger(__name__)
 
 BACKLOG = 512
+# What comes while a request's signature is judged. When a connection is reset, what was not read from it is lost, and sent again.
+READ_AHEAD_BYTES = 256 * 1024
 KEEP_ALIVE_S = 15
 # A request head with a chain of three certificates has 6 kB.
 MAX_HEAD_BYTES = 32 * 1024
@@ -139,6 +141,7 @@ async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str
 
     class Protocol(TimedProtocol):
         head_s = settings.head_s
+        read_ahead_bytes = READ_AHEAD_BYTES
         malformed = json.dumps(problem_body(MalformedRequestError("This is not an HTTP request."))).encode()
         malformed_type = MEDIA_TYPE
 

@@ -6,6 +6,7 @@ else is remembered, so a crash leaves nothing to repair; a booth's partials are 
 Order of operation
   append: lock the file (one writer; a second one, also in another process, is told to come back) → its size is the offset the sender names →
       bytes, in pieces of GATHERED_BYTES → whatever ends the request: the rest, fsync, unlock.
+  find: while a request writes, its end is waited for, a moment: an offset that is told is final.
   complete: digest of the whole file → `keep`: a second name among the packets, fsync of the folder → row and receipt are committed → the name
       here is removed. So a commit that fails is tried again with nothing to send.
   A file with two names is never written to: `begin` makes a new file, and nothing is appended beyond the length.
@@ -35,6 +36,9 @@ from server.objects import FILE_MODE, FOLDER_MODE, FolderObjects, sync_folder
 # A kill of the intake costs at most so many bytes of an upload.
 GATHERED_BYTES = 64 * 1024
 READ_BYTES = 1024 * 1024
+# How long the question for an offset waits for a request whose connection has ended, and how often it looks.
+ENDING_S = 2.0
+LOOK_S = 0.05
 _INTEGER = re.compile(r"[0-9]{1,15}", re.ASCII)
 _BOOLEAN = {"?0": False, "?1": True}
 
@@ -91,14 +95,23 @@ class Partials:
         self._limits, self._retry_after_s = limits, retry_after_s
 
     async def find(self, booth: str, sha256: str) -> Partial | None:
-        """How far the booth's upload of this packet has come."""
+        """How far the booth's upload of this packet has come; it waits for a request that is just ending.
+
+        Raises `OverloadError` when somebody goes on writing: an offset that moves would cost the sender its content.
+        """
 
         def find() -> Partial | None:
             path = self._path(booth, sha256)
-            with contextlib.suppress(FileNotFoundError):
-                return None if path is None else Partial(path.stat().st_size, _length(path))
+            if path is None:
+                return None
+            with self._locked(path), contextlib.suppress(FileNotFoundError):
+                return Partial(path.stat().st_size, _length(path))
             return None
 
+        for _ in range(int(ENDING_S / LOOK_S)):
+            with contextlib.suppress(OverloadError):
+                return await self._objects.run(find)
+            await asyncio.sleep(LOOK_S)
         return await self._objects.run(find)
 
     @contextlib.asynccontextmanager

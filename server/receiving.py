@@ -17,6 +17,7 @@ from typing import Protocol
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from crypto.timed_http import UNREAD
 from server.errors import (
     LengthRequiredError,
     MalformedRequestError,
@@ -146,25 +147,29 @@ def _announced(request: Request) -> int:
 
 
 async def receive_body(request: Request, sink: Sink, limits: BodyLimits) -> ReceivedBody:
-    """Read the whole body into `sink`. Raises `SlowRequestError`, `TruncatedRequestError`, `PacketTooLargeError`, what the sink raises."""
+    """Read the whole body into `sink`; all that came, when the connection ends early. Raises `SlowRequestError`, `TruncatedRequestError`, `PacketTooLargeError`, what the sink raises."""
     digest = hashlib.sha256()
     head = bytearray()
     size = 0
+
+    async def take(chunk: bytes) -> None:
+        nonlocal head, size
+        size += len(chunk)
+        if size > limits.max_bytes:
+            raise PacketTooLargeError(f"The packet is larger than the {limits.max_bytes} bytes that this intake takes.")
+        digest.update(chunk)
+        if len(head) < limits.head_bytes:
+            head += chunk[: limits.head_bytes - len(head)]
+        await sink.write(chunk)
+
     try:
         async with asyncio.timeout(limits.total_s):
             async for chunk in _patiently(request.stream(), limits.idle_s):
-                size += len(chunk)
-                if size > limits.max_bytes:
-                    raise PacketTooLargeError(
-                        f"The packet is larger than the {limits.max_bytes} bytes that this intake takes."
-                    )
-                digest.update(chunk)
-                if len(head) < limits.head_bytes:
-                    head += chunk[: limits.head_bytes - len(head)]
-                await sink.write(chunk)
+                await take(chunk)
     except TimeoutError as error:
         raise SlowRequestError("The body came too slowly: try again when the line is better.") from error
     except ClientDisconnect as error:
+        await take(bytes(getattr(request.state, UNREAD, b"")))
         raise TruncatedRequestError("The connection ended before the body was complete.") from error
     return ReceivedBody(digest.hexdigest(), size, bytes(head))
 
