@@ -15,6 +15,7 @@ from booth.disk import DiskFiles
 from booth.errors import OutboxWriteError
 from booth.log_witness import LogWitness
 from booth.outbox import OutboxLimits, PacketState, open_outbox
+from booth.outbox_order import make_due
 from booth.revocation_list import RevocationLists
 from booth.uplink import Uplink, open_uplink
 from crypto.keys import load_trust, make_development_pki, open_signer
@@ -466,3 +467,21 @@ async def test_a_receipt_that_contradicts_an_earlier_one_deletes_nothing(
     assert [str(error) for source, error in told if source == "receipt log" and error] == [
         "The intake contradicts itself: its log of 3 entries is no continuation of its log of 1."
     ]
+
+
+async def test_a_retry_by_another_process_is_noticed_without_a_restart(uplink, outbox, intake, tmp_path, monkeypatch):
+    sha = outbox.put(PACKETS[0], "id")
+    outbox.refuse(sha, "packet.booth_mismatch", "Another booth's packet.")
+    monkeypatch.setattr("booth.uplink.LOOK_S", 0.01)
+    delivered = asyncio.Event()
+    uplink.on_delivery = delivered.set
+    running = asyncio.create_task(uplink.run())
+    try:
+        await asyncio.sleep(0)
+        assert not intake.received
+        assert await asyncio.to_thread(make_due, tmp_path / "outbox", [sha[:8]], NOW) == [sha]
+        await asyncio.wait_for(delivered.wait(), 10)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert outbox.entries()[0].state is PacketState.RECEIPTED
