@@ -69,6 +69,7 @@ async def live(order: dict[str, Any], keys: Keys) -> None:
                 uplink.wake()
             while outbox.status.waiting:  # noqa: ASYNC110 - the outbox has no event for the last receipt
                 await asyncio.sleep(LOOK_S)
+            await loop.run_in_executor(worker, outbox.entries)  # behind the removal of the last copy
             tell(drained=True)
             await asyncio.Event().wait()
 
