@@ -90,7 +90,8 @@ def table(found: Runs) -> str:
         if told:
             words = plain(runs[-1]["detail"])
             lines.append(f"| {device} | {FAULTS[fault]} | {told} | {seconds(runs, 'healed_s')} | {words} |")
-    count = max((len(runs) for runs in found.values()), default=0)
+    counts = sorted({len(runs) for runs in found.values()})
+    count = " to ".join(str(one) for one in counts[:: max(1, len(counts) - 1)])
     worst = max((one["healed_s"], *key) for key, runs in found.items() for one in runs if one["healed_s"] is not None)
     lines += [
         "",
