@@ -4,6 +4,7 @@
     .venv/bin/python -m tests.bench.soak_visits 300 --seed 7 --allocations    where memory is allocated that stays (slower)
     .venv/bin/python -m tests.bench.soak_visits 2000 --json soak.json         every sample, for a drawing
 
+Ctrl-C or SIGTERM ends it after the visit under way, with the figures of the visits that were made.
 The booth is that of tests/soak_rig.py. What visitors do and what breaks follows from the seed and the number of the visit alone. A sample is taken
 every `--every` visits, between two visits, with nothing waiting in the outbox, after a full garbage collection.
 
@@ -24,6 +25,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -359,7 +361,7 @@ class Outcome:
 
 async def soak(
     template: Template, clock: Clock, folder: Path, visits: int, *, seed: int = SEED, every: int = 50,
-    bounds: dict[str, float] | None = None, progress=lambda _sample: None, watch=lambda _number: None,
+    bounds: dict[str, float] | None = None, progress=lambda _sample: None, watch=lambda _number: None, ending=lambda: False,
 ) -> Outcome:  # fmt: skip
     """Makes the visits and judges them."""
     began, began_s = time.perf_counter(), clock.now_s
@@ -379,6 +381,9 @@ async def soak(
                     if number >= visits * WARM_UP:
                         types = types or count_types()
                     await director.load_page()
+                if ending():
+                    visits = number
+                    break
             await director.settle()
             gc.collect()
             grown = count_types()
@@ -464,6 +469,9 @@ def main() -> int:
         template = Template(model)
     return_freed_memory()  # as `booth run` does
     clock = Clock()
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda which, _frame: asked.append(which))
 
     def progress(sample: Sample) -> None:
         print(*(f"{name} {value:.0f}" for name, value in asdict(sample).items()), sep="  ", flush=True)
@@ -473,7 +481,7 @@ def main() -> int:
         outcome = runner.run(
             soak(
                 template, clock, Path(folder), options.visits, seed=options.seed, every=options.every,
-                progress=progress, watch=watch,
+                progress=progress, watch=watch, ending=lambda: bool(asked),
             )
         )  # fmt: skip
     print(show(outcome))
