@@ -70,8 +70,8 @@ def cutting(chance: random.Random, up: int, down: int = 6_000, often: float = 1.
 class Line:
     """A TCP proxy on loopback; bytes are counted where it may cut."""
 
-    def __init__(self, target: int) -> None:
-        self.target = target
+    def __init__(self, target: int, bytes_per_s: float | None = None) -> None:
+        self.target, self._bytes_per_s = target, bytes_per_s
         self.weather: Callable[[], Weather] = lambda: FAIR
         self.connections = self.cuts = self.up_bytes = 0
         self._changed = asyncio.Condition()
@@ -156,6 +156,8 @@ class Line:
         with contextlib.suppress(OSError):
             while limit > 0 and (data := await source.read(PIECE_BYTES)):
                 self.up_bytes += len(data) if up else 0
+                if self._bytes_per_s is not None:
+                    await asyncio.sleep(len(data) / self._bytes_per_s)
                 sink.write(data[:limit])
                 await sink.drain()
                 limit -= len(data)

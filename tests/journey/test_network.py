@@ -168,7 +168,7 @@ async def test_kills_of_the_intake_and_ends_of_the_booth_in_the_middle_of_upload
 
 async def test_a_line_that_keeps_breaking_wastes_little(keys, tmp_path):
     packets = [keys.packet(padding=size) for size in (1_000_000, 2_500_000, 4_000_000)]
-    async with serving(keys.folder, tmp_path / "data") as (port, _), Line(port) as line:
+    async with serving(keys.folder, tmp_path / "data") as (port, _), Line(port, 12_500_000) as line:
         line.weather = cutting(random.Random(3), 2_000_000)
         async with delivering(tmp_path / "outbox", keys.folder, line.url) as booth:
             put(booth, packets)
