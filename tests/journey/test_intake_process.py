@@ -175,7 +175,12 @@ async def test_a_running_upload_is_finished_before_the_process_stops(keys, packe
 async def test_two_processes_on_one_folder_give_one_receipt_for_copies_at_once(keys, tmp_path):
     data = tmp_path / "data"
     packet = keys.packet()
-    async with client_of(keys) as client, started("serve", keys, data) as one, started("serve", keys, data) as other:
+    many = {"INTAKE_MAX_UPLOADS_PER_BOOTH": "16"}
+    async with (
+        client_of(keys) as client,
+        started("serve", keys, data, **many) as one,
+        started("serve", keys, data, **many) as other,
+    ):
         answers = await asyncio.gather(*(put(client, keys, (one, other)[i % 2].url, packet) for i in range(12)))
         assert sorted(a.status_code for a in answers) == [200] * 11 + [201]
         assert len({a.content for a in answers}) == 1
