@@ -404,7 +404,7 @@ async def soak(
     return Outcome(
         visits, seed, time.perf_counter() - began, clock.now_s - began_s, samples, slopes, dict(ledger.ended),
         dict(director.did), dict(ledger.faults), dict(booth.wire.answers), ledger.sealed, delivered, wrong,
-        {name: number for name, number in grown.most_common(12) if number > 0},
+        {name: number for name, number in grown.most_common(12) if types and number > 0},
     )  # fmt: skip
 
 
