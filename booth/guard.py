@@ -37,6 +37,8 @@ _REFUSAL_HEADER_BYTES = [
     for name, value in _SECURITY_HEADER_BYTES
 ]
 
+_JUDGED = (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest")
+
 log = logging.getLogger(__name__)
 
 
@@ -81,6 +83,9 @@ def _foreign(scope: Scope) -> str | None:
     client = scope.get("client")
     if client is None or not _is_loopback(client[0]):
         return "the peer is not on this machine"
+    names = [name for name, _ in scope["headers"]]
+    if any(names.count(name) > 1 for name in _JUDGED):
+        return "a header that is judged is there twice"
     host = headers.get(b"host", b"").decode("latin-1")
     if not _is_own_name(host):
         return "the Host is not this machine's"

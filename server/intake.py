@@ -26,6 +26,7 @@ from server.booth_trust import BoothTrust, ListState
 from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import ServerError, SettingsError
+from server.intake_document import describe_itself
 from server.listener import listen
 from server.objects import FolderObjects, open_folder_objects
 from server.partials import Partial
@@ -144,6 +145,7 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
 
     app.include_router(make_enrolment_routes(rooms.enrolment, rooms.trust, intake.signed))
 
+    describe_itself(app)
     return RequestLog(app), intake
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
@@ -55,3 +56,10 @@ def throw(
     finally:
         session.close()
     return told
+
+
+# What a booth sends: bytes to schemathesis.
+schemathesis.serializer.alias(
+    ["application/vnd.passbooth.packet", "application/partial-upload", "application/x-pem-file"],
+    "application/octet-stream",
+)

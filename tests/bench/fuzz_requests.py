@@ -187,7 +187,8 @@ def _judge(wild: Wild, data: bytes, tally: Tally, *, hung: bool, form: bool) -> 
         if b"\r\nserver:" in lower:
             yield f"names its software: {head!r}"
         # The desk's form keeps where somebody wanted to go, for it alone.
-        if ECHO.encode() in answer and not (form and status == 200):
+        # A pong repeats its ping (RFC 6455, 5.5.3).
+        if ECHO.encode() in (head if status == 101 else answer) and not (form and status == 200):
             yield f"repeats what was sent: {answer[:400]!r}; sent {wild.pieces!r:.400}"
         binary = any(kind in lower for kind in (b"image/", b"octet-stream", b"pkix", b"passbooth", b"javascript"))
         if not binary and (told := reveals(head + b"\n" + body)):

@@ -7,7 +7,7 @@ import pytest
 import schemathesis
 from fastapi.openapi.utils import get_openapi
 from schemathesis import GenerationMode
-from schemathesis.checks import CHECKS
+from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from booth.page_document import ADDRESS, COMMANDS, describe_pages, name_of
 from booth.web import create_app
@@ -20,7 +20,6 @@ EXAMPLES = 12  # for each operation and mode; the long run: tests/bench/fuzz_ope
 SCHEMA = schemathesis.openapi.from_dict(describe_pages("1"))
 # An event stream has no end: tests/unit/test_web.py follows it.
 OPERATIONS = [operation for operation in operations(SCHEMA) if operation.path != "/api/events"]
-negative_data_rejection = CHECKS.get_one("negative_data_rejection")
 CASES = [(operation, mode) for operation in OPERATIONS for mode in modes(operation)]
 PAGES = {"/", "/technician", ADDRESS}
 
