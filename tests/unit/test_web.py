@@ -423,6 +423,18 @@ async def test_a_rude_page_loses_its_socket_and_nothing_else(booth, served, rude
         assert (await ask(socket))[1] == JPEG
 
 
+@pytest.mark.parametrize("frames", [b"\xff\xfe", [b"rea", b"\xff"]])
+async def test_a_text_that_is_no_text_closes_the_socket_without_a_trace_in_the_log(booth, served, caplog, frames):
+    await booth.show(kiosk_state("framing"))
+    async with websockets.connect(preview_address(served)) as socket:
+        await socket.send(frames, text=True)
+        await asyncio.wait_for(socket.wait_closed(), 5)
+        assert socket.close_code == websockets.CloseCode.INVALID_DATA
+    assert not [record for record in caplog.records if record.exc_info]
+    async with websockets.connect(preview_address(served)) as socket:
+        assert (await ask(socket))[1] == JPEG
+
+
 async def test_a_foreign_origin_gets_no_pictures(served):
     with pytest.raises(websockets.InvalidStatus, match="403"):
         await websockets.connect(preview_address(served), origin="https://evil.example")
