@@ -240,7 +240,9 @@ class IntakeView(_Value):
     last_error: str | None
     next_try_s: float | None
     clock_skew_s: float | None
-    refusal: Literal["revoked", "clock", "software"] | None = None  # it answers, and refuses everything that this booth signs
+    refusal: Literal["revoked", "clock", "software"] | None = (
+        None  # it answers, and refuses everything that this booth signs
+    )
 
 
 class EventView(_Value):
