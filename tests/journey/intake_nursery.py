@@ -37,7 +37,8 @@ def tell(**facts: Any) -> None:
 async def live(order: dict[str, Any]) -> None:
     """An intake."""
     more = {name: order[name] for name in ("database_url", "port") if name in order}
-    settings = IntakeSettings.from_pki(Path(order["pki"]), Path(order["data"]), **more)
+    # One booth plays many here.
+    settings = IntakeSettings.from_pki(Path(order["pki"]), Path(order["data"]), max_uploads_per_booth=64, **more)
     await run_intake(settings, lambda url: tell(pid=os.getpid(), url=url))
 
 

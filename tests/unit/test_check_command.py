@@ -48,7 +48,7 @@ app.command()(check_command)
 
 
 def run(*arguments: object):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": None})  # xdist sets one
 
 
 @pytest.fixture(scope="module", autouse=True)

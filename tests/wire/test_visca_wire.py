@@ -115,7 +115,10 @@ async def test_one_lost_answer_is_asked_for_again(booth, no_tasks_left):
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [("visca.mute", ControlTimeoutError), ("visca.garble", (ControlAnswerError, ControlTimeoutError))],
+    [
+        ("visca.mute", ControlTimeoutError),
+        ("visca.garble", (ControlAnswerError, ControlRefusedError, ControlTimeoutError)),
+    ],
 )
 async def test_a_camera_that_cannot_be_understood_is_told_once_and_heals(booth, watcher, fault, error, no_tasks_left):
     async with opened(booth, watcher) as controls:
