@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import httpx2
+import pytest
 
+from booth.config import IntakeSection
+from booth.disk import DiskFiles
+from booth.outbox import OutboxLimits, open_outbox
+from booth.uplink import Uplink
 from crypto.http_signature import verify_request
-from crypto.keys import load_trust, open_signer
+from crypto.keys import load_trust, make_development_pki, open_signer
 from crypto.seal import MEDIA_TYPE
 from tests.receipts import ReceiptPad
 
@@ -71,3 +77,62 @@ async def deliver_all(uplink, outbox, clocks, limit_s):
     while outbox.status.waiting and clocks.steady - start < limit_s:
         clocks.pass_s(await uplink._turn() or 0.5)
     return clocks.steady - start
+
+
+# --- fixtures, for tests/unit/conftest.py ---
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return make_development_pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+def intake(pki):
+    return Intake(pki)
+
+
+@pytest.fixture
+def settings(pki):
+    return IntakeSection(url="https://intake.example", trust=pki / "ca.pem", first_retry_s=2, longest_retry_s=300)
+
+
+@pytest.fixture
+def worker():
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    with open_outbox(tmp_path / "outbox", OutboxLimits(min_free_bytes=0), lambda: NOW, DiskFiles()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def clocks():
+    return Clocks()
+
+
+@pytest.fixture
+def told():
+    """What the uplink tells of itself: source and error, or None."""
+    return []
+
+
+@pytest.fixture
+async def uplink(outbox, worker, settings, pki, intake, clocks, told):
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(intake)) as client:
+        signer, trust = open_signer(f"file:{pki / 'booth.key'}"), load_trust(pki / "ca.pem")
+        yield Uplink(
+            outbox,
+            worker,
+            settings,
+            lambda: signer,
+            lambda: trust,
+            client,
+            lambda: clocks.wall,
+            tell=lambda source, error: told.append((source, error)),
+            chance=lambda: 1.0,
+            monotonic=lambda: clocks.steady,
+        )

@@ -8,14 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 
+from tests.uplink_rig import clocks, intake, outbox, pki, settings, told, uplink, worker  # noqa: F401 - fixtures
 from validation.face import FaceModel
 from validation.rules import Profile, load_profile
 
 # A machine shared with other work misses any deadline; pytest's own time limit stands.
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
+hypothesis_settings.register_profile("no-deadline", deadline=None)
+hypothesis_settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")

@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from booth.config import IntakeSection
-from booth.disk import DiskFiles
-from booth.outbox import OutboxLimits, open_outbox
-from booth.uplink import REVOKED_LOOK_S, Uplink
+from booth.uplink import REVOKED_LOOK_S
 from crypto.errors import KeyUnavailableError
 from crypto.issuance import Issuer, Profile, Revoked, issue, make_crl
-from crypto.keys import FileSigner, common_name, load_trust, make_development_pki, open_signer
+from crypto.keys import FileSigner, common_name, load_trust
 from crypto.revocation import read_revocation_list
 from crypto.trust import load_certificates
-from tests.uplink_rig import NOW, PACKETS, Clocks, Intake, deliver_all, problem
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory):
-    return make_development_pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture
-def intake(pki):
-    return Intake(pki)
-
-
-@pytest.fixture
-def settings(pki):
-    return IntakeSection(url="https://intake.example", trust=pki / "ca.pem", first_retry_s=2, longest_retry_s=300)
-
-
-@pytest.fixture
-def worker():
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def outbox(tmp_path):
-    with open_outbox(tmp_path / "outbox", OutboxLimits(min_free_bytes=0), lambda: NOW, DiskFiles()) as opened:
-        yield opened
-
-
-@pytest.fixture
-def clocks():
-    return Clocks()
-
-
-@pytest.fixture
-def told():
-    """What the uplink tells of itself: source and error, or None."""
-    return []
-
-
-@pytest.fixture
-async def uplink(outbox, worker, settings, pki, intake, clocks, told):
-    async with httpx2.AsyncClient(transport=httpx2.MockTransport(intake)) as client:
-        signer, trust = open_signer(f"file:{pki / 'booth.key'}"), load_trust(pki / "ca.pem")
-        yield Uplink(
-            outbox,
-            worker,
-            settings,
-            lambda: signer,
-            lambda: trust,
-            client,
-            lambda: clocks.wall,
-            tell=lambda source, error: told.append((source, error)),
-            chance=lambda: 1.0,
-            monotonic=lambda: clocks.steady,
-        )
-
+from tests.uplink_rig import NOW, PACKETS, deliver_all, problem
 
 REVOKED = problem(403, "booth.revoked", retry=False)
 

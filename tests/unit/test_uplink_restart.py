@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
 
-from booth.config import IntakeSection
-from booth.disk import DiskFiles
-from booth.outbox import OutboxLimits, open_outbox
 from booth.uplink import Uplink
-from crypto.keys import load_trust, make_development_pki, open_signer
-from tests.uplink_rig import NOW, PACKETS, Clocks, Intake, deliver_all, problem
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory):
-    return make_development_pki(tmp_path_factory.mktemp("pki"))
+from crypto.keys import load_trust, open_signer
+from tests.uplink_rig import PACKETS, deliver_all, problem
 
 
 @pytest.fixture
-def intake(pki):
-    return Intake(pki)
-
-
-@pytest.fixture
-def clocks():
-    return Clocks()
-
-
-@pytest.fixture
-def told():
-    return []
-
-
-@pytest.fixture
-def worker():
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def outbox(tmp_path):
-    with open_outbox(tmp_path / "outbox", OutboxLimits(min_free_bytes=0), lambda: NOW, DiskFiles()) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def start(outbox, worker, pki, intake, clocks, told):
+async def start(outbox, worker, settings, pki, intake, clocks, told):
     """Starts an uplink on the same outbox, as after a restart of the booth."""
-    settings = IntakeSection(url="https://intake.example", trust=pki / "ca.pem", first_retry_s=2, longest_retry_s=300)
     signer, trust = open_signer(f"file:{pki / 'booth.key'}"), load_trust(pki / "ca.pem")
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(intake)) as client:
 
