@@ -27,6 +27,7 @@ import pytest
 
 import booth.disk
 import booth.outbox_database
+from booth.disk import DiskFiles
 
 CRASHED = 9
 OK, FULL, CANTOPEN = 0, 13, 14
@@ -356,3 +357,40 @@ def lay_out(files: Mapping[str, bytes], old: Path, new: Path) -> None:
         path = new / Path(name).relative_to(old)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+class PowerCutError(BaseException):
+    """The machine stops here."""
+
+
+class StoppingFiles(DiskFiles):
+    """The real disk until step `stop_at`; there it stops (or fails with an OSError), before or after the step."""
+
+    def __init__(self, stop_at=None, *, after=False, error=None):
+        self.steps = 0
+        self.stop_at, self.after, self.error = stop_at, after, error or PowerCutError()
+        self.free = 10**12
+
+    def _step(self, act, *arguments):
+        self.steps += 1
+        here = self.steps == self.stop_at
+        if here and not self.after:
+            raise self.error
+        act(*arguments)
+        if here:
+            raise self.error
+
+    def write_new(self, path, data):
+        self._step(super().write_new, path, data)
+
+    def rename(self, old, new):
+        self._step(super().rename, old, new)
+
+    def sync(self, folder):
+        self._step(super().sync, folder)
+
+    def remove(self, path):
+        self._step(super().remove, path)
+
+    def free_bytes(self, folder):
+        return self.free

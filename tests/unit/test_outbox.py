@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from booth.disk import DiskFiles
 from booth.errors import (
     CommitRevokedError,
     OutboxDamagedError,
@@ -24,47 +23,11 @@ from booth.errors import (
 from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox
 from booth.outbox_audit import read_entries
 from booth.outbox_quota import VISIT_BYTES
+from tests.fault_disk import PowerCutError, StoppingFiles
 
 LIMITS = OutboxLimits(max_packets=5, max_bytes=10_000, min_free_bytes=0)
 PACKET = b"sealed bytes of one visit" * 8
 SHA = hashlib.sha256(PACKET).hexdigest()
-
-
-class PowerCutError(BaseException):
-    """The machine stops here."""
-
-
-class StoppingFiles(DiskFiles):
-    """The real disk until step `stop_at`; there it stops (or fails with an OSError), before or after the step."""
-
-    def __init__(self, stop_at=None, *, after=False, error=None):
-        self.steps = 0
-        self.stop_at, self.after, self.error = stop_at, after, error or PowerCutError()
-        self.free = 10**12
-
-    def _step(self, act, *arguments):
-        self.steps += 1
-        here = self.steps == self.stop_at
-        if here and not self.after:
-            raise self.error
-        act(*arguments)
-        if here:
-            raise self.error
-
-    def write_new(self, path, data):
-        self._step(super().write_new, path, data)
-
-    def rename(self, old, new):
-        self._step(super().rename, old, new)
-
-    def sync(self, folder):
-        self._step(super().sync, folder)
-
-    def remove(self, path):
-        self._step(super().remove, path)
-
-    def free_bytes(self, folder):
-        return self.free
 
 
 @pytest.fixture
