@@ -107,8 +107,9 @@ class Outbox:
             raise
 
     def close(self) -> None:
-        """Closes the database."""
-        self._database.close()
+        """Closes the database, after the call that is at work in it: SQLite would read freed memory. Later calls raise OutboxWriteError."""
+        with self._lock:
+            self._database.close()
 
     def take_problems(self) -> tuple[str, ...]:
         """What was found wrong since this was last asked."""

@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,25 @@ def test_a_visit_that_ended_before_the_commit_stores_nothing(opened, folder):
             outbox.put(PACKET, "id1", permit=lambda: False)
         assert outbox.status.waiting == 0
     assert names(folder) == []
+
+
+def test_closing_waits_for_the_call_that_is_at_work_on_another_thread(opened):
+    """A program that ends while its worker thread stores a packet: SQLite's memory must not be freed under the statement."""
+    with opened() as outbox:
+        closing = threading.Thread(target=outbox.close)
+
+        def permit():
+            closing.start()
+            closing.join(timeout=0.2)
+            return closing.is_alive()
+
+        assert outbox.put(PACKET, "id1", permit) == SHA
+        closing.join()
+        with pytest.raises(OutboxWriteError, match="closed"):
+            outbox.postpone(SHA, 0.0, "code", "text")
+    with opened() as outbox:
+        assert outbox.read(SHA) == PACKET
+        assert outbox.next_due().attempts == 0
 
 
 def test_storing_the_same_packet_twice_is_one_packet(opened):
