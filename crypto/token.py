@@ -233,7 +233,7 @@ class Token:
     def _find(self) -> Any:
         """The one token that the URI names."""
         found = []
-        for slot in self._module.library.get_slots(token_present=True):
+        for slot in self._module.cryptoki.get_slots(token_present=True):
             if self.uri.slot_id not in {None, slot.slot_id}:
                 continue
             try:

@@ -20,7 +20,7 @@ from crypto.errors import KeyUnavailableError, SigningError
 class Module:
     """A loaded PKCS #11 module; `starts` tells sessions of before a new start."""
 
-    library: Any
+    cryptoki: Any
     lock: threading.RLock = field(default_factory=threading.RLock)
     starts: int = 0
     refused: dict[bytes, bytes] = field(default_factory=dict)  # token's serial number: digest of the PIN it refused
@@ -28,7 +28,7 @@ class Module:
     def start_anew(self) -> None:
         """Ends and starts the module; sessions of before are gone."""
         self.starts += 1
-        self.library.reinitialize()
+        self.cryptoki.reinitialize()
 
 
 _modules: dict[Path, Module] = {}

@@ -44,6 +44,7 @@ from booth.demo import DemoError
 from booth.demo_visit import Kiosk
 from booth.heap import return_freed_memory
 from booth.kiosk import LANGUAGES
+from booth.visit import State
 from tests.soak_rig import SoakBooth, Template
 from tests.virtual_clock import Clock, running
 from validation.face import FaceModel
@@ -66,19 +67,7 @@ BOUNDS = {
     "intake_resident_kib": 1.0,
     "intake_descriptors": 0.001,
 }
-STATES = (
-    "language",
-    "identify",
-    "consent",
-    "framing",
-    "capturing",
-    "checking",
-    "review",
-    "sealing",
-    "thanks",
-    "assistance",
-    "clearing",
-)
+STATES = tuple(state.value for state in State if state not in {State.ATTRACT, State.OUT_OF_SERVICE})
 FAULTS = (
     *("still", "still_thrice", "camera_lost", "lamps", "live_model", "judge_model", "judge_slow"),
     *("seal_slow", "disk", "refused", "503", "cut"),
