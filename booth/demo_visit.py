@@ -30,7 +30,7 @@ import websockets
 from booth.demo import Demo, DemoError
 from booth.messages import Messages
 
-APPLICATION_NUMBER = "DEMO-2026-000017"
+APPLICATION_NUMBER = "DEMO2026000017Q"
 STEP_S = 60.0  # far above what a step takes (told in the table); reached only when something is wrong
 OPENED = "opened"
 ORIGINALS = {"package.zip": "package.zip", "package.cms": "cms"}  # file name: the desk's address
@@ -93,7 +93,7 @@ class Kiosk:
         except ExceptionGroup as group:
             first = group.exceptions[0]
             if isinstance(first, (httpx2.HTTPError, websockets.WebSocketException, OSError)):
-                raise DemoError(f"The kiosk stopped answering ({type(first).__name__}).") from first
+                raise DemoError("The kiosk stopped answering: look at the controller's last lines.") from first
             raise first from None
 
     async def _follow_states(self) -> None:

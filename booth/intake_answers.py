@@ -26,6 +26,7 @@ from booth.errors import (
     IntakeRefusedError,
     IntakeUnreachableError,
     SoftwareRefusedError,
+    UplinkError,
 )
 
 # Not found, method not allowed, length required, media type: about the address, whoever answers there (RFC 9110, 15.5).
@@ -121,6 +122,8 @@ def clock_difference(skew_s: float | None) -> str:
 
 def why_unanswered(error: Exception) -> str:
     """Why a request got no answer: what the operator can see to. Nothing in it was written by whoever is at the other end."""
+    if isinstance(error, UplinkError):
+        return str(error).rstrip(".?")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -133,16 +136,31 @@ def why_unanswered(error: Exception) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return "nothing listens there; see to intake.url, and whether the intake runs"
         cause = cause.__cause__ or cause.__context__
-    return f"{type(error).__name__}; see to the network"
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        return "it was silent for too long; see to the network, and whether the intake is overloaded"
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+        return "its address cannot be used; see to intake.url"
+    if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.CloseError | httpx2.RemoteProtocolError):
+        return "the connection ended before the answer was there; see to the network and whatever stands between"
+    if isinstance(error, httpx2.DecodingError | httpx2.TooManyRedirects):
+        return "what answers there answers as no intake does; see to intake.url"
+    return "no connection comes about; see to the network"
 
 
 def trusting(path: Path) -> ssl.SSLContext:
     """TLS that trusts the given roots alone. Raises ConfigInvalidError."""
+    wanted = "the certificate of the authority that the intake's TLS leads to (PEM, usually named ca.pem)"
     try:
         return ssl.create_default_context(cafile=str(path))
-    except (OSError, ssl.SSLError) as error:
+    except FileNotFoundError as error:
         raise ConfigInvalidError(
-            f"intake.trust: {path} holds no usable certificates ({type(error).__name__})."
+            f"intake.trust: there is no file {path}: put {wanted} there, or correct the path."
+        ) from error
+    except ssl.SSLError as error:
+        raise ConfigInvalidError(f"intake.trust: {path} holds no certificate: put {wanted} there.") from error
+    except OSError as error:
+        raise ConfigInvalidError(
+            f"intake.trust: {path} cannot be read ({error.strerror}): let the booth's user read it, or correct the path."
         ) from error
 
 

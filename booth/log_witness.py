@@ -24,7 +24,7 @@ import httpx2
 
 from booth.config import IntakeSection
 from booth.errors import UplinkError
-from booth.intake_answers import read_bounded
+from booth.intake_answers import read_bounded, why_unanswered
 from crypto.errors import LogProofError, ReceiptError
 from crypto.key_folder import PUBLIC, write_whole
 from crypto.keys import TrustStore
@@ -59,8 +59,14 @@ class LogWitness:
                 self._take(verify_tree_head(signed, trust), signed)
         except FileNotFoundError:
             log.info("no tree head of a receipt log is known yet")
-        except (OSError, ValueError, TypeError, ReceiptError) as error:
-            log.warning("the known tree heads in %s cannot be used (%s)", self._path, type(error).__name__)
+        except OSError as error:
+            log.warning(
+                "the known tree heads in %s cannot be read (%s): nothing is compared with them",
+                self._path,
+                error.strerror,
+            )
+        except (ValueError, TypeError, ReceiptError):
+            log.warning("the file %s does not hold what the booth wrote: nothing is compared with it", self._path)
 
     def newest(self, name: str) -> TreeHead | None:
         """The newest head of a log."""
@@ -134,7 +140,7 @@ async def _ask(first: int, second: int, client: httpx2.AsyncClient, settings: In
         async with asyncio.timeout(min(ASK_S, settings.timeout_s)), client.stream("GET", url) as response:
             body = await read_bounded(response, MAX_ANSWER_BYTES)
     except (httpx2.HTTPError, TimeoutError, OSError, UplinkError) as error:
-        log.info("no consistency proof from the intake (%s)", type(error).__name__)
+        log.info("no consistency proof from the intake: %s", why_unanswered(error))
         return None
     try:
         told = json.loads(body)["proof"] if response.status_code == httpx2.codes.OK else None

@@ -134,8 +134,7 @@ class RevocationWatch:
                 trouble = error
             except (httpx2.HTTPError, TimeoutError, OSError, UplinkError) as error:
                 # An intake that does not answer is told by the deliveries.
-                why = why_unanswered(error) if isinstance(error, httpx2.HTTPError) else type(error).__name__
-                log.info("no revocation list from the intake: %s", why)
+                log.info("no revocation list from the intake: %s", why_unanswered(error))
         since = self._lists.trust.stale_since(datetime.now(UTC))
         if trouble is None and since is not None:
             trouble = RevocationListStaleError(

@@ -281,7 +281,7 @@ class OpenCvCamera:
             raise CameraLostError("The camera's still cannot be fetched: check its power and the network.") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise CameraStillError(
-                f"The camera's still cannot be fetched ({type(error).__name__}): check still_url."
+                "The camera gives no still in time, or none that can be read: check still_url and what else asks it."
             ) from error
         at_ns = time.monotonic_ns()
         header, pixels = await self._loop.run_in_executor(self._decoder, decode, bytes(data))

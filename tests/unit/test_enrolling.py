@@ -119,7 +119,7 @@ def test_the_next_certificate_is_asked_for_with_the_present_key(settings, answer
         (httpx2.Response(302, headers={"location": "https://elsewhere.example/"}), EnrolmentError, "answered 302"),
         (httpx2.Response(200, content=CHAIN), EnrolmentError, "answered 200"),
         (httpx2.Response(201, content=b"x" * (MAX_CHAIN_BYTES + 1)), EnrolmentError, "too large"),
-        (httpx2.ConnectError("refused"), IntakeUnreachableError, "did not answer: ConnectError; see to the network"),
+        (httpx2.ConnectError("refused"), IntakeUnreachableError, "did not answer: no connection comes about; see to"),
         (because(ConnectionRefusedError(111, "told by a stranger")), IntakeUnreachableError, "nothing listens there"),
         (because(socket.gaierror(-2, "told by a stranger")), IntakeUnreachableError, "name is not known here"),
         (because(ssl.SSLError(1, "told by a stranger")), IntakeUnreachableError, "does not speak TLS"),
@@ -128,7 +128,7 @@ def test_the_next_certificate_is_asked_for_with_the_present_key(settings, answer
             IntakeUnreachableError,
             "not accepted: unable to get local issuer certificate; see to intake.trust",
         ),
-        (httpx2.ReadTimeout("slow"), IntakeUnreachableError, "ReadTimeout"),
+        (httpx2.ReadTimeout("slow"), IntakeUnreachableError, "silent for too long"),
     ],
 )
 def test_every_other_answer_says_what_to_do_and_never_the_token(settings, answering, answer, error, words):
