@@ -35,6 +35,7 @@ ADDRESS_STATUS = frozenset({404, 405, 411, 415})
 SHARED_STATUS = frozenset({401, 429, 503})
 PROBLEM_CODE = re.compile(r"[a-z][a-z0-9_.]{0,79}", re.ASCII)
 MAX_DETAIL = 300
+CUT_OFF = "the connection ended before the answer was there; see to the network and whatever stands between"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ def why_unanswered(error: Exception) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             why = cause.verify_message.rstrip(".")
             return f"its TLS certificate is not accepted: {why}; see to intake.trust, intake.url and the clock"
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return CUT_OFF
         if isinstance(cause, ssl.SSLError):
             return "what listens there does not speak TLS as an intake does; see to intake.url"
         if isinstance(cause, socket.gaierror):
@@ -141,7 +144,7 @@ def why_unanswered(error: Exception) -> str:
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         return "its address cannot be used; see to intake.url"
     if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.CloseError | httpx2.RemoteProtocolError):
-        return "the connection ended before the answer was there; see to the network and whatever stands between"
+        return CUT_OFF
     if isinstance(error, httpx2.DecodingError | httpx2.TooManyRedirects):
         return "what answers there answers as no intake does; see to intake.url"
     return "no connection comes about; see to the network"

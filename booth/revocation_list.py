@@ -1,7 +1,8 @@
 """The revocation lists that the booth knows: kept on its disk, fetched from the intake, used for receipts and for its own certificate.
 
-Order of operation: what is on the disk is read before the first visit → the intake is asked at once, then hourly, and after a delivery when the
-last answer is older than `AFTER_DELIVERY_S` → what comes is bounded, verified up to a root, and taken only where it is newer (CRL number) → stored
+Order of operation: what is on the disk is read before the first visit → the intake is asked at once, then hourly, after a delivery when the
+last answer is older than `AFTER_DELIVERY_S`, and at once when it calls this booth revoked (so that the list, which is kept and proves it,
+stands for the answer, which does not) → what comes is bounded, verified up to a root, and taken only where it is newer (CRL number) → stored
 whole or not at all → counts from then on.
 
 Rules: an answer that is no list, or none at all, changes nothing: the last good lists stay. A list past its end still counts and is told. A
@@ -109,6 +110,11 @@ class RevocationWatch:
         if self._asked_at is not None and self._monotonic() - self._asked_at >= AFTER_DELIVERY_S:
             self._asked_at = None
             self._wake.set()
+
+    def refused(self) -> None:
+        """The intake just called this booth revoked; how often it is given the occasion is the uplink's to say."""
+        self._asked_at = None
+        self._wake.set()
 
     async def run(self) -> None:
         """Looks for ever."""

@@ -122,6 +122,7 @@ class Uplink:
         self._receipts: dict[str, bytes] = {}  # verified, not stored yet
         self._refused_serial: int | None = None  # of the certificate that the intake calls revoked
         self.on_delivery: Callable[[], None] = lambda: None
+        self.on_revoked: Callable[[], None] = lambda: None
         self.status = UplinkStatus(last_receipt_at=outbox.status.last_receipt_at)
 
     def wake(self) -> None:
@@ -289,6 +290,7 @@ class Uplink:
             self._refused_serial = self.delivery.signed_serial
             self.status = replace(self.status, refusal="revoked")
             self._tell(SOURCE, error)
+            self.on_revoked()
         elif isinstance(error, SoftwareRefusedError):
             self.status = replace(self.status, refusal="software")
             self._tell(SOURCE, error)
@@ -333,7 +335,7 @@ async def open_uplink(
     ) as client:
         uplink = Uplink(outbox, worker, settings, signer, lambda: lists.trust, client, clock, tell)
         watch = RevocationWatch(lists, worker, settings, signer, client, tell)
-        uplink.on_delivery = watch.delivered
+        uplink.on_delivery, uplink.on_revoked = watch.delivered, watch.refused
         if witness is not None:
             uplink.delivery.judge = lambda receipt: witness.judge(receipt, client, settings, worker, tell)
         await watch.judge_own()  # before anybody is invited; asking the intake may take its time

@@ -213,6 +213,15 @@ async def test_it_asks_hourly_and_after_a_delivery_but_not_after_each(pki, watch
     assert watched.asked == 3
 
 
+async def test_it_asks_at_once_when_the_intake_calls_the_booth_revoked(pki, watched, signer):
+    await watched.watch.look()
+    watched.watch.refused()
+    watched.answer = httpx2.Response(200, content=revocation_list(pki, 1, signer.certificate.serial_number))
+    await watched.watch.look()
+    assert watched.asked == 2
+    assert watched.told["revocation"].code == "booth.revoked"
+
+
 async def test_a_defect_does_not_end_the_watch(pki, watched, monkeypatch, caplog):
     looked = asyncio.Event()
 

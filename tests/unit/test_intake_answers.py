@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 
 import httpx2
 import pytest
 
 from booth.errors import ConfigInvalidError, IntakeAnswerError
-from booth.intake_answers import trusting, why_unanswered
+from booth.intake_answers import CUT_OFF, trusting, why_unanswered
 
 
 def leaves(kind):
@@ -22,6 +23,12 @@ def test_no_answer_is_told_with_what_to_see_to_and_without_the_name_of_a_class(k
     assert "see to " in why
     assert "stranger" not in why
     assert not re.search(r"[a-z][A-Z]", why), "a class's name"
+
+
+def test_a_line_that_is_cut_while_tls_begins_is_no_wrong_address():
+    error = httpx2.ConnectError("told by a stranger")
+    error.__cause__ = ssl.SSLEOFError(8, "told by a stranger")
+    assert why_unanswered(error) == CUT_OFF
 
 
 def test_an_answer_that_is_ours_to_name_keeps_its_sentence():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from booth.uplink import REVOKED_LOOK_S
+from booth.revocation_list import RevocationLists
+from booth.uplink import REVOKED_LOOK_S, open_uplink
 from crypto.errors import KeyUnavailableError
 from crypto.issuance import Issuer, Profile, Revoked, issue, make_crl
-from crypto.keys import FileSigner, common_name, load_trust
+from crypto.keys import FileSigner, common_name, load_trust, open_signer
 from crypto.revocation import read_revocation_list
 from crypto.trust import load_certificates
 from tests.uplink_rig import NOW, PACKETS, deliver_all, problem
@@ -33,6 +36,36 @@ async def test_a_revoked_booth_keeps_every_packet_knocks_rarely_and_tells_it(upl
     source, error = told[-1]
     assert (source, error.code) == ("intake", "booth.revoked")
     assert "Enrol" in str(error)
+
+
+async def test_the_revocation_list_is_fetched_at_once_when_the_intake_calls_the_booth_revoked(
+    outbox, worker, settings, pki, tmp_path, no_tasks_left
+):
+    asked, again = [], asyncio.Event()
+
+    async def answer(request):
+        if request.url.path == "/v1/crl":
+            asked.append(any(one == "PUT" for one in asked))
+            if asked[-1]:
+                again.set()
+            return httpx2.Response(404)
+        await request.aread()
+        asked.append(request.method)
+        return REVOKED
+
+    signer, lists = open_signer(f"file:{pki / 'booth.key'}"), RevocationLists(tmp_path, load_trust(pki / "ca.pem"))
+    async with (
+        asyncio.timeout(10),
+        open_uplink(
+            *(outbox, worker, settings, lambda: signer, lists, lambda: NOW),
+            lambda _source, _error: None,
+            httpx2.MockTransport(answer),
+        ) as running,
+    ):
+        await asyncio.get_running_loop().run_in_executor(worker, outbox.put, PACKETS[0], "id")
+        running.wake()
+        await again.wait()
+    assert outbox.status.waiting == 1
 
 
 async def test_after_enrolling_again_everything_that_waited_goes_at_the_next_look(
