@@ -10,6 +10,7 @@
     |   +-- PassphraseError         the technician's passphrase, or its file
     +-- OutboxError               the store of sealed packets
     |   +-- OutboxFullError         quota or disk: no visit may start
+    |   +-- OutboxInUseError        another booth has it open
     |   +-- OutboxWriteError        the disk refused; nothing was confirmed
     |   +-- OutboxUnreadableError   the disk does not give a packet back now; it may later
     |   +-- OutboxDamagedError      what the disk gave back is not what was stored
@@ -105,6 +106,14 @@ class OutboxFullError(OutboxError):
 
     code = "outbox.full"
     blame = "us"
+    retry = True
+
+
+class OutboxInUseError(OutboxError):
+    """Another booth's process has the outbox open: two would put it in order under each other's hands."""
+
+    code = "outbox.in_use"
+    blame = "operator"
     retry = True
 
 

@@ -115,6 +115,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "Ask the intake for a new enrolment token and start `booth keys enrol` again.",
         ),
+        "crypto.application_number": (
+            _T,
+            "identify.refused",
+            "A number was typed or scanned wrongly: nothing to do. Often: compare a printed slip with docs/application.md.",
+        ),
         "crypto.face_record": (_I, "fault.not_saved", _DEFECT),
         "crypto.key_unavailable": (_O, "fault.booth", _KEYS),
         "crypto.signing": (
@@ -143,6 +148,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "config.invalid": (_O, "fault.booth", "Correct the key that is named."),
         "config.passphrase": (_T, "fault.booth", "Set the passphrase with `booth config passphrase`."),
         "outbox.full": (_O, "fault.outbox_full", _NET + " Or raise [outbox] when the disk allows it."),
+        "outbox.in_use": (
+            _O,
+            "fault.booth",
+            "End the other one (`systemctl stop passbooth-booth`), or give this one a data_dir of its own.",
+        ),
         "outbox.write": (_O, "fault.not_saved", _DISK),
         "outbox.unreadable": (_T, "fault.not_saved", _DISK + " The packet is tried again by itself."),
         "outbox.damaged": (_T, "fault.not_saved", _DISK + " `booth outbox list` shows the packet."),

@@ -45,6 +45,7 @@ from booth.errors import (
     IntakeUnreachableError,
     OutboxDamagedError,
     OutboxFullError,
+    OutboxInUseError,
     OutboxUnreadableError,
     OutboxWriteError,
     SoftwareRefusedError,
@@ -343,14 +344,14 @@ class Outbox:
 def open_outbox(
     folder: Path, limits: OutboxLimits, clock: Callable[[], float], files: Files | None = None
 ) -> Iterator[Outbox]:
-    """The outbox in `folder`, put in order; raises OutboxWriteError when the disk does not allow that or another booth has it open."""
+    """The outbox in `folder`, put in order; raises OutboxWriteError when the disk does not allow that, OutboxInUseError when another booth has it open."""
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             stack.enter_context(_only_user(folder / LOCK))
             outbox = Outbox(folder, limits, clock, files or DiskFiles())
         except BlockingIOError as error:
-            raise OutboxWriteError(f"The outbox {folder} is in use by another booth; end that one first.") from error
+            raise OutboxInUseError(f"The outbox {folder} is in use by another booth.") from error
         except (OSError, sqlite3.Error) as error:
             raise OutboxWriteError(f"The outbox {folder} cannot be opened ({error}); check disk and owner.") from error
         stack.callback(outbox.close)

@@ -18,9 +18,11 @@ from booth.errors import (
     CommitRevokedError,
     OutboxDamagedError,
     OutboxFullError,
+    OutboxInUseError,
     OutboxUnreadableError,
     OutboxWriteError,
 )
+from booth.faults import fault_of
 from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox
 from booth.outbox_audit import read_entries
 from booth.outbox_quota import VISIT_BYTES
@@ -299,8 +301,9 @@ def test_two_booths_never_share_an_outbox_but_anybody_may_look(opened, folder):
     assert read_entries(folder) == ()
     with opened() as outbox:
         outbox.put(PACKET, "id1")
-        with pytest.raises(OutboxWriteError, match="in use by another booth"), opened():
+        with pytest.raises(OutboxInUseError, match="in use by another booth") as caught, opened():
             pass
+        assert "disk" not in fault_of(caught.value).hint
         assert [entry.sha256 for entry in read_entries(folder)] == [SHA]
     (folder / DATABASE).write_bytes(b"no database" * 100)
     with pytest.raises(OutboxDamagedError):
