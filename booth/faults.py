@@ -48,6 +48,8 @@ _INSTALL = "The installation is damaged: install the locked packages again."
 _DEFECT = "A defect of this software: send the event log to the maker."
 _KEYS = "`booth keys show` judges what [keys] and [intake] name; a booth without a certificate gets one with `booth keys enrol`."
 _ENROL = "The authority took this booth's certificate back: ask why, then enrol the booth again (`booth keys enrol`)."
+_SLIP = "Look at the applicant's slip: is it whole, is it ours? Often: print one with `intake slip make` and compare."
+_CENTRES = "No known centre signed this slip: does `GET /v1/centres` give the centre's certificate, and did this booth fetch it?"
 _DISK = "Check the disk of data_dir: space, health, owner."
 _INTAKE = "Look at the intake's log for this packet; `booth outbox list` shows it. Nothing is lost meanwhile."
 _NET = "Check the network and the intake; packets wait and are sent by themselves."
@@ -120,6 +122,10 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "identify.refused",
             "A number was typed or scanned wrongly: nothing to do. Often: compare a printed slip with docs/application.md.",
         ),
+        "crypto.slip_malformed": (_T, "identify.unreadable", _SLIP),
+        "crypto.slip_unknown_centre": (_T, "identify.unconfirmed", _CENTRES),
+        "crypto.slip_forged": (_T, "identify.unconfirmed", _SLIP),
+        "crypto.slip_expired": (_T, "identify.expired", "Nothing to do: the applicant gets a new slip at the counter."),
         "crypto.face_record": (_I, "fault.not_saved", _DEFECT),
         "crypto.key_unavailable": (_O, "fault.booth", _KEYS),
         "crypto.signing": (

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -26,13 +25,13 @@ from booth.performer import Performer, Rooms
 from booth.screen import Scenery
 from booth.visit import State
 from capture.errors import ProfileUnsatisfiableError
-from crypto.errors import CryptoError
+from crypto.application import parse_number
+from crypto.errors import ApplicationNumberError, CryptoError
 from hardware.errors import CameraPictureError, HardwareError
 from hardware.link import DeviceState, DeviceStatus
 
 log = logging.getLogger(__name__)
 
-APPLICATION_NUMBER = re.compile(r"[A-Z0-9-]{6,20}")
 OUTBOX_PERIOD_S = 5.0
 CERTIFICATE_PERIOD_S = 60.0
 RENEW_DAYS = 30
@@ -53,8 +52,10 @@ def _key_trouble(rooms: Rooms) -> CryptoError | ConfigInvalidError | None:
 
 def read_number(text: str) -> str | None:
     """The application number in what was typed or scanned; None when it cannot be one."""
-    number = text.strip().upper()
-    return number if APPLICATION_NUMBER.fullmatch(number) else None
+    try:
+        return parse_number(text)
+    except ApplicationNumberError:
+        return None
 
 
 class Senses:

@@ -96,6 +96,49 @@ class EnrolmentError(CryptoError):
     blame = "operator"
 
 
+class ApplicationNumberError(CryptoError):
+    """A text is no application number: how long it is, its characters, or its check character. The text itself is never told."""
+
+    code = "crypto.application_number"
+    blame = "peer"
+
+    def __init__(self, reason: Literal["length", "alphabet", "check"], sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class SlipError(CryptoError):
+    """A slip's code does not identify anybody; nothing of it is told."""
+
+
+class SlipMalformedError(SlipError):
+    """A text is no slip, or is spelt in another way than its one."""
+
+    code = "crypto.slip_malformed"
+    blame = "peer"
+
+
+class SlipUnknownCentreError(SlipError):
+    """A slip is signed with a key that no known, trusted centre has: a forgery, or a centre whose certificate has not come yet."""
+
+    code = "crypto.slip_unknown_centre"
+    blame = "peer"
+
+
+class SlipForgedError(SlipError):
+    """A slip was not signed by the centre that it names."""
+
+    code = "crypto.slip_forged"
+    blame = "peer"
+
+
+class SlipExpiredError(SlipError):
+    """A slip is genuine and its last day has passed."""
+
+    code = "crypto.slip_expired"
+    blame = "peer"
+
+
 class FaceRecordError(CryptoError):
     """A face record (ISO/IEC 39794-5, ISO/IEC 19794-5, DG2) breaks its form, or cannot be written in it."""
 

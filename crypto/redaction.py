@@ -35,7 +35,7 @@ MAX_TEXT = 4000  # of what is looked at
 MAX_LINE = 600  # of what is written
 MAX_CHAIN = 8
 MAX_LIST = 8
-NUMBER_FROM = 6  # the shortest application number (booth.senses.APPLICATION_NUMBER)
+NUMBER_FROM = 6  # shorter than every application number (crypto.application), so that a part of one is taken too
 # Words of the trade that have the shape of a number, and the parts of a packet.
 WORDS = frozenset(
     {

@@ -30,7 +30,7 @@ from capture.station import Size
 from hardware.link import DeviceState, DeviceStatus
 from validation.report import Finding, Level, Limit, Report, Verdict
 
-NUMBER = "AB-1234567"
+NUMBER = "AB12345677"
 OVERLAY = Overlay(oval=Oval(centre_x=0.5, centre_y=0.4, radius_x=0.2, radius_y=0.3), eye_line_y=0.4)
 FRAME_NS = 60_000_000
 

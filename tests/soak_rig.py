@@ -52,7 +52,7 @@ FRAME_S = 0.3  # between two preview pictures: as seldom as motion can be measur
 PREVIEW = (480, 360)  # height, width
 STILL = (853, 640)  # the smallest that satisfies the profile
 SMALL = 4  # most visits have a portrait of a quarter of the width and height: the encoders are the same
-NUMBER = "AB-1234567"
+NUMBER = "AB12345677"
 LAMPS = "".join(
     f"[lights.channels.{name}]\nsegment = {number}\n"
     for number, name in enumerate(("key_left", "key_right", "fill_top", "background"))

@@ -45,6 +45,7 @@ from booth.demo_visit import Kiosk
 from booth.heap import return_freed_memory
 from booth.kiosk import LANGUAGES
 from booth.visit import State
+from crypto.application import check_character
 from tests.soak_rig import SoakBooth, Template
 from tests.virtual_clock import Clock, running
 from validation.face import FaceModel
@@ -132,6 +133,10 @@ def slope(name: str, samples: list[Sample], bound: float) -> Slope:
     line = stats.linregress(visits[kept], values[kept])
     half = line.stderr * stats.t.ppf((1 + CONFIDENCE) / 2, kept.sum() - 2)
     return Slope(name, values[kept][0], values[-1], line.slope, line.slope - half, line.slope + half, bound)
+
+
+def _numbered(body: str) -> str:
+    return body + check_character(body)
 
 
 class Director:
@@ -228,10 +233,10 @@ class Director:
             if random.random() < 0.5:
                 orders.code = True
             else:
-                typed = "§" if random.random() < 0.15 else f"AB-{random.randrange(10**7):07}"
+                typed = "§" if random.random() < 0.15 else _numbered(f"AB{random.randrange(10**7):07}")
                 await self._press("identify", number=typed)
                 if typed == "§":
-                    await self._press("identify", number="AB-0000001")
+                    await self._press("identify", number="AB0000001H")
         elif state == "consent":
             orders.code = False
             await self._press("consent", answer=random.random() > 0.08)

@@ -28,6 +28,7 @@ import websockets
 
 from booth.demo import DemoError, DemoOptions, running_demo, started
 from booth.demo_visit import Desk, Kiosk
+from crypto.application import check_character
 from tests.canaries import hits, picture_needles, size_of, tee_to, text_needles
 from tests.journey.screens import CHROMIUM, CHROMIUM_FLAGS
 from tests.kiosk_rig import KioskBrowser
@@ -78,7 +79,8 @@ class Stage:
 
     def typed(self):
         """An application number of its own."""
-        number = f"CNRY-{secrets.token_hex(6).upper()}"
+        body = f"CNRY{secrets.token_hex(6).upper()}"
+        number = body + check_character(body)
         self.needles += text_needles(f"number {number}", number)
         return number
 
@@ -333,7 +335,7 @@ async def test_the_kiosks_browser_keeps_nothing_of_a_visit(homes, kiosk_profile,
 def test_the_search_finds_what_a_browser_that_may_keep_has_kept(browser, kiosk_profile):
     """The control: the same Chromium without our flags, a picture that may be cached, a number in an address and in storage."""
     picture = (PROJECT / "hardware" / "sim" / "applicants" / "session" / "frame_12.jpg").read_bytes()
-    number = "CNRY-0123456789AB"
+    number = "CNRY0123456789ABV"
 
     class Keeping(http.server.BaseHTTPRequestHandler):
         def do_GET(self):

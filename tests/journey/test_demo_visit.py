@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-NUMBER = b"DEMO-2026-000017"
+NUMBER = b"DEMO2026000017Q"
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:

@@ -131,7 +131,7 @@ async def visit(watcher: Watcher, simulator: Simulator) -> None:
     """One applicant, from touching the screen to the reference."""
     await watcher.until("attract")
     simulator.tell(sitter="still")
-    for command in (Start(), ChooseLanguage(language="de"), Identify(number="DEMO-2026-000017"), Consent(answer=True)):
+    for command in (Start(), ChooseLanguage(language="de"), Identify(number="DEMO2026000017Q"), Consent(answer=True)):
         watcher.booth.post(command)
     review = await watcher.until("review")
     assert review.compliant

@@ -22,7 +22,7 @@ from tests.booth_rig import Simulator
 from tests.unit.fake_booth import FakeBooth, findings, kiosk_state
 
 PROJECT = Path(__file__).resolve().parents[2]
-NUMBER = "DEMO-2026-000017"
+NUMBER = "DEMO2026000017Q"
 PICTURE = PROJECT / "hardware" / "sim" / "applicants" / "session" / "frame_12.jpg"
 STEP_MS = 30_000
 PORTRAIT_SCREEN = {"width": 1080, "height": 1920}

@@ -29,7 +29,7 @@ from tests.token_rig import MODULE, TokenStore
 PRIVATE_PEM = re.compile(
     rb"-----BEGIN (?:EC |ENCRYPTED )?PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
 )
-NUMBER = b"DEMO-2026-000017"
+NUMBER = b"DEMO2026000017Q"
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

@@ -15,7 +15,7 @@ from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
 from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
 
-NUMBER = "DEMO-2026-000017"
+NUMBER = "DEMO2026000017Q"
 HURRY = {"patience": 0.03}  # the shortest wait of a person is then 0.9 s, a warning 0.6 s
 
 

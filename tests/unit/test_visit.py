@@ -28,7 +28,7 @@ from booth.visit import (
 )
 
 NOTICE = Notice("camera.lost", "fault.camera")
-ANNA = Application("AB-123456", "typed")
+ANNA = Application("AB123456T", "typed")
 PATH = (
     Happening(Event.START, visit_id="v1"),
     Happening(Event.LANGUAGE_CHOSEN, language="de"),
