@@ -238,13 +238,13 @@ function consent(state, { t, post }) {
 function framing(state, { t }) {
   const preview = el("booth-preview", { role: "img", "aria-label": t("framing.preview"), "data-waiting": t("framing.no_picture") });
   const picture = icon("look");
-  const instruction = el("h1", { tabindex: "-1", role: "status", "aria-live": "polite" });
+  const instruction = el("h1", { tabindex: "-1" });
   const pointer = el("div", { class: "pointer", "aria-hidden": "true" }, icon("arrow-left"));
   const count = el("div", { class: "count", "aria-hidden": "true" });
   const main = el(
     "div",
     { class: "framing" },
-    el("div", { class: "instruction card" }, el("span", { class: "bubble" }, picture), instruction),
+    el("div", { class: "instruction card" }, el("span", { class: "bubble" }, picture), el("div", { role: "status", "aria-live": "polite" }, instruction)),
     el("div", { class: "stage" }, preview),
     el("p", { class: "quiet", text: t("framing.auto") }),
   );
