@@ -1,8 +1,7 @@
 """One attempt: the stills of a burst cut, judged, and the best of them chosen. Runs on the checking thread.
 
 For each still: scene → crop plan → one cut from the camera's pixels → the crop judged by the same stateless check as `booth check --crop`.
-A still without a face cannot be cut: it is judged as it came, and its report says so. The best is the one with the most mandatory rules met,
-then the most advisory ones, then the most recent (BSI TR-03121-3 v6.0, 4.1). The stills are overwritten as soon as they are cut.
+A still without a face cannot be cut: it is judged as it came, and its report says so. Which one is the best: booth/best_still.py. The stills are overwritten as soon as they are cut.
 
 A `Burst` is overwritten once and never under the checker's hands: by the job that judges it, when it is done, or by `give_up` when the job
 never began. A result that comes after `give_up` is overwritten too and reaches nobody.
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from booth.best_still import Rank, best_of, rank
 from booth.errors import BurstGivenUpError
 from capture.frames import Frame
 from capture.metering import LightReading, read_light
@@ -26,7 +26,7 @@ from validation.face import FaceModel
 from validation.geometry import moved
 from validation.image import ImageFacts
 from validation.profile import Profile
-from validation.report import Level, Report, Series, Verdict
+from validation.report import Report, Series
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -41,11 +41,9 @@ class Candidate:
     landmarks: NDArray[np.float64] | None = field(default=None, repr=False)  # the face mesh in pixels of the portrait
 
     @property
-    def rank(self) -> tuple[int, int, int]:
-        """Larger is better: mandatory rules met, advisory rules met, time."""
-        met = [(f.level, f.verdict is Verdict.PASS) for f in self.report.findings]
-        blocking = len(self.report.blocking)
-        return -blocking, sum(ok for level, ok in met if level is not Level.INFO), self.at_ns
+    def rank(self) -> Rank:
+        """How good it is; larger is better."""
+        return rank(self.report, self.at_ns)
 
     def wipe(self) -> None:
         """Overwrites the pixels and the shape of the face."""
@@ -141,7 +139,7 @@ def judge_burst(frames: Sequence[Frame], profile: Profile, model: FaceModel, ser
         for candidate in candidates:
             candidate.wipe()
         raise
-    best = max(candidates, key=lambda candidate: candidate.rank)
+    best = best_of(candidates, lambda candidate: candidate.rank)
     return Attempt(tuple(candidates), best, None if best.portrait is None else encode_jpeg(best.portrait))
 
 

@@ -1,15 +1,17 @@
 """PURE. From one report per preview frame to the single most useful instruction, without flicker, and to the moment for the shutter.
 
 Order of operation for each judged frame (`advise`):
-  1. what would be said of this frame alone: the advice of the first rule that blocks the photo (the rule table's order is the priority), else
-     a hint: the advice of the first advisory rule that warns and that the sitter can follow, such as to take off glasses; else "hold still",
+  1. what would be said of this frame alone: the advice of the most urgent rule that blocks the photo (booth/urgency.py), else a hint: the
+     advice of the most urgent advisory rule that warns and that the sitter can follow, such as to take off glasses; else "hold still",
      whether the sitter moves or everything is right. A hint is a request and no condition: each is over HINT_S after it was first said, all
      are over HINTS_S after the first one, not counting frames that were blocked; then the photo is taken as it is (the review and the officer
      see the warning);
   2. another instruction replaces the shown one only after it was wanted for SETTLE_S without a break and the shown one stood for at least
      SHOWN_S, so that nothing flickers at a limit; the first instruction, and any after "nobody is there", comes at once;
   3. the shutter is free when every frame of the last `hold_s` was right and still and had no hint left to say. One other frame starts the wait
-     anew, whatever is shown.
+     anew, whatever is shown;
+  4. the time with a face in front of the camera is counted (`guided_s`): when it is over, the best picture so far is reviewed as it is. Frames
+     that came while the booth itself was not ready do not count (`interrupted`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from booth.kiosk import Arrow, Instruction
+from booth.urgency import most_urgent
 from validation.report import Level, Report, Verdict
 
 SETTLE_S = (
@@ -69,7 +72,7 @@ HINTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """The instruction shown, what is wanted instead, since when everything is right, and how long ago each hint was first said."""
+    """The instruction shown, what is wanted instead, since when everything is right, for how long somebody was guided, how long ago each hint was said."""
 
     key: str = NO_FACE
     since_ns: int | None = None
@@ -77,6 +80,7 @@ class Guidance:
     wanted_since_ns: int = 0
     right_since_ns: int | None = None
     judged_ns: int = 0
+    guided_ns: int = 0
     hinted_ns: tuple[tuple[str, int], ...] = ()
 
     def may_hint(self, key: str) -> bool:
@@ -94,19 +98,25 @@ class Guidance:
         """For how long everything has been right."""
         return 0.0 if self.right_since_ns is None else (self.judged_ns - self.right_since_ns) / 1e9
 
+    @property
+    def guided_s(self) -> float:
+        """For how long somebody has been before a booth that was ready."""
+        return self.guided_ns / 1e9
 
-def hint(report: Report) -> str | None:
-    """What the sitter could do better without being made to."""
-    advisory = (f for f in report.findings if f.level is Level.WARN and f.verdict is Verdict.WARN)
-    return next((found.advice for found in advisory if found.advice in HINTS), None)
+
+def hint(before: Guidance, report: Report) -> str | None:
+    """What the sitter could do better without being made to, as long as it has time left to be said."""
+    warned = (f for f in report.findings if f.level is Level.WARN and f.verdict is Verdict.WARN)
+    found = most_urgent((f for f in warned if f.advice in HINTS and before.may_hint(f.advice)), before.wanted)
+    return None if found is None else found.advice
 
 
 def wanted_key(before: Guidance, report: Report) -> str:
     """What would be said of this frame alone."""
-    if report.blocking:
-        return report.blocking[0].advice
-    advice = hint(report)
-    return advice if advice is not None and before.may_hint(advice) else HOLD_STILL
+    blocks = most_urgent(report.blocking, before.wanted)
+    if blocks is not None:
+        return blocks.advice
+    return hint(before, report) or HOLD_STILL
 
 
 def is_right(report: Report, motion: float | None) -> bool:
@@ -119,8 +129,13 @@ def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -
     wanted = wanted_key(before, report)
     right = wanted == HOLD_STILL and is_right(report, motion)
     right_since = (before.right_since_ns if before.right_since_ns is not None else at_ns) if right else None
+    step = min(at_ns - before.judged_ns, LONGEST_STEP_NS)
     after = replace(
-        before, right_since_ns=right_since, judged_ns=at_ns, hinted_ns=_hinted(before, wanted, report, at_ns)
+        before,
+        right_since_ns=right_since,
+        judged_ns=at_ns,
+        guided_ns=before.guided_ns + (0 if wanted == NO_FACE else step),
+        hinted_ns=_hinted(before, wanted, report, step),
     )
     if wanted != before.wanted:
         after = replace(after, wanted=wanted, wanted_since_ns=at_ns)
@@ -134,15 +149,14 @@ def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -
     return after
 
 
-def _hinted(before: Guidance, wanted: str, report: Report, at_ns: int) -> tuple[tuple[str, int], ...]:
+def _hinted(before: Guidance, wanted: str, report: Report, step: int) -> tuple[tuple[str, int], ...]:
     """How long ago each hint was first said, after one more frame. Blocked frames do not count: the sitter was busy with something else."""
     if report.blocking:
         return before.hinted_ns
-    step = min(at_ns - before.judged_ns, LONGEST_STEP_NS)
     aged = {key: age + step for key, age in before.hinted_ns}
     return tuple((aged if wanted == HOLD_STILL else {wanted: 0} | aged).items())
 
 
-def interrupted(before: Guidance) -> Guidance:
-    """Guidance after frames stopped coming: what is shown stays, the wait for the shutter starts anew."""
-    return replace(before, right_since_ns=None)
+def interrupted(guidance: Guidance, before: Guidance | None = None) -> Guidance:
+    """Guidance while the booth is not ready: what is shown stays, the wait for the shutter starts anew, and the time since `before` does not count."""
+    return replace(guidance, right_since_ns=None, guided_ns=(before or guidance).guided_ns)

@@ -93,6 +93,9 @@ class Profile(_Settings):
     size_source: str = Field(min_length=3)
     retakes: int = Field(ge=1, description="captures per visit before staff help")
     hold_s: float = Field(gt=0, description="how long everything must be right before the capture")
+    framing_limit_s: float = Field(
+        default=30.0, gt=0, description="how long somebody is guided before the best picture so far is reviewed"
+    )
     pitch_zero_deg: float = Field(default=0.0, description="calibration: what a level head reads on this camera")
     camera_distance_mm: float = Field(default=900.0, gt=100, description="assumed distance, for perspective")
     camera_focal_widths: float | None = Field(

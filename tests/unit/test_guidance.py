@@ -59,7 +59,7 @@ def feed(guidance: Guidance, *reports: Report, motion: float | None = STILL) -> 
     return guidance
 
 
-def test_the_first_blocking_rule_of_the_table_speaks():
+def test_the_most_urgent_blocking_rule_speaks():
     both = report(finding("geometry.inter_eye", "advice.closer"), finding("pose.yaw", "advice.turn_head_left"))
     shown = feed(Guidance(), both).instruction
     assert (shown.key, shown.arrow) == ("advice.closer", "closer")
@@ -116,6 +116,24 @@ def test_all_hints_together_never_keep_a_sitter_longer_than_their_time(pattern):
     frames = itertools.islice(itertools.cycle(pattern), int((HINTS_S + SETTLE_S) * 1e9 / FRAME_NS) + 2)
     guidance = feed(Guidance(), *frames)
     assert guidance.held_s > 0
+
+
+def test_a_hint_that_was_said_long_enough_leaves_room_for_the_next_one():
+    both = report(*GLASSES.findings, *HAIR.findings)
+    guidance = feed(Guidance(), *[both] * int((HINT_S + SHOWN_S) * 1e9 / FRAME_NS))
+    assert guidance.key == "advice.hair_from_eyes"
+    assert feed(guidance, *[both] * 100).key == HOLD_STILL
+
+
+def test_the_time_with_somebody_there_is_counted_while_the_booth_is_ready():
+    guidance = feed(Guidance(judged_ns=10**9), *[NOBODY] * 20)
+    assert guidance.guided_s == 0
+    guidance = feed(guidance, *[FAR] * 20, *[RIGHT] * 20)
+    assert guidance.guided_s == pytest.approx(40 * FRAME_NS / 1e9)
+    later = feed(guidance, *[FAR] * 20)
+    assert interrupted(later, guidance).guided_s == guidance.guided_s
+    paused = advise(guidance, FAR, STILL, guidance.judged_ns + int(60e9))
+    assert paused.guided_s - guidance.guided_s == pytest.approx(0.5)
 
 
 def test_a_rule_that_could_not_be_judged_blocks_as_well():

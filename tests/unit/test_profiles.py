@@ -125,7 +125,7 @@ def test_the_chip_of_the_german_passport_is_that_of_its_guideline_and_elsewhere_
     assert {name for name, chip in sizes.items() if chip.record != "39794-5"} == {"ru"}
 
 
-BARE = 'name = "own"\nversion = "1"\ntitle = "t"\nwidth_px = 622\nheight_px = 800\nsize_source = "abc"\nretakes = 1\nhold_s = 1.0\n'
+BARE = 'name = "own"\nversion = "1"\ntitle = "t"\nwidth_px = 622\nheight_px = 800\nsize_source = "abc"\nretakes = 1\nhold_s = 0.7\n'
 CHIP = 'chip = { width_px = 413, height_px = 531, bytes = 15000, record = "39794-5", source = "abc" }\n'
 HEAD = BARE + CHIP
 YAW = '[rules."pose.yaw"]\nsource = "abc"\n'
