@@ -208,7 +208,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 stack,
                 started("virtual-booth", [*simulator, "--run-dir", str(data / "devices")], data),
                 started("intake", ["server.cli", "serve", *server], data),
-                started("desk", ["server.cli", "desk", *server], data),
+                started("desk", ["server.cli", "desk", *server, "--wait", str(READY_S)], data),
             )
             config = data / "booth.toml"
             config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile, token))

@@ -100,10 +100,13 @@ def desk(
     host: Host = "127.0.0.1",
     port: Port = 8444,
     crl: Crl = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds to wait for an intake to make the store; 0 refuses at once.")
+    ] = 0.0,
     json_ready: JsonReady = False,
     ready_file: ReadyFile = None,
 ) -> None:
-    """Show received packets to officers. The access code is told once, here.
+    """Show received packets to officers. The access code is told once, here. The store must be there: an intake makes it.
 
     With the environment variable INTAKE_DESK_CODE_FILE the code is read from that file instead, and not told.
 
@@ -122,7 +125,9 @@ def desk(
         settings = DeskSettings.from_pki(pki, data, host=host, port=port, **files)
         from server.desk import run_desk
 
-        return run_desk(settings, code, lambda url: _tell_ready("desk", {"url": url, **told}, json_ready, ready_file))
+        return run_desk(
+            settings, code, lambda url: _tell_ready("desk", {"url": url, **told}, json_ready, ready_file), wait_s
+        )
 
     _run(work)
 

@@ -44,6 +44,7 @@ from server.errors import (
 )
 from server.layout import Pages, SafeHeaders, next_page, set_cookie
 from server.listener import listen
+from server.made_store import await_store
 from server.messages import Messages, load_messages
 from server.objects import open_folder_objects
 from server.opening import Opener, open_opener, summarise
@@ -230,8 +231,10 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     return RequestLog(SafeHeaders(app))
 
 
-async def run_desk(settings: DeskSettings, access_code: str, on_ready: Callable[[str], None]) -> None:
-    """Open everything, serve until SIGTERM or SIGINT, let go of everything. Raises `ServerError`."""
+async def run_desk(
+    settings: DeskSettings, access_code: str, on_ready: Callable[[str], None], wait_s: float = 0.0
+) -> None:
+    """Open everything, serve until SIGTERM or SIGINT, let go of everything; `wait_s` for an intake to make the store. Raises `ServerError`."""
     try:
         keys = [load_recipient_key(path) for path in settings.recipient_keys]
     except CryptoError as error:
@@ -244,6 +247,7 @@ async def run_desk(settings: DeskSettings, access_code: str, on_ready: Callable[
         tries=settings.login_tries,
         lockout_s=settings.lockout_s,
     )
+    await await_store(settings, wait_s)
     async with (
         open_store(settings.resolved_database_url) as store,
         open_folder_objects(settings.objects_dir) as objects,

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from tests.kiosk_door import CANARY
+from tests.made_stores import make_store
 from tests.sealed_packets import Keys
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,9 @@ def open_kiosk(folder: Path) -> Iterator[Door]:
 
 @contextlib.contextmanager
 def open_server(command: str, keys: Keys, folder: Path, **environment: str) -> Iterator[Door]:
-    """The intake (`serve`) or the desk (`desk`)."""
+    """The intake (`serve`) or the desk (`desk`), which finds an empty store."""
+    if command == "desk":
+        make_store(folder / command)
     options = ["--data", str(folder / command), "--pki", str(keys.folder), "--port", "0", "--json-ready"]
     with _started(
         command, ["-m", "server.cli", command, *options], folder, keys.folder / "ca.pem", environment

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from crypto.receipt import verify_receipt
+from tests.made_stores import make_store
 from tests.sealed_packets import Keys, digest
 
 START_S = 60.0
@@ -233,6 +234,7 @@ async def test_who_holds_connections_keeps_himself_out_and_nobody_else(keys, tmp
 
 
 async def test_the_desk_leaves_no_core_dump(keys, tmp_path):
+    make_store(tmp_path / "data")
     async with started("desk", keys, tmp_path / "data") as desk:
         limits = await asyncio.to_thread(Path(f"/proc/{desk.process.pid}/limits").read_text)
         assert next(line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")) == ["0", "0"]
@@ -282,6 +284,10 @@ async def test_what_prevents_a_start_is_one_sentence(keys, tmp_path):
     (tmp_path / "file").write_text("")
     code, errors = await run_to_end("serve", "--data", str(tmp_path / "file"), *pki)
     assert (code, errors.count("\n")) == (2, 1)
+    code, errors = await run_to_end("desk", *data, *pki)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "intake serve --data" in errors
+    assert not (tmp_path / "data").exists()
     async with started("serve", keys, tmp_path / "data") as intake:
         code, errors = await run_to_end("serve", *data, *pki, "--port", str(intake.port))
         assert (code, errors.count("\n")) == (2, 1)
@@ -295,7 +301,7 @@ async def test_the_desk_tells_its_code_once_and_shows_what_the_intake_took(keys,
     async with (
         client_of(keys) as client,
         started("serve", keys, data) as intake,
-        started("desk", keys, data, "--ready-file", str(ready_file)) as desk,
+        started("desk", keys, data, "--wait", "30", "--ready-file", str(ready_file)) as desk,
     ):
         code = desk.ready["access_code"]
         assert json.loads(ready_file.read_text()) == desk.ready
@@ -319,6 +325,7 @@ async def test_the_desk_takes_a_code_from_a_private_file_and_does_not_tell_it(ke
     path = tmp_path / "code"
     path.write_text("PRIVATE-CODE-7")
     path.chmod(0o600)
+    make_store(tmp_path / "data")
     async with started("desk", keys, tmp_path / "data", INTAKE_DESK_CODE_FILE=str(path)) as desk:
         assert set(desk.ready) == {"ready", "url"}
         assert await desk.stop(signal.SIGINT) == 0

@@ -12,8 +12,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from server.errors import ReplayedRequestError, StorageCorruptError, StorageFullError, StorageUnavailableError
+from server.config import StoreSettings
+from server.errors import (
+    ReplayedRequestError,
+    SettingsError,
+    StorageCorruptError,
+    StorageFullError,
+    StorageUnavailableError,
+)
 from server.log_rows import log_heads
+from server.made_store import await_store
 from server.objects import ABANDONED_S, open_folder_objects
 from server.store import NewPacket, Nonce, make_engine, migrate, open_store
 from server.store import packets as rows
@@ -280,3 +288,12 @@ async def test_a_new_database_is_its_owners_alone_also_in_an_open_folder(tmp_pat
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes
     assert set(modes.values()) == {0o600}
+
+
+async def test_a_desk_does_not_take_a_database_that_no_intake_has_made(tmp_path, postgres_url):
+    (tmp_path / "objects" / "packets").mkdir(parents=True)
+    settings = StoreSettings(data_dir=tmp_path, database_url=postgres_url)
+    with pytest.raises(SettingsError, match="the table of packets"):
+        await await_store(settings)
+    async with open_store(postgres_url):
+        await await_store(settings)
