@@ -22,6 +22,7 @@ class Event(StrEnum):
     HELP_GIVEN = "help_given"
     CANCEL = "cancel"
     MORE_TIME = "more_time"
+    STAFF_ASKED = "staff_asked"  # a personal code was typed; what it is worth comes as one of the outcomes
     # the sitter, seen by the camera
     HELD = "held"
     # outcomes of effects
@@ -33,6 +34,10 @@ class Event(StrEnum):
     SEALED = "sealed"
     SEAL_FAILED = "seal_failed"
     WIPED = "wiped"
+    STAFF_REFUSED = "staff_refused"
+    STAFF_RELEASED = "staff_released"  # the portrait counts although a rule does not hold
+    STAFF_RETAKE = "staff_retake"
+    STAFF_ENDED = "staff_ended"
     # the clock
     SILENCE = "silence"
     LIMIT = "limit"
@@ -74,6 +79,15 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
+class StaffRequest:
+    """A personal code with what is to be done, and why (a class of reasons)."""
+
+    code: str = field(repr=False)
+    reason_class: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
     """An event and what it carries."""
 
@@ -84,6 +98,8 @@ class Happening:
     application: Application | None = field(default=None, repr=False)
     reference: str | None = None
     notice: Notice | None = None
+    portrait: bool = False  # what was judged could be kept
+    staff: StaffRequest | None = field(default=None, repr=False)
 
 
 # --- effects -----------------------------------------------------------------------------------------------------------
@@ -132,8 +148,15 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckStaffCode:
+    """Asks whose code it is; sends STAFF_RELEASED, STAFF_RETAKE or STAFF_ENDED, else STAFF_REFUSED."""
+
+    request: StaffRequest = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Wipe:
     """Overwrites and drops everything about the applicant; sends WIPED."""
 
 
-Effect = StartTimer | StopTimer | SetLights | SetWatch | Capture | Check | Seal | Wipe
+Effect = StartTimer | StopTimer | SetLights | SetWatch | Capture | Check | Seal | CheckStaffCode | Wipe

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -37,6 +37,13 @@ StateName = Literal[
     "assistance",
     "out_of_service",
 ]
+
+
+# What a member of staff can do for a visit, and why. The classes follow the veto of BSI TR-03121-3 (GID v6.0), which tells an obvious reason
+# from none; ours say which one. The words are in the catalogues (`reason.<class>`), here and at the desk.
+StaffAction = Literal["override", "retake", "end"]
+ReasonClass = Literal["medical", "disability", "head_cover", "child", "device_fault", "other"]
+REASON_CLASSES: tuple[ReasonClass, ...] = get_args(ReasonClass)
 
 
 class _Value(BaseModel):
@@ -108,6 +115,11 @@ class KioskState(_Value):
     reference: str | None = None  # on the thanks screen
     fault: FaultNotice | None = None
     tries_left: int
+    tries_allowed: int  # by the profile
+    released: bool = False  # the portrait under review does not hold every rule, and staff let it pass
+    reason_classes: tuple[ReasonClass, ...] = ()  # with staff: what a code may be used for
+    staff_actions: tuple[StaffAction, ...] = ()  # with staff: what a code can do now
+    staff_wait_s: int | None = None  # with staff: no code is looked at for so long, after too many wrong ones
     commands: tuple[str, ...] = ()  # events that the visit accepts now
 
 
@@ -165,6 +177,15 @@ class HelpGiven(_Value):
     event: Literal["help_given"] = "help_given"
 
 
+class Staff(_Value):
+    """A member of staff acts by a personal code: lets the refused portrait pass, gives tries anew, or ends the visit."""
+
+    event: Literal["staff"] = "staff"
+    code: str = Field(min_length=1, max_length=40, repr=False)
+    reason_class: ReasonClass
+    action: StaffAction
+
+
 class Cancel(_Value):
     """Ends the visit."""
 
@@ -178,7 +199,7 @@ class MoreTime(_Value):
 
 
 KioskCommand = Annotated[
-    Start | ChooseLanguage | Identify | Consent | Retake | Accept | Help | HelpGiven | Cancel | MoreTime,
+    Start | ChooseLanguage | Identify | Consent | Retake | Accept | Help | HelpGiven | Staff | Cancel | MoreTime,
     Field(discriminator="event"),
 ]
 _COMMANDS: TypeAdapter[KioskCommand] = TypeAdapter(KioskCommand)
@@ -195,8 +216,8 @@ def read_command(event: str, body: object) -> KioskCommand:
     try:
         return _COMMANDS.validate_python(fields)
     except ValidationError as error:
-        # The input itself stays out of the message: it may be an application number, also where the name of a field belongs.
-        known = {"language", "number", "answer"}
+        # The input itself stays out of the message: it may be an application number or a staff code, also where the name of a field belongs.
+        known = {"language", "number", "answer", "code", "reason_class", "action"}
         where = {
             str(item["loc"][-1]) if item["loc"] and item["loc"][-1] in known else "its fields"
             for item in error.errors()

@@ -25,6 +25,7 @@ from booth.kiosk import (
     KioskState,
     MoreTime,
     Retake,
+    Staff,
     Start,
     TechnicianStatus,
 )
@@ -41,6 +42,7 @@ COMMANDS: tuple[type[BaseModel], ...] = (
     Accept,
     Help,
     HelpGiven,
+    Staff,
     Cancel,
     MoreTime,
 )

@@ -24,6 +24,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from booth.attempt import Burst, judge_burst
 from booth.checker import Checker
@@ -31,6 +32,7 @@ from booth.config import Config
 from booth.events import (
     Capture,
     Check,
+    CheckStaffCode,
     Effect,
     Event,
     Happening,
@@ -38,6 +40,7 @@ from booth.events import (
     Seal,
     SetLights,
     SetWatch,
+    StaffRequest,
     StartTimer,
     StopTimer,
     Wipe,
@@ -48,10 +51,11 @@ from booth.kiosk import KioskState
 from booth.lamps import LampKeeper
 from booth.outbox import Outbox
 from booth.record import Place, VisitRecord
-from booth.screen import Scenery, kiosk_state
+from booth.screen import STAFF_ACTIONS, Scenery, kiosk_state
 from booth.sealing import Sealer
+from booth.staff import NOT_NOW, StaffCheck
 from booth.uplink import Uplink
-from booth.visit import TOO_SLOW, State, Terms, Visit, step
+from booth.visit import TOO_SLOW, State, Terms, Visit, accepts, step
 from capture.frames import Frame, Latest
 from capture.station import Station
 from validation.check import software
@@ -95,6 +99,7 @@ class Rooms:
     uplink: Uplink
     sealer: Sealer
     worker: Executor
+    staff: StaffCheck
 
 
 class Performer:
@@ -191,6 +196,8 @@ class Performer:
                 self._begin(self._check, Event.CHECK_BROKEN)
             case Seal():
                 self._begin(self._seal, Event.SEAL_FAILED)
+            case CheckStaffCode(request=request):
+                self._begin(partial(self._check_staff, request), Event.STAFF_REFUSED)
             case Wipe():
                 self._wipe()
                 # A checker that cannot forget is told and noted; the visit has no row for it here, and clears again after its limit.
@@ -257,8 +264,9 @@ class Performer:
         finally:
             burst.give_up()
         record.add(attempt, turn)
-        passed = attempt.report.compliant and attempt.best.portrait is not None
-        return Happening(Event.CHECK_PASSED if passed else Event.CHECK_FAILED, turn=turn)
+        has_portrait = attempt.best.portrait is not None
+        passed = attempt.report.compliant and has_portrait
+        return Happening(Event.CHECK_PASSED if passed else Event.CHECK_FAILED, turn=turn, portrait=has_portrait)
 
     async def _seal(self, turn: int) -> Happening:
         rooms, visit, record = self.rooms, self.visit, self.record
@@ -279,6 +287,17 @@ class Performer:
         except Exception:
             log.exception("the packet is committed; telling of it failed")
         return Happening(Event.SEALED, turn=turn, reference=reference)
+
+    async def _check_staff(self, request: StaffRequest, turn: int) -> Happening:
+        rooms, record, event = self.rooms, self.record, STAFF_ACTIONS[request.action]
+        assert record is not None
+        asked = asyncio.get_running_loop().run_in_executor(rooms.worker, rooms.staff.check, request.code)
+        answer = await asked
+        if isinstance(answer, str) and accepts(self.visit, event):
+            record.note_staff(answer, request.action, request.reason_class)
+            self.health.note("info", f"a staff code was used: {request.action} ({request.reason_class})")
+            return Happening(event, turn=turn)
+        return Happening(Event.STAFF_REFUSED, turn=turn, notice=NOT_NOW if isinstance(answer, str) else answer)
 
     async def _forget(self, turn: int) -> Happening:
         if self._ending:
@@ -314,5 +333,6 @@ class Performer:
             has_portrait=attempt is not None and attempt.jpeg is not None,
             attempt=0 if self.record is None else self.record.tries,
             warning_s=None if left_s is None else max(round(left_s), 0),
+            staff_wait_s=self._rooms.staff.wait_s if self._rooms and self.visit.state is State.ASSISTANCE else 0,
         )
         return kiosk_state(self.visit, scenery)

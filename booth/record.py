@@ -48,6 +48,8 @@ class VisitRecord:
         self._guidance: list[dict[str, Any]] = []
         self._errors: list[dict[str, Any]] = []
         self._consent: dict[str, Any] | None = None
+        self._assistance: list[dict[str, Any]] = []
+        self._released: tuple[int, dict[str, Any]] | None = None  # which try a member of staff let pass
         self._attempts: list[tuple[str, Attempt]] = []
 
     @property
@@ -74,6 +76,15 @@ class VisitRecord:
         """The notice was accepted in a language."""
         self._consent = {"notice_version": NOTICE_VERSION, "language": language, "answer": True, "at": self._now()}
 
+    def note_staff(self, staff: str, action: str, reason_class: str) -> None:
+        """A member of staff acted; an override is of the newest attempt and of no other."""
+        who = {"staff": staff, "reason_class": reason_class}
+        self._add(self._assistance, {"action": action, **who})
+        attempt = self.attempt
+        if self._open and action == "override" and attempt is not None:
+            open_rules = [finding.rule for finding in attempt.report.blocking]
+            self._released = self.tries, {**who, "open_rules": open_rules, "at": self._now()}
+
     @property
     def tries(self) -> int:
         """How many attempts were judged."""
@@ -93,9 +104,9 @@ class VisitRecord:
         self._open = False
         for _, attempt in self._attempts:
             attempt.wipe()
-        for part in (self._attempts, self._steps, self._guidance, self._errors):
+        for part in (self._attempts, self._steps, self._guidance, self._errors, self._assistance):
             part.clear()
-        self._consent = None
+        self._consent = self._released = None
 
     def visit_json(
         self,
@@ -122,7 +133,10 @@ class VisitRecord:
                 "steps": self._steps,
                 "guidance": self._guidance,
                 "tries": self.tries,
-                "override": None,
+                "assistance": self._assistance,
+                "override": self._released[1]
+                if self._released is not None and self._released[0] == self.tries
+                else None,
                 "light": {
                     "levels_pct": dict(frame.levels_pct),
                     "acknowledged_by": light_acknowledged_by,

@@ -20,7 +20,7 @@ import httpx2
 from booth.checker import open_checker
 from booth.config import Config
 from booth.errors import CommandRefusedError
-from booth.events import Application, Event, Happening
+from booth.events import Application, Event, Happening, StaffRequest
 from booth.health import Health
 from booth.kiosk import (
     ChooseLanguage,
@@ -29,6 +29,7 @@ from booth.kiosk import (
     KioskCommand,
     KioskState,
     PreviewFrame,
+    Staff,
     TechnicianStatus,
 )
 from booth.lamps import open_lamps
@@ -37,9 +38,10 @@ from booth.outbox import Outbox, OutboxLimits, open_outbox
 from booth.outbox_quota import DAY_S
 from booth.performer import Performer, Rooms
 from booth.revocation_list import RevocationLists
-from booth.screen import COMMANDS, show_findings, shows_portrait
+from booth.screen import COMMANDS, STAFF_ACTIONS, show_findings, shows_portrait
 from booth.sealing import Sealer
 from booth.senses import Senses, read_number
+from booth.staff import NoStaffList
 from booth.status import technician_status
 from booth.uplink import open_uplink
 from booth.visit import accepts
@@ -103,7 +105,8 @@ class Runner:
     def post(self, command: KioskCommand) -> None:
         """Follows the command or raises CommandRefusedError."""
         happening, performer = self._happening(command), self._performer
-        if not accepts(performer.visit, happening.event):
+        impossible = isinstance(command, Staff) and not accepts(performer.visit, STAFF_ACTIONS[command.action])
+        if impossible or not accepts(performer.visit, happening.event):
             raise CommandRefusedError(command.event, performer.visit.state)
         if happening.event is Event.CONSENTED and performer.record is not None:
             performer.record.note_consent(performer.visit.language)
@@ -119,6 +122,8 @@ class Runner:
                 return Happening(Event.IDENTIFIED, application=Application(known, "typed"))
             case Consent(answer=answer):
                 return Happening(Event.CONSENTED if answer else Event.DECLINED)
+            case Staff(code=code, reason_class=reason_class, action=action):
+                return Happening(Event.STAFF_ASKED, staff=StaffRequest(code, reason_class, action))
             case ChooseLanguage(language=language):
                 return Happening(Event.LANGUAGE_CHOSEN, language=language)
             case _:
@@ -202,7 +207,7 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
             )
         )
         stack.push_async_callback(runner.close)
-        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker))
+        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, NoStaffList()))
         yield runner
 
 

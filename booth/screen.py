@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import cast
+from typing import cast, get_args
 
 from booth.events import Event
 from booth.guidance import Guidance
-from booth.kiosk import FaultNotice, Instruction, KioskFinding, KioskState, Language, Overlay
-from booth.visit import State, Verdict, Visit, accepts
+from booth.kiosk import (
+    REASON_CLASSES,
+    FaultNotice,
+    Instruction,
+    KioskFinding,
+    KioskState,
+    Language,
+    Overlay,
+    StaffAction,
+)
+from booth.visit import REFUSED, State, Verdict, Visit, accepts
 from validation.report import Report
 
 PORTRAIT_URL = "/api/visit/portrait"
@@ -30,9 +39,15 @@ COMMANDS: Mapping[str, Event] = MappingProxyType(
         "accept": Event.ACCEPT,
         "help": Event.HELP,
         "help_given": Event.HELP_GIVEN,
+        "staff": Event.STAFF_ASKED,
         "cancel": Event.CANCEL,
         "more_time": Event.MORE_TIME,
     }
+)
+
+
+STAFF_ACTIONS: Mapping[str, Event] = MappingProxyType(
+    {"override": Event.STAFF_RELEASED, "retake": Event.STAFF_RETAKE, "end": Event.STAFF_ENDED}
 )
 
 
@@ -51,20 +66,21 @@ class Scenery:
     has_portrait: bool = False
     attempt: int = 0
     warning_s: float | None = None  # left until the visit is cleared
+    staff_wait_s: int = 0  # until another staff code is looked at
 
 
 def shows_portrait(visit: Visit) -> bool:
     """Whether the portrait under review may be asked for."""
     if visit.state is State.ASSISTANCE:
-        return visit.verdict is Verdict.FAILED
+        return visit.verdict in REFUSED
     return visit.state in {State.REVIEW, State.SEALING}
 
 
 def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
     """Everything the page needs."""
     reviewed = scenery.report if shows_portrait(visit) else None
-    framing = visit.state is State.FRAMING
-    first_told = visit.obstructed and visit.state is not State.ASSISTANCE
+    framing, with_staff = visit.state is State.FRAMING, visit.state is State.ASSISTANCE
+    first_told = visit.obstructed and not with_staff
     fault = (visit.fault or visit.trouble) if first_told else (visit.trouble or visit.fault)
     return KioskState(
         state=visit.state.value,
@@ -81,6 +97,11 @@ def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
         reference=visit.reference if visit.state is State.THANKS else None,
         fault=None if fault is None else FaultNotice(code=fault.code, message=fault.message),
         tries_left=visit.tries_left,
+        tries_allowed=visit.terms.tries,
+        released=reviewed is not None and visit.verdict is Verdict.RELEASED,
+        reason_classes=REASON_CLASSES if with_staff else (),
+        staff_actions=tuple(one for one in get_args(StaffAction) if accepts(visit, STAFF_ACTIONS[one])),
+        staff_wait_s=(scenery.staff_wait_s or None) if with_staff else None,
         commands=tuple(name for name, event in COMMANDS.items() if accepts(visit, event)),
     )
 

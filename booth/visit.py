@@ -12,8 +12,11 @@ Theory of operation
   - Faults of devices never lengthen a time-out, so a flapping cable cannot keep a visit alive. Work that fails sends the applicant back
     to FRAMING at most MAX_FAILURES - 1 times.
   - CLEARING is the only way to ATTRACT. It drops everything about the applicant on entry, and is left only after WIPED.
+  - After the last try, and whenever asked for, there is ASSISTANCE. A member of staff shows there who he is by a personal code (STAFF_ASKED; one code
+    is looked at at a time) and releases the refused portrait, gives tries anew, or ends the visit. A released portrait goes back to REVIEW,
+    where the applicant keeps it or not. Without a code the visit can always be ended.
 
-Rules that the tests prove: never two visits at once; SEALING only with consent and a passed check; THANKS only by SEALED, which the
+Rules that the tests prove: never two visits at once; SEALING only with consent and a passed check or a portrait that staff released; THANKS only by SEALED, which the
 runner sends after the outbox commit; from every state back to ATTRACT or OUT_OF_SERVICE by time-outs alone.
 
 `python -m booth.visit` prints the diagram and the table of docs/visit.md.
@@ -31,6 +34,7 @@ from booth.events import (
     Application,
     Capture,
     Check,
+    CheckStaffCode,
     Effect,
     Event,
     Happening,
@@ -74,6 +78,11 @@ class Verdict(StrEnum):
 
     PASSED = "passed"
     FAILED = "failed"
+    RELEASED = "released"  # a rule does not hold, and a member of staff answers for it
+
+
+ACCEPTED = frozenset({Verdict.PASSED, Verdict.RELEASED})
+REFUSED = frozenset({Verdict.FAILED, Verdict.RELEASED})  # by a rule, whatever staff say
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,8 @@ class Visit:
     verdict: Verdict | None = None
     tries_left: int = 0
     failures: int = 0
+    has_portrait: bool = False  # the judged one could be kept
+    asking_staff: bool = False  # a code is being looked at
     reference: str | None = None
     warned: bool = False
     wiped: bool = True
@@ -175,7 +186,10 @@ class Guard(StrEnum):
     LAST_TRY = "the last try"
     FAILURES_LEFT = "first failures"
     NO_FAILURES_LEFT = "failed too often"
-    ACCEPTABLE = "consent and passed check"
+    ACCEPTABLE = "consent, passed or released"
+    RELEASABLE = "consent, refused portrait"
+    CONSENTED = "consent"
+    NO_CODE_ASKED = "no code under way"
     CLEARED = "wiped, all well"
     CLEARED_OBSTRUCTED = "wiped, fault"
     NOT_WIPED = "not wiped"
@@ -190,7 +204,10 @@ GUARDS: Mapping[Guard, Callable[[Visit], bool]] = MappingProxyType(
         Guard.LAST_TRY: lambda visit: visit.tries_left <= 1,
         Guard.FAILURES_LEFT: lambda visit: visit.failures + 1 < MAX_FAILURES,
         Guard.NO_FAILURES_LEFT: lambda visit: visit.failures + 1 >= MAX_FAILURES,
-        Guard.ACCEPTABLE: lambda visit: visit.consented and visit.verdict is Verdict.PASSED,
+        Guard.ACCEPTABLE: lambda visit: visit.consented and visit.verdict in ACCEPTED,
+        Guard.RELEASABLE: lambda visit: visit.consented and visit.has_portrait and visit.verdict in REFUSED,
+        Guard.CONSENTED: lambda visit: visit.consented,
+        Guard.NO_CODE_ASKED: lambda visit: not visit.asking_staff,
         Guard.CLEARED: lambda visit: visit.wiped and not visit.obstructed,
         Guard.CLEARED_OBSTRUCTED: lambda visit: visit.wiped and visit.obstructed,
         Guard.NOT_WIPED: lambda visit: not visit.wiped,
@@ -241,6 +258,11 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(_S.SEALING, _E.LIMIT, _S.ASSISTANCE),
     Row(_S.THANKS, _E.CANCEL, _S.CLEARING),
     Row(_S.ASSISTANCE, _E.HELP_GIVEN, _S.CLEARING),
+    Row(_S.ASSISTANCE, _E.STAFF_ASKED, None, _G.NO_CODE_ASKED),
+    Row(_S.ASSISTANCE, _E.STAFF_REFUSED),
+    Row(_S.ASSISTANCE, _E.STAFF_RELEASED, _S.REVIEW, _G.RELEASABLE),
+    Row(_S.ASSISTANCE, _E.STAFF_RETAKE, _S.FRAMING, _G.CONSENTED),
+    Row(_S.ASSISTANCE, _E.STAFF_ENDED, _S.CLEARING),
     *(Row(state, _E.LANGUAGE_CHOSEN) for state in (_S.IDENTIFY, _S.CONSENT, _S.FRAMING, _S.REVIEW, _S.ASSISTANCE)),
     *(Row(state, _E.HELP, _S.ASSISTANCE) for state in _PRESENT),
     *(Row(state, _E.CANCEL, _S.CLEARING) for state in (*_PRESENT, _S.CAPTURING, _S.CHECKING, _S.ASSISTANCE)),
@@ -274,7 +296,7 @@ _ROWS: Mapping[tuple[State, Event], tuple[Row, ...]] = MappingProxyType(
 )
 
 # Events by which a person shows that somebody is there.
-_TOUCHES = frozenset({_E.LANGUAGE_CHOSEN, _E.NUMBER_REFUSED, _E.MORE_TIME})
+_TOUCHES = frozenset({_E.LANGUAGE_CHOSEN, _E.NUMBER_REFUSED, _E.MORE_TIME, _E.STAFF_ASKED, _E.STAFF_REFUSED})
 _WORKING = frozenset({_S.CAPTURING, _S.CHECKING})
 
 
@@ -304,7 +326,8 @@ def step(visit: Visit, happening: Happening) -> tuple[Visit, tuple[Effect, ...]]
     if happening.event is Event.WIPED:
         return after, (StartTimer(Event.LIMIT, CLEARED_SHOWN_S),)
     if happening.event in _TOUCHES:
-        return replace(after, warned=False), (_timer(after.state),)
+        asked = () if happening.staff is None or not after.asking_staff else (CheckStaffCode(happening.staff),)
+        return replace(after, warned=False), (_timer(after.state), *asked)
     return after, ()
 
 
@@ -319,7 +342,7 @@ def _enter(visit: Visit, target: State) -> tuple[Visit, tuple[Effect, ...]]:
             obstructed=visit.obstructed,
             wiped=target is not State.CLEARING,
         )
-    visit = replace(visit, state=target, turn=turn, warned=False)
+    visit = replace(visit, state=target, turn=turn, warned=False, asking_staff=False)
     return visit, (_timer(target), *ON_ENTRY[target])
 
 
@@ -352,11 +375,27 @@ def _changes(visit: Visit, happening: Happening) -> dict[str, Any]:
         case Event.CONSENTED:
             return {"consented": True}
         case Event.HELD | Event.RETAKE:
-            return {"trouble": None, "verdict": None}
-        case Event.CHECK_PASSED:
-            return {"verdict": Verdict.PASSED, "tries_left": visit.tries_left - 1}
-        case Event.CHECK_FAILED:
-            return {"verdict": Verdict.FAILED, "tries_left": visit.tries_left - 1}
+            return {"trouble": None, "verdict": None, "has_portrait": False}
+        case Event.CHECK_PASSED | Event.CHECK_FAILED:
+            return {
+                "verdict": Verdict.PASSED if happening.event is Event.CHECK_PASSED else Verdict.FAILED,
+                "has_portrait": happening.portrait,
+                "tries_left": visit.tries_left - 1,
+            }
+        case Event.STAFF_ASKED:
+            return {"asking_staff": happening.staff is not None, "trouble": None}
+        case Event.STAFF_REFUSED:
+            return {"asking_staff": False, "trouble": happening.notice}
+        case Event.STAFF_RELEASED:
+            return {"verdict": Verdict.RELEASED, "trouble": None}
+        case Event.STAFF_RETAKE:
+            return {
+                "verdict": None,
+                "has_portrait": False,
+                "tries_left": visit.terms.tries,
+                "failures": 0,
+                "trouble": None,
+            }
         case Event.CAPTURE_FAILED | Event.CHECK_BROKEN:
             return {"failures": visit.failures + 1, "trouble": happening.notice}
         case Event.LIMIT if visit.state in _WORKING:

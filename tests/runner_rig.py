@@ -24,6 +24,7 @@ from booth.kiosk import (
 )
 from booth.outbox import OutboxStatus
 from booth.sealing import SealedVisit, reference_of
+from booth.staff import WRONG
 from booth.uplink import UplinkStatus
 from capture.frames import Frame
 from capture.station import Size
@@ -31,6 +32,7 @@ from hardware.link import DeviceState, DeviceStatus
 from validation.report import Finding, Level, Limit, Report, Verdict
 
 NUMBER = "AB12345677"
+STAFF_CODE = "482103 937556 211840"
 OVERLAY = Overlay(oval=Oval(centre_x=0.5, centre_y=0.4, radius_x=0.2, radius_y=0.3), eye_line_y=0.4)
 FRAME_NS = 60_000_000
 
@@ -191,6 +193,22 @@ class Sealer:
     def seal(self, record, application, language, acknowledged_by):
         assert application.number == NUMBER
         return SealedVisit(b"sealed", "0123456789ab", reference_of("0123456789ab"))
+
+
+class Staff:
+    """Knows one code."""
+
+    wait_s = 0
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.go.set()
+        self.asked = 0
+
+    def check(self, code):
+        self.asked += 1
+        assert self.go.wait(10)
+        return "482103" if code == STAFF_CODE else WRONG
 
 
 class Stage:

@@ -10,6 +10,7 @@ from typing import Any
 from booth.errors import BoothRevokedError, CommandRefusedError
 from booth.faults import fault_of
 from booth.kiosk import (
+    REASON_CLASSES,
     DeviceView,
     EventView,
     FaultNotice,
@@ -40,7 +41,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "sealing": (),
     "thanks": ("cancel",),
     "clearing": (),
-    "assistance": ("help_given", "language", "cancel"),
+    "assistance": ("help_given", "staff", "language", "cancel"),
     "out_of_service": (),
 }
 # rule, value, unit, low, high, advice when broken
@@ -97,12 +98,15 @@ def kiosk_state(state: str, **values: Any) -> KioskState:
         "visit": "8f4a2c61" if active else None,
         "instruction": Instruction(key=f"state.{state}.title"),
         "tries_left": 2,
+        "tries_allowed": 3,
         "commands": COMMANDS[state],
     }
     if state in {"framing", "capturing"}:
         default |= {"instruction": Instruction(key="advice.hold_still"), "overlay": GUIDE}
     if state == "review":
         default |= {"findings": findings(), "compliant": True, "portrait": "/api/visit/portrait?1"}
+    if state == "assistance":
+        default |= {"reason_classes": REASON_CLASSES, "staff_actions": ("retake", "end")}
     if state == "thanks":
         default["reference"] = "9F3C-71AD-0B52"
     return KioskState(**(default | values))

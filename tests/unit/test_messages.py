@@ -32,11 +32,13 @@ COMPOSED = (
     r"state\.\w+\.(title|text)",
     r"step\.\w+",
     r"verdict\.\w+",
+    r"staff\.(wrong|wait|no_list|not_now)",
+    r"reason\.\w+",
     r"technician\.(state|device|level|intake|findings)\.\w+",
 )
 KEY = re.compile(
     r"[\"'`]((?:page|action|step|state|attract|identify|keypad|consent|framing|review|verdict|thanks|clearing|assistance"
-    r"|out_of_service|timeout|connection|advice|rule|fault|technician)\.[a-z_.]*[a-z_])[\"'`]"
+    r"|out_of_service|timeout|connection|advice|rule|fault|technician|staff|reason)\.[a-z_.]*[a-z_])[\"'`]"
 )
 
 

@@ -39,6 +39,7 @@ from tests.runner_rig import (
     Lamps,
     Outbox,
     Sealer,
+    Staff,
     Stage,
     Station,
     Uplink,
@@ -56,7 +57,7 @@ def staged(tmp_path):
     async def make(**visit):
         runner = Runner(config(tmp_path, **visit), load_profile("demo"))
         with ThreadPoolExecutor(1) as worker:
-            rooms = Rooms(Station(), Checker(), Lamps(), Outbox(), Uplink(), Sealer(), worker)
+            rooms = Rooms(Station(), Checker(), Lamps(), Outbox(), Uplink(), Sealer(), worker, Staff())
             runner.start(rooms)
             try:
                 yield Stage(runner, rooms)

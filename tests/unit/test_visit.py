@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from booth.events import Application, Event, Happening, Notice, Seal, StartTimer, StopTimer, Wipe
+from booth.events import (
+    Application,
+    CheckStaffCode,
+    Event,
+    Happening,
+    Notice,
+    Seal,
+    StaffRequest,
+    StartTimer,
+    StopTimer,
+    Wipe,
+)
 from booth.visit import (
     IDLE,
     ON_ENTRY,
@@ -86,6 +97,66 @@ def test_three_failed_checks_call_staff():
             visit = walk(Happening(Event.RETAKE), visit=visit)
     assert visit.state is State.ASSISTANCE
     assert walk(Happening(Event.HELP_GIVEN), visit=visit).state is State.CLEARING
+
+
+ASKED = Happening(Event.STAFF_ASKED, staff=StaffRequest("482103937556211840", "medical", "override"))
+
+
+def refused_for_good(*, portrait=True):
+    visit = walk(*PATH[:4], visit=Visit(terms=Terms(tries=1)))
+    failed = Happening(Event.CHECK_FAILED, portrait=portrait)
+    return walk(Happening(Event.HELD), Happening(Event.CAPTURED), failed, visit=visit)
+
+
+def test_a_portrait_that_staff_release_is_kept_by_the_applicant():
+    visit, effects = step(refused_for_good(), ASKED)
+    assert (visit.state, visit.asking_staff) == (State.ASSISTANCE, True)
+    assert CheckStaffCode(ASKED.staff) in effects
+    assert not accepts(visit, Event.STAFF_ASKED), "one code at a time"
+    visit = walk(Happening(Event.STAFF_RELEASED, turn=visit.turn), visit=visit)
+    assert (visit.state, visit.verdict, visit.asking_staff) == (State.REVIEW, Verdict.RELEASED, False)
+    assert not accepts(visit, Event.RETAKE), "no try is left"
+    visit, effects = step(visit, Happening(Event.ACCEPT))
+    assert visit.state is State.SEALING
+    assert Seal() in effects
+
+
+def test_a_code_that_is_refused_changes_nothing_but_what_is_told():
+    before = refused_for_good()
+    visit = walk(ASKED, Happening(Event.STAFF_REFUSED, turn=before.turn, notice=NOTICE), visit=before)
+    assert (visit.state, visit.asking_staff, visit.trouble) == (State.ASSISTANCE, False, NOTICE)
+    assert accepts(visit, Event.STAFF_ASKED)
+    assert not accepts(visit, Event.ACCEPT)
+
+
+def test_without_a_face_or_consent_or_a_refusal_there_is_nothing_to_release():
+    assert not accepts(refused_for_good(portrait=False), Event.STAFF_RELEASED)
+    for story in (PATH[:2], PATH[:3], PATH[:4], PATH[:7]):
+        visit = walk(*story, Happening(Event.HELP))
+        assert not accepts(visit, Event.STAFF_RELEASED)
+        assert accepts(visit, Event.STAFF_RETAKE) == visit.consented
+        assert accepts(visit, Event.STAFF_ENDED)
+
+
+def test_staff_give_all_tries_anew_and_a_released_verdict_does_not_outlive_a_retake():
+    visit = walk(Happening(Event.STAFF_RETAKE), visit=refused_for_good())
+    assert (visit.state, visit.tries_left, visit.verdict) == (State.FRAMING, 1, None)
+    twice = walk(*PATH[:6], Happening(Event.CHECK_FAILED, portrait=True), Happening(Event.HELP))
+    released = walk(Happening(Event.STAFF_RELEASED), visit=twice)
+    again = walk(Happening(Event.RETAKE), visit=released)
+    assert (again.verdict, again.has_portrait) == (None, False)
+    assert not accepts(walk(Happening(Event.HELP), visit=again), Event.STAFF_RELEASED)
+
+
+def test_whoever_waits_for_a_person_offers_help_or_a_way_out():
+    for state, patience in PATIENCE.items():
+        if patience.silence_s is not None:
+            ways = {Event.HELP, Event.CANCEL, Event.HELP_GIVEN}
+            assert any(accepts(Visit(state=state), way) for way in ways), state
+
+
+def test_no_code_is_in_any_repr():
+    assert "482103937556211840" not in repr(step(refused_for_good(), ASKED)) + repr(ASKED) + repr(ASKED.staff)
 
 
 def test_a_good_portrait_cannot_be_thrown_away_by_a_retake_when_no_try_is_left():
@@ -209,6 +280,8 @@ happenings = st.builds(
     application=st.none() | st.just(ANNA),
     reference=st.none() | st.just("7F3K-2M9Q"),
     notice=st.none() | st.just(NOTICE),
+    portrait=st.booleans(),
+    staff=st.none() | st.just(ASKED.staff),
 )
 
 
@@ -252,7 +325,7 @@ class AnyVisit(RuleBasedStateMachine):
         self.starts = 0
         self.clearings_begun = 0
         self.consented = False
-        self.passed = False
+        self.passed = self.released = False
         self.running_timer = None
 
     def send(self, happening):
@@ -265,7 +338,7 @@ class AnyVisit(RuleBasedStateMachine):
         entered = after.turn != before.turn
         if entered and before.state is State.ATTRACT and after.state is State.LANGUAGE:
             self.starts += 1
-            self.consented = self.passed = False
+            self.consented = self.passed = self.released = False
         if entered and after.state is State.CLEARING and before.state not in {State.CLEARING, State.OUT_OF_SERVICE}:
             self.clearings_begun += 1
         if entered and after.state is State.ATTRACT:
@@ -274,9 +347,15 @@ class AnyVisit(RuleBasedStateMachine):
         self.consented = self.consented or (entered and happening.event is Event.CONSENTED)
         if entered and happening.event in {Event.CHECK_PASSED, Event.CHECK_FAILED}:
             self.passed = happening.event is Event.CHECK_PASSED
+            self.released = False
+        if entered and after.state is State.FRAMING:
+            self.passed = self.released = False
+        if entered and happening.event is Event.STAFF_RELEASED:
+            assert before.verdict in {Verdict.FAILED, Verdict.RELEASED}
+            self.released = True
         if Seal() in effects:
             assert self.consented
-            assert self.passed
+            assert self.passed or self.released
         if entered and after.state is State.THANKS:
             assert happening.event is Event.SEALED
             assert before.state is State.SEALING
@@ -289,7 +368,18 @@ class AnyVisit(RuleBasedStateMachine):
     def something_that_is_accepted(self, choice):
         events = [event for event in Event if accepts(self.visit, event)]
         event = events[choice % len(events)]
-        self.send(Happening(event, visit_id="v", language="de", application=ANNA, reference="R", notice=NOTICE))
+        self.send(
+            Happening(
+                event,
+                visit_id="v",
+                language="de",
+                application=ANNA,
+                reference="R",
+                notice=NOTICE,
+                portrait=True,
+                staff=ASKED.staff,
+            )
+        )
 
     @precondition(lambda self: self.visit.state not in IDLE)
     @rule()
@@ -318,9 +408,9 @@ class AnyVisit(RuleBasedStateMachine):
                     assert getattr(self.visit, item.name) == getattr(blank, item.name), item.name
 
     @invariant()
-    def tries_are_never_negative_and_a_verdict_is_one_of_two(self):
+    def tries_are_never_negative_and_a_verdict_is_known(self):
         assert self.visit.tries_left >= 0
-        assert self.visit.verdict in {None, Verdict.PASSED, Verdict.FAILED}
+        assert self.visit.verdict in {None, *Verdict}
 
     @invariant()
     def whoever_waits_has_a_running_timer(self):
