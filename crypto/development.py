@@ -1,4 +1,4 @@
-"""A development PKI: one authority, one booth, one intake, one desk, made where the demo first starts. Never for production.
+"""A development PKI: one authority, one booth, one centre, one intake, one desk, made where the demo first starts. Never for production.
 
 The authority's key lies beside the others, so whoever has the folder can make any certificate; real booths are enrolled. The folder
 is an authority's folder too (server/authority.py): `intake ca` and an intake that enrols booths work with it.
@@ -35,6 +35,7 @@ _LEAVES = (
     ("intake", "intake-development", Profile.INTAKE),
     ("intake-tls", "intake-on-loopback", Profile.TLS),
     ("desk-tls", "desk-on-loopback", Profile.TLS),
+    ("centre", "centre-development", Profile.CENTRE),
 )
 
 
@@ -42,7 +43,7 @@ def make_development_pki(folder: Path, booth: str = "booth-0001", *, at: datetim
     """Fills `folder` with what is missing and returns it; safe when two processes start at once.
 
     Files: ca.pem ca.key ca.crl booth.pem booth.key intake.pem intake.key intake-tls.pem intake-tls.key desk-tls.pem desk-tls.key
-    desk.hpke (private) desk.hpke.pub.
+    centre.pem centre.key centres.pem (what the intake tells of centres) desk.hpke (private) desk.hpke.pub.
     """
     now = (at or datetime.now(UTC)).replace(microsecond=0)
     try:
@@ -70,11 +71,15 @@ def _fill(folder: Path, booth: str, now: datetime) -> None:
             if current.not_valid_after_utc - now > timedelta(days=RENEW_DAYS):
                 continue
         path.unlink(missing_ok=True)  # first, so that a new key never stands beside an old certificate
-        key = ec.generate_private_key(ec.SECP384R1())
+        key = ec.generate_private_key(profile.curve())
         names = _LOOPBACK if profile is Profile.TLS else ()
         leaf = issue(_issuer(folder), key.public_key(), identity or booth, profile, now, names=names)
         write_whole(folder / f"{name}.key", private_pem(key), PRIVATE)
         write_whole(path, leaf.public_bytes(serialization.Encoding.PEM), PUBLIC)
+        if profile is Profile.CENTRE:
+            (folder / "centres.pem").unlink(missing_ok=True)
+    if not (folder / "centres.pem").exists():
+        write_whole(folder / "centres.pem", (folder / "centre.pem").read_bytes(), PUBLIC)
     _refresh_list(folder, now)
     if not (folder / "desk.hpke").exists():
         (folder / "desk.hpke.pub").unlink(missing_ok=True)

@@ -1,10 +1,10 @@
 """Making certificates, revocation lists, and reading the requests for them: one way for development keys and for a real authority. PURE.
 
 Profile (RFC 5280): version 3, serial number of 159 random bits, ECDSA P-384 with SHA-384, subject and authority key identifier; basic
-constraints and key usage critical. An authority: CA, path length 0, keyCertSign and cRLSign, so that it issues leaves only. A leaf for a purpose of
+constraints and key usage critical. The key of a leaf is on P-384, a centre's on P-256. An authority: CA, path length 0, keyCertSign and cRLSign, so that it issues leaves only. A leaf for a purpose of
 ours: digitalSignature, exactly one extended key usage, critical. A leaf for TLS: serverAuth and the names it serves. No leaf outlives its authority.
 
-Of a request (PKCS#10) only two things are believed, after the signature in it proved that the sender has the key: the P-384 key and the
+Of a request (PKCS#10) only two things are believed, after the signature in it proved that the sender has the key: the key and the
 one common name, which is the identity asked for. Extensions and attributes are not read: the profile says what a certificate may do.
 """
 
@@ -14,10 +14,11 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -28,13 +29,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from crypto.certificate import PARSE_ERRORS, SIGNATURE_ALGORITHMS, check_name
 from crypto.der import INTEGER, SEQUENCE, element, oid, read
 from crypto.errors import CertificateRefusedError, EnrolmentError
-from crypto.trust import Purpose
+from crypto.trust import Purpose, curve_name
 
 LEAF_DAYS = 397  # the longest life that browsers accept for a TLS certificate
 CLOCK_SLACK = timedelta(hours=1)  # a booth whose clock is behind must still accept a new certificate
 MAX_REQUEST_BYTES = 8_192
 MAX_NAMES = 16
-_P384 = element(SEQUENCE, oid("1.2.840.10045.2.1"), oid("1.3.132.0.34"))  # RFC 5480, 2.1.1
+# RFC 5480, 2.1.1
+_ALGORITHM: Mapping[type[ec.EllipticCurve], bytes] = MappingProxyType(
+    {
+        curve: element(SEQUENCE, oid("1.2.840.10045.2.1"), oid(number))
+        for curve, number in ((ec.SECP384R1, "1.3.132.0.34"), (ec.SECP256R1, "1.2.840.10045.3.1.7"))
+    }
+)
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # as a manifest names booths
 _REQUEST = re.compile(
     rb"\s*-----BEGIN (NEW )?CERTIFICATE REQUEST-----\s([A-Za-z0-9+/=\s]+)-----END (?:NEW )?CERTIFICATE REQUEST-----\s*"
@@ -50,11 +57,17 @@ class Profile(StrEnum):
     BOOTH = "booth"
     INTAKE = "intake"
     TLS = "tls"
+    CENTRE = "centre"
 
     @property
     def purpose(self) -> Purpose | None:
         """The purpose that the trust store checks; none for TLS, which TLS itself checks."""
         return None if self is Profile.TLS else Purpose(self.value)
+
+    @property
+    def curve(self) -> type[ec.EllipticCurve]:
+        """The curve of its keys."""
+        return ec.SECP384R1 if self.purpose is None else self.purpose.curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,8 @@ def issue(
     end = min(at.replace(microsecond=0) + timedelta(days=days), issuer.certificate.not_valid_after_utc)
     if end <= at:
         raise EnrolmentError("The authority's own certificate has ended: it cannot issue another one.")
+    if not isinstance(public_key.curve, profile.curve):
+        raise EnrolmentError(f"A certificate for a {profile} needs a {curve_name(profile.curve)} key.")
     purpose = profile.purpose
     usages = [purpose.oid if purpose else ExtendedKeyUsageOID.SERVER_AUTH]
     above = issuer.certificate.subject
@@ -165,18 +180,19 @@ def make_crl(issuer: Issuer, number: int, revoked: Iterable[Revoked], at: dateti
     )
 
 
-def read_csr(pem: bytes) -> CertificateRequest:
-    """A certificate request whose sender has proved to hold the key. Raises EnrolmentError."""
+def read_csr(pem: bytes, profile: Profile = Profile.BOOTH) -> CertificateRequest:
+    """A certificate request whose sender has proved to hold the key, one that this profile has. Raises EnrolmentError."""
+    wrong = f"The certificate request is not for a {curve_name(profile.curve)} key."
     block = _REQUEST.fullmatch(pem) if len(pem) <= MAX_REQUEST_BYTES else None
     if block is None:
         raise EnrolmentError(f"This is not one certificate request in PEM form of at most {MAX_REQUEST_BYTES} bytes.")
     try:
         der = base64.b64decode(b"".join(block[2].split()), validate=True)
-        _check_request_frame(memoryview(der))
+        _check_request_frame(memoryview(der), profile.curve, wrong)
         request = x509.load_der_x509_csr(der)
         key, algorithm = request.public_key(), request.signature_hash_algorithm
         if not isinstance(key, ec.EllipticCurvePublicKey) or algorithm is None:
-            raise EnrolmentError("The certificate request is not for a P-384 key.")
+            raise EnrolmentError(wrong)
         key.verify(request.signature, request.tbs_certrequest_bytes, ec.ECDSA(algorithm))
         names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except InvalidSignature as err:
@@ -188,8 +204,8 @@ def read_csr(pem: bytes) -> CertificateRequest:
     return CertificateRequest(check_identity(names[0].value), key)
 
 
-def _check_request_frame(der: memoryview) -> None:
-    """A P-384 key, names of allowed lengths, an allowed algorithm (RFC 2986, 4): the library forgives more, some with a warning."""
+def _check_request_frame(der: memoryview, curve: type[ec.EllipticCurve], wrong: str) -> None:
+    """A key on the curve, names of allowed lengths, an allowed algorithm (RFC 2986, 4): the library forgives more, some with a warning."""
     whole, rest = read(der, SEQUENCE)
     body, signature = read(whole, SEQUENCE)
     version, fields = read(body, INTEGER)
@@ -198,8 +214,8 @@ def _check_request_frame(der: memoryview) -> None:
     algorithm, _ = read(signature, SEQUENCE)
     if rest or bytes(version) != b"\0":
         raise EnrolmentError("The certificate request is of another version.")
-    if key[: len(_P384)] != _P384:
-        raise EnrolmentError("The certificate request is not for a P-384 key.")
+    if key[: len(_ALGORITHM[curve])] != _ALGORITHM[curve]:
+        raise EnrolmentError(wrong)
     if algorithm not in SIGNATURE_ALGORITHMS:
         raise EnrolmentError("The certificate request is signed by an algorithm that is not allowed.")
     check_name(subject)

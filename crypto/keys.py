@@ -2,7 +2,7 @@
 
 `Signer` is the one seam to a private signing key. It signs data and never shows the key, so that a token behind
 `pkcs11:` fits beside a file. `open_signer` chooses by the scheme of a URI and refuses a key that others can read, that does
-not belong to its certificate, or that is not P-384.
+not belong to its certificate, or that is not P-384. A centre's key, which signs slips, is P-256 and in a file.
 
 A file pair is `booth.key` and `booth.pem`; while it is exchanged, `booth.next.key` is the key of the next certificate. The certificate says
 which of the two keys counts, and it is replaced by one rename: so there is a usable pair at every moment, and a reader that meets a
@@ -33,7 +33,7 @@ from crypto.recipient import (
     load_recipient_key,
     load_recipient_public_key,
 )
-from crypto.trust import Purpose, TrustStore, common_name, load_certificates, load_chain, load_trust
+from crypto.trust import Purpose, TrustStore, common_name, curve_name, load_certificates, load_chain, load_trust
 
 if TYPE_CHECKING:
     from crypto.token import Token
@@ -73,7 +73,7 @@ class Signer(Protocol):
         ...
 
     def sign(self, data: bytes) -> bytes:
-        """ECDSA with P-384 and SHA-384 over `data`, as DER. Raises SigningError when a token does not answer."""
+        """ECDSA with P-384 and SHA-384 over `data`, as DER; with P-256 and SHA-256 for a centre. Raises SigningError when a token does not answer."""
         ...
 
 
@@ -86,11 +86,17 @@ class FileSigner:
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     def sign(self, data: bytes) -> bytes:
-        """ECDSA with P-384 and SHA-384, as DER."""
-        return self._key.sign(data, ec.ECDSA(hashes.SHA384()))
+        """ECDSA with the hash that is as strong as the key's curve, as DER."""
+        small = isinstance(self._key.curve, ec.SECP256R1)
+        return self._key.sign(data, ec.ECDSA(hashes.SHA256() if small else hashes.SHA384()))
 
 
-def open_signer(uri: str, secret: bytes | None = None, certificate: Path | None = None) -> Signer:
+def open_signer(
+    uri: str,
+    secret: bytes | None = None,
+    certificate: Path | None = None,
+    curve: type[ec.EllipticCurve] = ec.SECP384R1,
+) -> Signer:
     """The signer that a URI names, with the certificate and chain in the file `certificate`.
 
     `file:/folder/booth.key` is PKCS#8 in PEM, encrypted when a secret is given, by default with its certificate in `booth.pem` beside it.
@@ -108,7 +114,7 @@ def open_signer(uri: str, secret: bytes | None = None, certificate: Path | None 
             if candidate != key and not candidate.exists():
                 continue
             try:
-                private = load_key(candidate, secret)
+                private = load_key(candidate, secret, curve)
             except KeyUnavailableError as err:
                 reason = reason or err
                 continue
@@ -230,8 +236,10 @@ def _marks(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def load_key(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
-    """The P-384 key in a file that only its owner may read."""
+def load_key(
+    path: Path, passphrase: bytes | None, curve: type[ec.EllipticCurve] = ec.SECP384R1
+) -> ec.EllipticCurvePrivateKey:
+    """The key on this curve in a file that only its owner may read."""
     check_private_file(path)
     try:
         key = serialization.load_pem_private_key(read_file(path, _MAX_KEY_FILE_BYTES), passphrase)
@@ -239,6 +247,6 @@ def load_key(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey
         raise KeyUnavailableError(f"The key {path} cannot be read: {err.strerror}.") from err
     except (ValueError, TypeError) as err:
         raise KeyUnavailableError(f"The key {path} cannot be opened: wrong passphrase, or no PEM key.") from err
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise KeyUnavailableError(f"The key {path} is not a P-384 key.")
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, curve):
+        raise KeyUnavailableError(f"The key {path} is not a {curve_name(curve)} key.")
     return key

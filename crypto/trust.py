@@ -2,7 +2,8 @@
 
 A certificate is accepted for one purpose only, told by its extended key usage: a booth's key signs packages and requests,
 an intake's key signs receipts; neither can do the other's work. Purposes and content types live under the project's own
-OID arc 2.25.<UUID> (ITU-T X.667, needs no registration): `.1.n` purposes, `.2.n` CMS content types.
+OID arc 2.25.<UUID> (ITU-T X.667, needs no registration): `.1.n` purposes, `.2.n` CMS content types. A centre's key signs application slips; it is on
+P-256, whose signatures a barcode has room for; every other one is on P-384.
 
 The path is checked in this order (RFC 5280, section 6.1, narrowed to what we issue): names and signatures from the leaf up to a
 root, before anything else in a stranger's certificate is read; then the leaf's purpose and usage; for every certificate validity at the
@@ -67,16 +68,25 @@ UNDERSTOOD = frozenset(
 )
 
 
+_NUMBERS = {"booth": 1, "intake": 2, "centre": 3}  # of the purposes below, under the arc
+
+
 class Purpose(StrEnum):
     """What a signing certificate is for; the value names it in calls, `oid` in certificates."""
 
     BOOTH = "booth"
     INTAKE = "intake"
+    CENTRE = "centre"
 
     @property
     def oid(self) -> x509.ObjectIdentifier:
         """The extended key usage that stands for this purpose."""
-        return x509.ObjectIdentifier(f"{ARC}.1.{1 if self is Purpose.BOOTH else 2}")
+        return x509.ObjectIdentifier(f"{ARC}.1.{_NUMBERS[self.value]}")
+
+    @property
+    def curve(self) -> type[ec.EllipticCurve]:
+        """The curve of its keys."""
+        return ec.SECP256R1 if self is Purpose.CENTRE else ec.SECP384R1
 
 
 CONTENT_PACKAGE = f"{ARC}.2.1"
@@ -255,8 +265,13 @@ def check_leaf(leaf: x509.Certificate, purpose: Purpose) -> None:
     if not usage.digital_signature or usage.key_cert_sign or usage.crl_sign or _is_authority(leaf):
         raise CertificateRefusedError(f"{name_of(leaf)} is not a certificate for signing data only.")
     key = leaf.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise CertificateRefusedError(f"{name_of(leaf)} has no P-384 key.")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, purpose.curve):
+        raise CertificateRefusedError(f"{name_of(leaf)} has no {curve_name(purpose.curve)} key.")
+
+
+def curve_name(curve: type[ec.EllipticCurve]) -> str:
+    """How people call a curve."""
+    return "P-256" if curve is ec.SECP256R1 else "P-384"
 
 
 def check_validity(certificate: x509.Certificate, at: datetime) -> None:

@@ -1,10 +1,10 @@
 """The certificate authority of one organisation, in a folder: it enrols booths, renews and revokes certificates, keeps the revocation list.
 
-Files: `ca.pem` (root), `ca.key` (PKCS#8, encrypted unless told otherwise, 0600), `ca.crl` (DER, for everyone), `authority.sqlite3` (what it remembers,
-0600). The folder is 0700. Several processes may use it at once: an operator's command and an intake that enrols.
+Files: `ca.pem` (root), `ca.key` (PKCS#8, encrypted unless told otherwise, 0600), `ca.crl` (DER, for everyone), `centres.pem` (the centres'
+certificates that count, for everyone), `authority.sqlite3` (what it remembers, 0600). The folder is 0700. Several processes may use it at once: an operator's command and an intake that enrols.
 
 Order of operation of everything that changes something: one writer at a time by the folder's lock → one transaction with the rows and the new
-list → committed and synced → `ca.crl` replaced → only then the answer (server/authority_records.py). So whatever is handed out is remembered, and
+list → committed and synced → `ca.crl` and `centres.pem` replaced → only then the answer (server/authority_records.py). So whatever is handed out is remembered, and
 a kill at any moment leaves at most a certificate that nobody got, or a file older than the remembered list, which the next piece of work replaces.
 
 Rules: a token is good once, for one booth name, until its end. A certificate request is judged before the token, so that a bad one uses up nothing. A key
@@ -72,7 +72,7 @@ class Authority(AuthorityRecords):
         self, csr_pem: bytes, profile: Profile, identity: str, names: Sequence[str] = (), *, days: int = LEAF_DAYS
     ) -> bytes:
         """The certificate chain in PEM, without the root, for a request that an operator brought. Raises CsrRefusedError."""
-        asked = _read(csr_pem, identity)
+        asked = _read(csr_pem, identity, profile)
         with self._writing() as index:
             return self._issue(index, asked, profile, names, days)
 
@@ -266,9 +266,9 @@ def read_passphrase(path: Path) -> bytes:
     return passphrase
 
 
-def _read(csr_pem: bytes, identity: str | None = None) -> CertificateRequest:
+def _read(csr_pem: bytes, identity: str | None = None, profile: Profile = Profile.BOOTH) -> CertificateRequest:
     try:
-        asked = read_csr(csr_pem)
+        asked = read_csr(csr_pem, profile)
     except EnrolmentError as err:
         raise CsrRefusedError(str(err)) from err
     if identity is not None and asked.identity != identity:

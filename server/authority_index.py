@@ -77,6 +77,15 @@ class AuthorityIndex:
         """Every certificate, oldest first."""
         return [_issued(row) for row in self._connection.execute(f"{_SELECT} ORDER BY c.issued_at, c.rowid")]
 
+    def in_force(self, profile: Profile, at: datetime) -> list[bytes]:
+        """The certificates of a profile in DER that have not ended and were not taken back, oldest first."""
+        rows = self._connection.execute(
+            "SELECT c.der FROM certificates c LEFT JOIN revocations r USING (serial)"
+            " WHERE c.profile = ? AND c.not_after > ? AND r.serial IS NULL ORDER BY c.issued_at, c.rowid",
+            (profile.value, _s(at)),
+        )
+        return [bytes(der) for (der,) in rows]
+
     def by_serial(self, serial: int) -> Issued | None:
         """The certificate of a serial number."""
         row = self._connection.execute(f"{_SELECT} WHERE c.serial = ?", (hex_of(serial),)).fetchone()

@@ -30,6 +30,7 @@ from server.authority_index import AuthorityIndex, Issued, open_index
 from server.errors import AuthorityError, EnrolmentUnavailableError, SettingsError
 
 RECORDS_NAME = "authority.sqlite3"
+CENTRES_NAME = "centres.pem"
 
 
 class AuthorityRecords:
@@ -66,11 +67,22 @@ class AuthorityRecords:
                 with open_index(self._folder / "authority.sqlite3") as index:
                     self._take_over(index)
                     yield index
-                    known = index.list()
+                    known, centres = index.list(), self._centres(index)
                 if known is not None and not _holds(self._folder / "ca.crl", known[1]):
                     write_whole(self._folder / "ca.crl", known[1], PUBLIC)
+                if (centres or (self._folder / CENTRES_NAME).exists()) and not _holds(
+                    self._folder / CENTRES_NAME, centres
+                ):
+                    write_whole(self._folder / CENTRES_NAME, centres, PUBLIC)
         except (sqlite3.Error, OSError) as err:
             raise EnrolmentUnavailableError(f"The authority's folder {self._folder} cannot be used just now.") from err
+
+    def _centres(self, index: AuthorityIndex) -> bytes:
+        """The centres' certificates that were not taken back and have not ended, in PEM; as the intake tells them."""
+        return b"".join(
+            x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+            for der in index.in_force(Profile.CENTRE, self._now())
+        )
 
     def _take_over(self, index: AuthorityIndex) -> None:
         """What stands in the folder and not in the records: certificates made with the development keys, a newer list."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="""The certificate authority: who is a booth, an intake, a server.
+    help="""The certificate authority: who is a booth, an intake, a server, a centre.
 
     [bold]Examples[/bold]
 
@@ -47,6 +47,7 @@ class Kind(StrEnum):
     BOOTH = "booth"
     INTAKE = "intake"
     TLS = "tls"
+    CENTRE = "centre"
 
 
 class Reason(StrEnum):
@@ -130,6 +131,8 @@ def issue(
 
     intake ca issue ./ca intake.csr --for intake --out intake.pem
 
+    intake ca issue ./ca centre-north.csr --for centre --out centre-north.pem
+
     intake ca issue ./ca tls.csr --for tls --name intake.example.org --name 10.0.0.7 --out intake-tls.pem
     """
     from cryptography.x509 import load_pem_x509_certificate
@@ -146,7 +149,7 @@ def issue(
                 pem = file.read(_MAX_REQUEST_FILE_BYTES)
         except OSError as error:
             _stop(f"The request {request} cannot be read: {error.strerror}.", 2)
-        identity = read_csr(pem).identity
+        identity = read_csr(pem, Profile(kind.value)).identity
         chain = _open(folder, passphrase_file).issue(pem, Profile(kind.value), identity, names or (), days=days)
         _give(chain, out)
     if out is not None:
