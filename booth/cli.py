@@ -93,7 +93,10 @@ def run(
 def demo(
     visit: Annotated[bool, typer.Option("--visit", help="One scripted visit without a browser, then stop.")] = False,
     keep: Annotated[
-        Path | None, typer.Option(help="Leave portrait, report, packet and opened parts in this folder (with --visit).")
+        Path | None,
+        typer.Option(
+            help="Leave portrait, report, packet and opened parts in this folder: a new or empty one, or an earlier demo's (with --visit)."
+        ),
     ] = None,
     data: Annotated[
         Path | None,

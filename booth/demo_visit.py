@@ -33,6 +33,7 @@ from booth.messages import Messages
 APPLICATION_NUMBER = "DEMO2026000017Q"
 STEP_S = 60.0  # far above what a step takes (told in the table); reached only when something is wrong
 OPENED = "opened"
+MARK = ".passbooth-demo"  # a folder of results, which the next demo may replace
 ORIGINALS = {"package.zip": "package.zip", "package.cms": "cms"}  # file name: the desk's address
 LOOK_AWAY_S = 2.0  # long enough for an instruction to change
 PREVIEW_HEADER = struct.Struct(">q")  # at_ns, then the JPEG bytes
@@ -341,11 +342,17 @@ async def _compare(
 
 
 def prepare_keep(folder: Path) -> None:
-    """Make the folder for the results, before anything is started. Raises `DemoError` when it cannot be written."""
+    """Make the folder for the results, before anything is started.
+
+    Raises `DemoError` when it cannot be written, or holds files and was not made by a demo: those of the same names would be replaced.
+    """
     try:
+        if folder.is_dir() and not (folder / MARK).is_file() and any(not path.is_dir() for path in folder.rglob("*")):
+            raise DemoError(f"The folder {folder} holds files, and no demo made it: name another one, or a new one.")
         (folder / OPENED / "parts").mkdir(parents=True, exist_ok=True)
         for made in (folder, folder / OPENED, folder / OPENED / "parts"):
             made.chmod(0o700)  # the results hold a portrait
+        (folder / MARK).write_text("Results of `booth demo --visit --keep`; the next one replaces them.\n", "utf-8")
     except OSError as error:
         raise DemoError(f"The results cannot be kept in {folder}: {error.strerror}. Name another folder.") from error
 
