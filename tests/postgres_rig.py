@@ -23,9 +23,22 @@ def postgres_socket():
     folder = Path(tempfile.mkdtemp(prefix="passbooth-postgres-"))
     server = get_server(folder, cleanup_mode="delete")
     try:
-        yield str(server.get_postmaster_info().socket_dir)
+        socket = str(server.get_postmaster_info().socket_dir)
+        asyncio.run(_forget_the_disk(socket))
+        yield socket
     finally:
         server.cleanup()
+
+
+async def _forget_the_disk(socket: str) -> None:
+    """No test cuts the server's power: each database is made and dropped without a wait for the disk."""
+    connection = await asyncpg.connect(host=socket, user="postgres", database="postgres")
+    try:
+        for setting in ("fsync", "full_page_writes"):
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
 
 
 @pytest.fixture
