@@ -1,6 +1,6 @@
 """`booth run`: the booth and its pages in one process, from start-up checks to an orderly end.
 
-Order of operations: forbid core dumps, let freed memory go back to the system (booth/heap.py), read the settings, refuse two owners of `cv2`,
+Order of operations: forbid core dumps, let freed memory go back to the system (crypto/heap.py), read the settings, refuse two owners of `cv2`,
 open the booth (devices, outbox, uplink), serve the pages on loopback, tell that they are served (systemd too, whose watchdog is fed from then on); on SIGINT or SIGTERM close the pages first, then the booth, and return.
 """
 
@@ -17,7 +17,7 @@ import signal
 from pathlib import Path
 
 from booth.errors import ConfigInvalidError
-from booth.heap import return_freed_memory
+from crypto.heap import return_freed_memory
 from crypto.supervision import supervised
 
 CV2_OWNERS = (

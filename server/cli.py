@@ -209,9 +209,11 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a program to its end; one sentence and exit code 2 when it cannot start."""
     from pydantic import ValidationError
 
+    from crypto.heap import return_freed_memory
     from server.errors import ServerError
     from server.logs import configure_logs
 
+    return_freed_memory()
     configure_logs()
     try:
         asyncio.run(work())

@@ -142,7 +142,7 @@ def _document(data: bytes | None) -> Any:
     if data is None or len(data) > MAX_DOCUMENT_BYTES:
         return None
     try:
-        document = from_json(data, allow_inf_nan=False)
+        document = from_json(data, allow_inf_nan=False, cache_strings="keys")  # as in server/records.py
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         return None

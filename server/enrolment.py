@@ -87,7 +87,8 @@ class Issuer(Protocol):
 class EnrolmentRequest(BaseModel):
     """What a booth without a certificate sends."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # pydantic's cache of texts would keep the token for as long as the program runs.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, cache_strings="keys")
 
     token: str = Field(
         min_length=1,

@@ -263,7 +263,8 @@ def _document(data: bytes | None) -> Mapping[str, Any] | None:
     if data is None or len(data) > MAX_DOCUMENT_BYTES:
         return None
     try:
-        document = from_json(data, allow_inf_nan=False)  # refuses deep nesting by itself
+        # Refuses deep nesting by itself. Texts are not cached: pydantic's cache would keep application numbers after their packet was let go.
+        document = from_json(data, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
         return None
     return document if isinstance(document, Mapping) else None

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from booth.heap import return_freed_memory
+from crypto.heap import return_freed_memory
 from tests.booth_rig import PROJECT
 
 PICTURES = """
 import os, threading
 import numpy as np
 if {orders}:
-    from booth.heap import return_freed_memory
+    from crypto.heap import return_freed_memory
     assert return_freed_memory()
 
 def resident():
@@ -52,5 +52,5 @@ def test_freed_pictures_go_back_to_the_system():
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    monkeypatch.setattr("booth.heap.ctypes.CDLL", lambda _: object())
+    monkeypatch.setattr("crypto.heap.ctypes.CDLL", lambda _: object())
     assert return_freed_memory() is False

@@ -1,8 +1,8 @@
-"""How the controller's memory goes back to the system.
+"""How a program's memory goes back to the system. Here because booth and server share no other room.
 
-Pictures are large and short-lived, and many threads of native libraries make them. By default glibc gives each thread a heap of its own and, after
-the first large block was freed, keeps the next ones inside these heaps (its threshold for mapping grows up to 32 MB): what was freed
-stays with the process, old pictures in it. So, before any library makes a thread:
+The booth's pictures and the packets that the desk opens are large and short-lived, and many threads make them. By default glibc gives each thread a
+heap of its own and, after the first large block was freed, keeps the next ones inside these heaps (its threshold for mapping grows up to 32 MB): what
+was freed stays with the process, old pictures in it. So, before any library makes a thread:
   - blocks of LARGE_BYTES and more are mapped for themselves, always: freeing one gives its pages back at once, and nobody reads them again;
   - at most ARENAS heaps are shared by all threads.
 Another C library than glibc has its own rules and is left alone.
