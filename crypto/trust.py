@@ -59,6 +59,7 @@ MAX_PATH = 4  # leaf, two intermediates, root
 MAX_CERTIFICATES = 4  # what a signature may carry; bounds the search for a path
 MAX_TRUST_FILE_BYTES = 262_144
 MAX_LIST_FILE_BYTES = 2 * MAX_LIST_BYTES  # lists in PEM take a third more, and several may be in one file
+MAX_CENTRES_BYTES = 1024 * 1024  # of the centres' certificates together, in PEM: about 1200
 MAX_LISTS = 64  # in one file; each costs a signature to verify, and a booth takes such a file from the network
 _REMEMBERED_SIGNATURES = 256  # at most 4 MiB of certificates
 # Extensions whose meaning is checked below, or that cannot widen what a certificate may do.
@@ -68,7 +69,7 @@ UNDERSTOOD = frozenset(
 )
 
 
-_NUMBERS = {"booth": 1, "intake": 2, "centre": 3}  # of the purposes below, under the arc
+_NUMBERS = {"booth": 1, "intake": 2, "centre": 3, "staff": 4}  # of the purposes below, under the arc
 
 
 class Purpose(StrEnum):
@@ -77,6 +78,7 @@ class Purpose(StrEnum):
     BOOTH = "booth"
     INTAKE = "intake"
     CENTRE = "centre"
+    STAFF = "staff"
 
     @property
     def oid(self) -> x509.ObjectIdentifier:
@@ -91,6 +93,7 @@ class Purpose(StrEnum):
 
 CONTENT_PACKAGE = f"{ARC}.2.1"
 CONTENT_TREE_HEAD = f"{ARC}.2.3"  # 2.2 was a receipt with a signature of its own
+CONTENT_STAFF_LIST = f"{ARC}.2.4"
 
 
 @dataclass(frozen=True, slots=True)

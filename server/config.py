@@ -74,6 +74,9 @@ class IntakeSettings(ListenSettings, StoreSettings):
         default=None, description="Folder of the authority that enrols booths (`intake ca init`); None enrols nobody."
     )
     issuer_passphrase_file: Path | None = Field(default=None, description="File with the passphrase of its key.")
+    centres: Path | None = Field(
+        default=None, description="Certificates of the centres that sign slips (PEM); read again when the file changes."
+    )
     receipt_signer: str = Field(
         description="URI of the key that signs receipts: file:/etc/passbooth/intake.key, or pkcs11:token=…;object=…?pin-source=…"
     )
@@ -117,6 +120,12 @@ class IntakeSettings(ListenSettings, StoreSettings):
         """The revocation list in use: the one named, else that of the authority in `issuer_dir`."""
         return self.crl if self.crl is not None or self.issuer_dir is None else self.issuer_dir / "ca.crl"
 
+    @property
+    def resolved_centres(self) -> Path | None:
+        """The centres' certificates in use: the file named, else that of the authority in `issuer_dir`."""
+        in_folder = None if self.issuer_dir is None else self.issuer_dir / "centres.pem"
+        return self.centres if self.centres is not None else in_folder
+
     @classmethod
     def from_pki(cls, pki: Path, data: Path, **more: object) -> Self:
         """Settings that use the development keys in `pki` (`intake pki init`). Raises `SettingsError` when a file is missing."""
@@ -126,6 +135,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
                 "data_dir": data,
                 "trust": files["ca.pem"],
                 "crl": None if more.get("issuer_dir") else _list_in(pki),
+                "centres": None if more.get("issuer_dir") else (pki / "centres.pem").resolve(),
                 "receipt_signer": f"file:{files['intake.key']}",
                 "tls_certificate": files["intake-tls.pem"],
                 "tls_key": files["intake-tls.key"],

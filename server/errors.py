@@ -318,6 +318,14 @@ class RevocationListUnknownError(EnrolmentError):
     title = "This intake has no revocation list"
 
 
+class CentresUnknownError(ServerError):
+    """There are no centres' certificates here."""
+
+    code = "centres.unknown"
+    status = 404
+    title = "This intake knows no centres"
+
+
 class OverloadError(ServerError):
     """More work at once than this process takes."""
 

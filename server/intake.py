@@ -23,6 +23,7 @@ from crypto.keys import SignerSource
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
 from crypto.tree_head import TREE_HEAD_TYPE
 from server.booth_trust import BoothTrust, ListState
+from server.centres import CentreBundle, make_centre_routes
 from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import ServerError, SettingsError
@@ -144,6 +145,7 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
         return {"status": "ready", "revocation_list": await intake.check_ready()}
 
     app.include_router(make_enrolment_routes(rooms.enrolment, rooms.trust, intake.signed))
+    app.include_router(make_centre_routes(CentreBundle(rooms.settings.resolved_centres)))
 
     describe_itself(app)
     return RequestLog(app), intake
