@@ -10,7 +10,7 @@ Order of operation
 
 The booth keeps nothing of an upload: the intake knows how far it came, under the packet's own address (docs/intake-api.md, "Resumable upload"). So
 there is nothing to lose by a crash. A body goes out in small pieces, each with the whole time limit: a slow line is not a dead one.
-Every request is signed anew over its own content, and tells the booth's software version.
+Every request is signed anew over its own content, and tells the booth's software version. What brings content tells the packet's links too.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import httpx2
 from booth.config import IntakeSection
 from booth.errors import BoothError, IntakeAnswerError, IntakeUnreachableError, ReceiptRejectedError, UplinkError
 from booth.intake_answers import delivery_error, read_bounded, read_problem, read_skew_s, why_unanswered
+from booth.outbox_database import NO_LINKS, Links
 from crypto.errors import ReceiptError
 from crypto.http_signature import sign_request
 from crypto.keys import Signer, TrustStore
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SINGLE_BYTES = 1_000_000
+APPLICATION_HEADER, STATUS_HEADER = "Passbooth-Application", "Passbooth-Status"
 PARTIAL_TYPE = "application/partial-upload"
 PIECE_BYTES = 64 * 1024
 MIN_PROGRESS_BYTES = 64 * 1024
@@ -77,15 +79,16 @@ class Delivery:
         self.signed_serial: int | None = None  # of the certificate that the newest request was signed with
         self._software = _own_version()
 
-    async def send(self, sha256: str, packet: bytes) -> bytes:
-        """The verified receipt. Raises UplinkError, BoothRevokedError, SoftwareRefusedError or CryptoError."""
+    async def send(self, sha256: str, packet: bytes, links: Links = NO_LINKS) -> bytes:
+        """The verified receipt; `links` go with every request that brings content. Raises UplinkError, BoothRevokedError, SoftwareRefusedError or CryptoError."""
         if len(packet) <= SINGLE_BYTES:
-            return await self._receipt(sha256, await self._request("PUT", sha256, packet, {"Content-Type": MEDIA_TYPE}))
+            told = {"Content-Type": MEDIA_TYPE, **_link_headers(links)}
+            return await self._receipt(sha256, await self._request("PUT", sha256, packet, told))
         offset, conflicts = await self._ask(sha256, len(packet)), 0
         while offset is not None:
             failure: BoothError
             try:
-                answer = await self._send_from(sha256, packet, offset)
+                answer = await self._send_from(sha256, packet, offset, links)
             except IntakeUnreachableError as error:
                 failure, moved = error, False
             else:
@@ -122,9 +125,9 @@ class Delivery:
             return 0  # begun as something else than this packet: PUT begins anew
         return offset
 
-    async def _send_from(self, sha256: str, packet: bytes, offset: int) -> Answer:
+    async def _send_from(self, sha256: str, packet: bytes, offset: int, links: Links) -> Answer:
         """Everything that is missing, in one request."""
-        told = {"Upload-Complete": "?1", "Upload-Length": str(len(packet))}
+        told = {"Upload-Complete": "?1", "Upload-Length": str(len(packet)), **_link_headers(links)}
         if offset == 0:
             return await self._request("PUT", sha256, packet, {"Content-Type": MEDIA_TYPE, **told})
         told["Upload-Offset"] = str(offset)
@@ -184,6 +187,11 @@ async def _pieces(content: bytes) -> AsyncIterator[bytes]:
     with memoryview(content) as view:
         for start in range(0, len(view), PIECE_BYTES):
             yield bytes(view[start : start + PIECE_BYTES])
+
+
+def _link_headers(links: Links) -> dict[str, str]:
+    told = {APPLICATION_HEADER: links.application, STATUS_HEADER: links.status}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _number(text: str) -> int | None:

@@ -52,9 +52,11 @@ from booth.errors import (
 )
 from booth.outbox_database import (
     DATABASE,
+    NO_LINKS,
     PARTIAL,
     SUFFIX,
     Entry,
+    Links,
     PacketState,
     casts_doubt,
     entry_of,
@@ -69,6 +71,7 @@ from booth.outbox_quota import OutboxLimits, OutboxStatus, read_status
 __all__ = [
     "DATABASE",
     "Entry",
+    "Links",
     "Outbox",
     "OutboxLimits",
     "OutboxStatus",
@@ -127,8 +130,10 @@ class Outbox:
         if self.status.refusal is not None:
             raise OutboxFullError(self.status.refusal)
 
-    def put(self, packet: bytes, packet_id: str, permit: Callable[[], bool] = lambda: True) -> str:
-        """Stores a sealed packet durably and returns its digest. `permit` is asked once, right before the commit."""
+    def put(
+        self, packet: bytes, packet_id: str, permit: Callable[[], bool] = lambda: True, links: Links = NO_LINKS
+    ) -> str:
+        """Stores a sealed packet durably, with its links, and returns its digest. `permit` is asked once, right before the commit."""
         sha256 = hashlib.sha256(packet).hexdigest()
         partial, final = self._packets / (sha256 + PARTIAL), self._path(sha256)
         with self._working() as database:
@@ -143,8 +148,9 @@ class Outbox:
                     raise CommitRevokedError("The visit ended before its packet was stored; nothing was kept.")
                 with transaction(database):
                     database.execute(
-                        "INSERT INTO packets (sha256, packet_id, size, state, created_at) VALUES (?, ?, ?, 'waiting', ?)",
-                        (sha256, packet_id, len(packet), self._clock()),
+                        "INSERT INTO packets (sha256, packet_id, size, state, created_at, application, status) "
+                        "VALUES (?, ?, ?, 'waiting', ?, ?, ?)",
+                        (sha256, packet_id, len(packet), self._clock(), links.application, links.status),
                     )
             except Exception:
                 self._discard(partial, final)

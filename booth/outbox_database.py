@@ -3,8 +3,9 @@
 Order of operations
   open:  1 a renewal that was interrupted is completed   2 connect, SQLite's own full check, the schema word for word
          A database that does not read back is set aside under a new name, beside its log; a new one is made, and the receipts that the old
-         one still gives are copied into it (packets come from their files: booth/outbox_order.py). A disk that is full, busy or failing is
-         no reason to give up a good database: that is raised.
+         one still gives are copied into it (packets come from their files: booth/outbox_order.py; what the intake is told beside a packet
+         comes from the old rows). A disk that is full, busy or failing is no reason to give up a good database: that is raised.
+         3 a database from before packets had links to their application gets the two columns, in one transaction
   renew: after a failed fsync, or any other I/O error, what the page cache shows of a file and what the disk holds may differ, and a second
          fsync would say that all is well (booth/disk.py). So the rows, as the last COMMIT that was acknowledged left them, go into a file that
          never failed:
@@ -44,9 +45,13 @@ _TABLE = """CREATE TABLE IF NOT EXISTS packets (
     error TEXT,
     receipt BLOB,
     receipted_at REAL
-) STRICT"""
+, application TEXT, status TEXT) STRICT"""  # as ALTER TABLE writes it: old and new databases are the same word for word
+_OLD_TABLE = _TABLE.replace(", application TEXT, status TEXT", "")
 _INDEX = "CREATE INDEX IF NOT EXISTS packets_due ON packets (state, next_try_at)"
-_SCHEMA = [("packets", _TABLE.replace("IF NOT EXISTS ", "")), ("packets_due", _INDEX.replace("IF NOT EXISTS ", ""))]
+_SCHEMA, _OLD_SCHEMA = (
+    [("packets", table.replace("IF NOT EXISTS ", "")), ("packets_due", _INDEX.replace("IF NOT EXISTS ", ""))]
+    for table in (_TABLE, _OLD_TABLE)
+)
 _PRIMARY_CODE = 0xFF  # the low byte of SQLite's extended result codes: https://sqlite.org/rescode.html
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # What says nothing about the file: the machine, the disk or another process is in the way now.
@@ -75,6 +80,17 @@ class PacketState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Links:
+    """What the intake is told beside a packet, as SHA-256 in hex: its application's digest, and its status token's."""
+
+    application: str | None = None
+    status: str | None = None
+
+
+NO_LINKS = Links()
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One packet as the outbox knows it. Times are seconds since 1970."""
 
@@ -88,6 +104,7 @@ class Entry:
     error_code: str | None
     error: str | None
     receipted_at: float | None
+    links: Links = NO_LINKS
 
 
 def entry_of(row: sqlite3.Row) -> Entry:
@@ -103,6 +120,8 @@ def entry_of(row: sqlite3.Row) -> Entry:
         error_code=row["error_code"],
         error=row["error"],
         receipted_at=row["receipted_at"],
+        # An older booth's database that is only looked at has no such columns.
+        links=Links(row["application"], row["status"]) if "status" in row.keys() else NO_LINKS,  # noqa: SIM118 - a sqlite3.Row
     )
 
 
@@ -204,8 +223,11 @@ def _salvage(aside: Path, database: sqlite3.Connection, folder: Path) -> int:
                 )
                 for row in damaged.execute(query):
                     found[str(row["sha256"])] = tuple(row)
+        linked = _read_links(damaged)
     kept = 0
     with transaction(database):
+        for sha256, links in linked.items():
+            _keep_links(database, folder / "packets" / (sha256 + SUFFIX), sha256, links)
         for sha256, row in found.items():
             # A file that is still there is sent again: that is harmless, and a damaged row's word is not enough to remove it.
             if (folder / "packets" / (sha256 + SUFFIX)).exists():
@@ -214,6 +236,31 @@ def _salvage(aside: Path, database: sqlite3.Connection, folder: Path) -> int:
                 marks = ", ".join("?" for _ in row)
                 kept += database.execute(f"INSERT OR IGNORE INTO packets ({columns}) VALUES ({marks})", row).rowcount  # noqa: S608 - constants
     return kept
+
+
+def _read_links(damaged: sqlite3.Connection) -> dict[str, tuple[object, ...]]:
+    """What a damaged database still tells of packets that wait and have links."""
+    found: dict[str, tuple[object, ...]] = {}
+    for direction in ("ASC", "DESC"):
+        with contextlib.suppress(sqlite3.Error):
+            query = (
+                "SELECT sha256, packet_id, created_at, application, status FROM packets NOT INDEXED WHERE state = 'waiting' "  # noqa: S608 - constants
+                f"AND (application IS NOT NULL OR status IS NOT NULL) ORDER BY rowid {direction}"
+            )
+            for row in damaged.execute(query):
+                found[str(row["sha256"])] = tuple(row)[1:]
+    return found
+
+
+def _keep_links(database: sqlite3.Connection, file: Path, sha256: str, links: tuple[object, ...]) -> None:
+    """A row for a packet that waits and whose file is here; the file's digest is compared when it is sent."""
+    with contextlib.suppress(OSError, ValueError, sqlite3.IntegrityError):
+        size = file.stat().st_size
+        database.execute(
+            "INSERT OR IGNORE INTO packets (sha256, size, state, packet_id, created_at, application, status) "
+            "VALUES (?, ?, 'waiting', ?, ?, ?, ?)",
+            (sha256, size, *links),
+        )
 
 
 class _NotReadBackError(Exception):
@@ -243,13 +290,21 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise _NotReadBackError(answer)
         database.execute(_TABLE)
         database.execute(_INDEX)
-        names = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
-        if [tuple(row) for row in database.execute(names)] != _SCHEMA:
+        if _schema(database) == _OLD_SCHEMA:
+            with transaction(database):
+                for column in ("application", "status"):
+                    database.execute(f"ALTER TABLE packets ADD COLUMN {column} TEXT")
+        if _schema(database) != _SCHEMA:
             raise _NotReadBackError("its schema is another one")
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _schema(database: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+    return [(row["name"], row["sql"]) for row in rows]
 
 
 def check(database: sqlite3.Connection) -> str | None:

@@ -1,7 +1,8 @@
 """Rows and packet files brought in line when the outbox is opened.
 
 Order of operations, in ONE transaction that ends by setting `user_version` to 1 (0: the database is new and does not know the files yet):
-  1 a row that says what cannot be (no digest, a time before 1970, delivered without a receipt) is dropped: bits of it have changed
+  1 a row that says what cannot be (no digest, a time before 1970, delivered without a receipt) is dropped: bits of it have changed;
+    a link (application, status) that is no digest is forgotten
   2 a packet file without a row is taken in: waiting when whole, damaged when it has another digest or cannot be read now
   3 a damaged packet whose file is whole (again) waits again
   4 a packet whose file is missing or has another size is flagged damaged
@@ -38,6 +39,10 @@ def put_in_order(database: sqlite3.Connection, packets: Path, files: Files, prob
     with transaction(database):
         dropped = database.execute(f"DELETE FROM packets WHERE ({_POSSIBLE}) IS NOT TRUE RETURNING sha256").fetchall()  # noqa: S608 - a constant
         problems += [f"The row of packet {row[0][:12]!a} said what cannot be and was dropped." for row in dropped]
+        for link in ("application", "status"):
+            database.execute(
+                f"UPDATE packets SET {link} = NULL WHERE length({link}) != 64 OR {link} GLOB '*[^0-9a-f]*'"  # noqa: S608 - constants
+            )
         known = {
             row["sha256"]: PacketState(row["state"]) for row in database.execute("SELECT sha256, state FROM packets")
         }

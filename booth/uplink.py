@@ -194,7 +194,7 @@ class Uplink:
         """One attempt for one packet, its outcome in the outbox; raises OutboxError only."""
         try:
             packet = await self._on_worker(self._outbox.read, entry.sha256)
-            receipt = await self.delivery.send(entry.sha256, packet)
+            receipt = await self.delivery.send(entry.sha256, packet, entry.links)
         except OutboxDamagedError as error:
             self._note(error)
         except IntakeRefusedError as error:

@@ -4,9 +4,9 @@ Both sides use this file. The booth's certificate travels in `Booth-Certificate`
 and is itself covered; the usual `Client-Cert` (RFC 9440) belongs to proxies, which must remove it from what clients send.
 
 Covered, in this order, nothing more or less: "@method" "@target-uri" "booth-certificate", and for methods with content
-(PUT, POST, PATCH) "content-digest" "content-length"; then those of "booth-software" "upload-complete" "upload-length"
-"upload-offset" that the request has: none can be added, changed or taken away. Parameters: created, keyid (SHA-256 of the certificate), nonce, alg
-ecdsa-p384-sha384, tag "passbooth". Other methods carry no content.
+(PUT, POST, PATCH) "content-digest" "content-length"; then those of "booth-software" "passbooth-application" "passbooth-status" "upload-complete"
+"upload-length" "upload-offset" that the request has: none can be added, changed or taken away. Parameters: created, keyid (SHA-256 of the
+certificate), nonce, alg ecdsa-p384-sha384, tag "passbooth". Other methods carry no content.
 
 Verifying, in this order: each header once and small; certificate and its path for the purpose "booth" now; the signature
 over exactly the covered components; the clock, ±300 s; the body against length and digest. A server calls
@@ -54,7 +54,14 @@ METHODS_WITH_CONTENT = frozenset({"PUT", "POST", "PATCH"})
 NONCE_BYTES = 16
 _ALWAYS = ("@method", "@target-uri", "booth-certificate")
 _CONTENT = ("content-digest", "content-length")
-_WHEN_SENT = ("booth-software", "upload-complete", "upload-length", "upload-offset")
+_WHEN_SENT = (
+    "booth-software",
+    "passbooth-application",
+    "passbooth-status",
+    "upload-complete",
+    "upload-length",
+    "upload-offset",
+)
 _MADE_HERE = ("signature", "signature-input", "booth-certificate", *_CONTENT)
 _READ_ONCE = (*_MADE_HERE, *_WHEN_SENT)
 _PARAMETERS = {"created", "keyid", "nonce", "alg", "tag"}

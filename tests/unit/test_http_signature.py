@@ -275,7 +275,14 @@ def test_a_signature_that_was_made_for_a_package_is_none_for_a_request(world, he
     assert "wrong" in refusal(world, headers | {"Signature": f"booth=:{raw}:"})
 
 
-MORE = {"Booth-Software": "0.1.0", "Upload-Complete": "?1", "Upload-Length": "13", "Upload-Offset": "0"}
+MORE = {
+    "Booth-Software": "0.1.0",
+    "Passbooth-Application": "a" * 64,
+    "Passbooth-Status": "b" * 64,
+    "Upload-Complete": "?1",
+    "Upload-Length": "13",
+    "Upload-Offset": "0",
+}
 
 
 def test_software_and_upload_headers_are_covered_when_they_are_sent(world):
