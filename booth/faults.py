@@ -112,6 +112,12 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "crypto.signature_refused": (_T, "fault.not_saved", _KEYS),
         "crypto.certificate_refused": (_I, "fault.not_saved", _KEYS),
         "crypto.certificate_revoked": (_I, "fault.not_saved", _ENROL),
+        "crypto.staff_code": (_T, "fault.unknown", "Type the staff code again: eighteen digits."),
+        "crypto.staff_list": (
+            _T,
+            "fault.booth",
+            "The intake's list of staff codes cannot be believed: check its staff key and [intake] trust. Staff can still end visits.",
+        ),
         "crypto.enrolment": (
             _T,
             "fault.booth",

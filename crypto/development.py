@@ -36,6 +36,7 @@ _LEAVES = (
     ("intake-tls", "intake-on-loopback", Profile.TLS),
     ("desk-tls", "desk-on-loopback", Profile.TLS),
     ("centre", "centre-development", Profile.CENTRE),
+    ("staff", "staff-development", Profile.STAFF),
 )
 
 
@@ -43,7 +44,7 @@ def make_development_pki(folder: Path, booth: str = "booth-0001", *, at: datetim
     """Fills `folder` with what is missing and returns it; safe when two processes start at once.
 
     Files: ca.pem ca.key ca.crl booth.pem booth.key intake.pem intake.key intake-tls.pem intake-tls.key desk-tls.pem desk-tls.key
-    centre.pem centre.key centres.pem (what the intake tells of centres) desk.hpke (private) desk.hpke.pub.
+    centre.pem centre.key centres.pem (what the intake tells of centres) staff.pem staff.key (signs the list of staff codes) desk.hpke (private) desk.hpke.pub.
     """
     now = (at or datetime.now(UTC)).replace(microsecond=0)
     try:

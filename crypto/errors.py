@@ -96,6 +96,20 @@ class EnrolmentError(CryptoError):
     blame = "operator"
 
 
+class StaffCodeError(CryptoError):
+    """What was typed has not the form of a staff code. It is never repeated."""
+
+    code = "crypto.staff_code"
+    blame = "operator"
+
+
+class StaffListError(CryptoError):
+    """A list of staff codes is malformed, not signed by one who may name staff, or older than the one that is known."""
+
+    code = "crypto.staff_list"
+    blame = "peer"
+
+
 class ApplicationNumberError(CryptoError):
     """A text is no application number: how long it is, its characters, or its check character. The text itself is never told."""
 

@@ -58,6 +58,7 @@ class Profile(StrEnum):
     INTAKE = "intake"
     TLS = "tls"
     CENTRE = "centre"
+    STAFF = "staff"
 
     @property
     def purpose(self) -> Purpose | None:

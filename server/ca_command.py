@@ -48,6 +48,7 @@ class Kind(StrEnum):
     INTAKE = "intake"
     TLS = "tls"
     CENTRE = "centre"
+    STAFF = "staff"
 
 
 class Reason(StrEnum):

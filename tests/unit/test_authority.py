@@ -432,6 +432,7 @@ def test_development_keys_are_an_authority_too(tmp_path):
         ("intake-on-loopback", Profile.TLS),
         ("desk-on-loopback", Profile.TLS),
         ("centre-development", Profile.CENTRE),
+        ("staff-development", Profile.STAFF),
     }
     authority.revoke(BOOTH, ReasonFlags.key_compromise)
     make_development_pki(folder)

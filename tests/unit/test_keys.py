@@ -34,7 +34,7 @@ PEM = serialization.Encoding.PEM
 FILES = {
     *("ca.pem", "ca.key", "ca.crl", "booth.pem", "booth.key", "intake.pem", "intake.key"),
     *("intake-tls.pem", "intake-tls.key", "desk-tls.pem", "desk-tls.key", "desk.hpke", "desk.hpke.pub", ".lock"),
-    *("centre.pem", "centre.key", "centres.pem"),
+    *("centre.pem", "centre.key", "centres.pem", "staff.pem", "staff.key"),
 }
 
 
