@@ -48,6 +48,9 @@ class Bench(Protocol):
     def held(self) -> Iterator[None]:
         """Another program holds the device."""
 
+    def is_about(self, line: str) -> bool:
+        """Whether a line of the log is about this device."""
+
 
 class LightsBench:
     """WLED and DMX."""
@@ -90,6 +93,9 @@ class LightsBench:
     def held(self) -> Any:
         return serial.Serial(urlsplit(self.settings.url).path, exclusive=True)
 
+    def is_about(self, line: str) -> bool:
+        return self.settings.url in line
+
 
 class ViscaBench:
     """Camera control."""
@@ -117,6 +123,9 @@ class ViscaBench:
 
     def held(self) -> Any:
         return serial.Serial(urlsplit(self._url).path, exclusive=True)
+
+    def is_about(self, line: str) -> bool:
+        return self._url in line
 
 
 class CameraBench:
@@ -173,6 +182,9 @@ class CameraBench:
             viewer.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.hostname}\r\n\r\n".encode())
             assert viewer.recv(1)
             yield
+
+    def is_about(self, line: str) -> bool:
+        return line.startswith("camera ")
 
 
 BENCH_OF_SCHEME: Mapping[str, str] = {

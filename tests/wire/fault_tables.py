@@ -5,9 +5,10 @@ A row is a fault, a column a device, a cell what is to happen. Rows a device can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 FAULTS: Mapping[str, str] = {
@@ -225,3 +226,14 @@ NOT_APPLICABLE: Mapping[tuple[str, str], str] = {
     ("never reads", "camera"): "nothing is sent but one request",
     ("babbles", "camera"): "tests/unit/test_mjpeg.py",
 }
+
+# The faults by how long the drivers' limits let them last. In a round each device has one, about equally long: the devices do not wait for each other.
+LONG_FIRST = (
+    *("babbles", "half frame rate", "silent", "slow", "cut pictures", "wrong echo", "never reads", "frozen"),
+    *("cut stream", "replug elsewhere", "unplug while waiting", "glued", "second opener", "split"),
+    *("unplug while idle", "wrong size", "unplug while writing", "black", "happy", "garbage"),
+)
+_LANES = [[(device, fault) for fault in LONG_FIRST if fault in cells] for device, cells in TABLES.items()]
+ROUNDS: Sequence[tuple[tuple[str, str], ...]] = [
+    tuple(cell for cell in together if cell is not None) for together in zip_longest(*_LANES)
+]

@@ -1,6 +1,7 @@
 """The fault matrix: every fault at the wire of every device ends in its documented state, is told once with its remedy, and heals by itself.
 
-The cells are data (`fault_tables`); the devices stand in the virtual booth. `--device URL` runs the same cells against a real device: the person
+The cells are data (`fault_tables`); the devices stand in the virtual booth. A round is one cell of each device, side by side: nearly all of the time is
+waiting for limits. What is logged is told apart by the device it is about. `--device URL` runs the same cells against a real device: the person
 at the device is asked to pull and plug, and what needs the simulator's knobs is skipped. `--heal-times PATH` notes what was measured; nothing is
 judged by the clock but `LIMIT_S`, far beyond what is documented (docs/reliability.md).
 """
@@ -14,7 +15,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,12 @@ import pytest
 from hardware.errors import HardwareError
 from hardware.link import DeviceState
 from tests.wire.fault_benches import BENCH_OF_SCHEME, IMPATIENT_S, PATIENT_S, CameraBench, ask_person, make_bench
-from tests.wire.fault_tables import FAULTS, NOT_APPLICABLE, PICTURES, TABLES, Cell, End
+from tests.wire.fault_tables import FAULTS, NOT_APPLICABLE, PICTURES, ROUNDS, TABLES, Cell, End
 
 LIMIT_S = 30.0
 # How often a condition that nobody announces is looked at.
 LOOK_S = 0.02
 CALLS = 3
-CELLS = [(device, fault) for device, cells in TABLES.items() for fault in FAULTS if fault in cells]
 ASIDE = re.compile("camera is (slow|live):")
 PICTURE = re.compile("camera is (black|frozen|resized):")
 WARM_UP_PICTURES = 20
@@ -44,7 +44,11 @@ async def until(true: Callable[[], bool], what: str) -> None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(asyncio.Event().wait(), LOOK_S)
     except TimeoutError:
-        pytest.fail(f"not within {LIMIT_S:.0f} s: {what}")
+        raise AssertionError(f"not within {LIMIT_S:.0f} s: {what}") from None
+
+
+class MachineTooBusyError(Exception):
+    """Nothing can be said of a device's rate on this machine now."""
 
 
 class Bout:
@@ -55,6 +59,46 @@ class Bout:
         self.bench, self.booth = bench, booth
         self._config = request.config
         self.states: list[DeviceState] = []
+        self._lines: list[logging.LogRecord] = []
+
+    def hear(self, line: logging.LogRecord) -> bool:
+        """A line that a driver logged; whether it is about this device."""
+        about = bool(self.bench.is_about(line.getMessage()))
+        if about:
+            self._lines.append(line)
+        return about
+
+    def forget(self) -> None:
+        """What was logged until now counts no more."""
+        self._lines.clear()
+
+    @property
+    def told(self) -> tuple[list[str], list[str]]:
+        """What the device logged: that something is wrong, and that all is well again.
+
+        A shared machine's own slowness may be told beside the fault, and is set aside: slow pictures count as live ones.
+        """
+        worse, better, live = [], [], True
+        for one in self._lines:
+            text = one.getMessage()
+            if self.cell.ends is not End.SLOW and ASIDE.match(text):
+                if not live:
+                    better.append(text)
+                live = True
+            elif one.levelno >= logging.WARNING:
+                worse.append(text)
+                live = live and not PICTURE.match(text)
+            else:
+                better.append(text)
+        return worse, better
+
+    def note(self, **measured: Any) -> None:
+        """Write down what was measured, when asked to."""
+        path = self._config.getoption("--heal-times")
+        if path is not None:
+            line = {"device": self.device, "fault": self.fault, "ends": self.cell.ends.value, **measured}
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     async def begin(self) -> None:
         """The fault comes."""
@@ -70,7 +114,7 @@ class Bout:
                 while driver.status.info["picture"] != "live" or float(driver.status.info["fps"]) < fps:
                     await self.bench.prove(driver)
         except TimeoutError:
-            pytest.skip(f"this machine does not deliver {fps:g} pictures a second now")
+            raise MachineTooBusyError(f"this machine does not deliver {fps:g} pictures a second now") from None
 
     async def pause(self) -> None:
         """When times are measured, the device returns at any moment of the driver's attempts, not right after one."""
@@ -120,71 +164,91 @@ def booths(request: pytest.FixtureRequest, start_booth: Callable[[str], Any]) ->
 
 
 @pytest.fixture
-def bout(request: pytest.FixtureRequest, booths: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bout]:
-    device, fault = request.param
-    cell = TABLES[device][fault]
+def bouts(
+    request: pytest.FixtureRequest, booths: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Sequence[Bout]]:
+    """The round's cells; with a real device its own alone."""
     url = request.config.getoption("--device")
-    if url is not None:
-        if BENCH_OF_SCHEME.get(url.partition(":")[0]) != device:
-            pytest.skip(f"{url} is no {device}")
-        if cell.by_hand is None:
-            pytest.skip(f"'{FAULTS[fault]}' needs the simulator's knob {cell.knob}")
-    bench, booth = make_bench(device, url, booths)
-    if cell.knob == "camera.move":
-        bench.named(monkeypatch)
-    if cell.calm_fps is not None:
-        bench.calm(cell.calm_fps)
-    yield Bout(request, device, fault, bench, booth)
-    if booth is not None:
-        booth.mend()
+    found, why = [], ""
+    for device, fault in request.param:
+        cell = TABLES[device][fault]
+        if url is not None and BENCH_OF_SCHEME.get(url.partition(":")[0]) != device:
+            continue
+        if url is not None and cell.by_hand is None:
+            why = f"'{FAULTS[fault]}' needs the simulator's knob {cell.knob}"
+            continue
+        bench, booth = make_bench(device, url, booths)
         if cell.knob == "camera.move":
-            booth.fault("camera.move")
-            booth.fault("camera.move", on=False)  # back at its first address, for the tests that follow
+            bench.named(monkeypatch)
+        if cell.calm_fps is not None:
+            bench.calm(cell.calm_fps)
+        found.append(Bout(request, device, fault, bench, booth))
+    if not found:
+        pytest.skip(why or f"{url} has no cell in this round")
+    yield found
+    for bout in found:
+        if bout.booth is not None:
+            bout.booth.mend()
+            if bout.cell.knob == "camera.move":
+                bout.booth.fault("camera.move")
+                bout.booth.fault("camera.move", on=False)  # back at its first address, for the tests that follow
+
+
+class Ear(logging.Handler):
+    """Gives each line to the bout that it is about."""
+
+    def __init__(self, bouts: Sequence[Bout]) -> None:
+        super().__init__(logging.INFO)
+        self._bouts = bouts
+        self.stray: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        heard = [bout for bout in self._bouts if bout.hear(record)]
+        if not heard:
+            self.stray.append(record.getMessage())
 
 
 @pytest.fixture
-def note(request: pytest.FixtureRequest, bout: Bout) -> Callable[..., None]:
-    """Write down what was measured, when asked to."""
-    path = request.config.getoption("--heal-times")
-
-    def write(**measured: Any) -> None:
-        if path is not None:
-            line = {"device": bout.device, "fault": bout.fault, "ends": bout.cell.ends.value, **measured}
-            with Path(path).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-
-    return write
+def ear(bouts: Sequence[Bout], caplog: pytest.LogCaptureFixture) -> Iterator[Ear]:
+    caplog.set_level(logging.INFO, logger="hardware")
+    ear = Ear(bouts)
+    logging.getLogger("hardware").addHandler(ear)
+    yield ear
+    logging.getLogger("hardware").removeHandler(ear)
 
 
-def told(caplog: pytest.LogCaptureFixture, cell: Cell) -> tuple[list[str], list[str]]:
-    """What the devices logged: that something is wrong, and that all is well again.
-
-    A shared machine's own slowness may be told beside the fault, and is set aside: slow pictures count as live ones.
-    """
-    worse, better, live = [], [], True
-    for one in caplog.records:
-        text = one.getMessage()
-        if not one.name.startswith("hardware"):
-            continue
-        if cell.ends is not End.SLOW and ASIDE.match(text):
-            if not live:
-                better.append(text)
-            live = True
-        elif one.levelno >= logging.WARNING:
-            worse.append(text)
-            live = live and not PICTURE.match(text)
-        else:
-            better.append(text)
-    return worse, better
+def names(cells: Sequence[tuple[str, str]]) -> str:
+    return "+".join(f"{device}-{fault}" for device, fault in cells)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("bout", CELLS, indirect=True, ids=[f"{device}-{fault}" for device, fault in CELLS])
-async def test_a_fault_ends_as_documented_is_told_once_and_heals(bout, note, caplog, no_tasks_left):
+@pytest.mark.parametrize("bouts", ROUNDS, indirect=True, ids=names)
+async def test_a_fault_ends_as_documented_is_told_once_and_heals(bouts, ear, no_tasks_left):
+    ended = await asyncio.gather(*(run(bout) for bout in bouts), return_exceptions=True)
+    failed: list[Exception] = []
+    busy = []
+    for bout, outcome in zip(bouts, ended, strict=True):
+        if isinstance(outcome, MachineTooBusyError):
+            busy.append(str(outcome))
+        elif isinstance(outcome, Exception):
+            outcome.add_note(f"{bout.device}: {FAULTS[bout.fault]}; told {bout.told}")
+            failed.append(outcome)
+        elif outcome is not None:
+            raise outcome
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        raise ExceptionGroup("several devices", failed)
+    assert ear.stray == [], "every line is about one of the devices"
+    if busy:
+        pytest.skip(f"{busy[0]}; the other devices of the round are as documented")
+
+
+async def run(bout: Bout) -> None:
+    """One cell, from a device that works to one that works again."""
     cell: Cell = bout.cell
-    caplog.set_level(logging.INFO, logger="hardware")
     if cell.ends is End.MISSING:
-        await hold_and_heal(bout, note, caplog)
+        await hold_and_heal(bout)
         return
     async with bout.bench.open(lambda status: bout.states.append(status.state)) as driver:
         await until(lambda: driver.status.state is DeviceState.READY, f"ready at first ({driver.status.detail})")
@@ -193,7 +257,7 @@ async def test_a_fault_ends_as_documented_is_told_once_and_heals(bout, note, cap
         await until(lambda: bout.states == [DeviceState.READY], "the first state is told")
         if cell.calm_fps is not None:
             await bout.require_rate(driver, 0.9 * cell.calm_fps)
-        caplog.clear()
+        bout.forget()
         begun_ns = time.monotonic_ns()
         await bout.begin()
         if cell.ends is End.WORKS:
@@ -202,22 +266,21 @@ async def test_a_fault_ends_as_documented_is_told_once_and_heals(bout, note, cap
             await bout.end()
             await bout.bench.require_restored(driver)
             assert bout.states == [DeviceState.READY]
-            assert told(caplog, cell) == ([], [])
-            note(told_s=None, healed_s=None, detail=driver.status.detail)
+            assert bout.told == ([], [])
+            bout.note(told_s=None, healed_s=None, detail=driver.status.detail)
             return
         told_ns, detail = await ends_as_documented(bout, driver)
         assert re.search(cell.says, detail), detail
-        assert len(told(caplog, cell)[0]) == 1, told(caplog, cell)
+        assert len(bout.told[0]) == 1, bout.told
         await bout.pause()
         returned_ns = await bout.end()
         healed_ns = await heals(bout, driver)
         await bout.bench.require_restored(driver)
         await bout.bench.prove(driver)
-        assert len(told(caplog, cell)[0]) == 1, told(caplog, cell)
-        assert len(told(caplog, cell)[1]) == 1, told(caplog, cell)
+        assert [len(lines) for lines in bout.told] == [1, 1], bout.told
         back = [] if cell.ends in PICTURES or cell.ends is End.REFUSES else [DeviceState.LOST, DeviceState.READY]
         await until(lambda: bout.states == [DeviceState.READY, *back], f"told once each way: {bout.states}")
-        note(told_s=(told_ns - begun_ns) / 1e9, healed_s=(healed_ns - returned_ns) / 1e9, detail=detail)
+        bout.note(told_s=(told_ns - begun_ns) / 1e9, healed_s=(healed_ns - returned_ns) / 1e9, detail=detail)
 
 
 async def ends_as_documented(bout: Bout, driver: Any) -> tuple[int, str]:
@@ -263,7 +326,7 @@ async def heals(bout: Bout, driver: Any) -> int:
     return int(driver.status.since_ns)
 
 
-async def hold_and_heal(bout: Bout, note: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+async def hold_and_heal(bout: Bout) -> None:
     """Another program has the device first."""
     with bout.bench.held():
         await bout.begin()
@@ -278,7 +341,7 @@ async def hold_and_heal(bout: Bout, note: Callable[..., None], caplog: pytest.Lo
             await until(lambda: driver.status is not missing, "another attempt")
             detail = driver.status.detail
             assert re.search(bout.cell.says, detail), detail
-            assert len(told(caplog, bout.cell)[0]) == 1, told(caplog, bout.cell)
+            assert len(bout.told[0]) == 1, bout.told
             await bout.pause()
         except BaseException:
             await opening.__aexit__(None, None, None)
@@ -289,10 +352,17 @@ async def hold_and_heal(bout: Bout, note: Callable[..., None], caplog: pytest.Lo
         healed_ns = driver.status.since_ns
         await bout.bench.prove(driver)
         await until(lambda: bout.states == [DeviceState.MISSING, DeviceState.READY], f"told once: {bout.states}")
-        assert [len(lines) for lines in told(caplog, bout.cell)] == [1, 1], told(caplog, bout.cell)
-        note(told_s=(missing.since_ns - begun_ns) / 1e9, healed_s=(healed_ns - returned_ns) / 1e9, detail=detail)
+        assert [len(lines) for lines in bout.told] == [1, 1], bout.told
+        bout.note(told_s=(missing.since_ns - begun_ns) / 1e9, healed_s=(healed_ns - returned_ns) / 1e9, detail=detail)
     finally:
         await opening.__aexit__(None, None, None)
+
+
+def test_every_cell_stands_in_one_round_beside_other_devices():
+    cells = [cell for cells in ROUNDS for cell in cells]
+    assert sorted(cells) == sorted((device, fault) for device, table in TABLES.items() for fault in table)
+    for together in ROUNDS:
+        assert len({device for device, _ in together}) == len(together)
 
 
 def test_every_fault_has_a_cell_or_a_reason_for_every_device():
