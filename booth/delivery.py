@@ -77,7 +77,7 @@ class Delivery:
         self.judge: Callable[[VerifiedReceipt], Awaitable[None]] = _believe  # whether a receipt fits earlier ones
         self.clock_skew_s: float | None = None  # intake's clock minus ours, by its newest answer
         self.signed_serial: int | None = None  # of the certificate that the newest request was signed with
-        self._software = _own_version()
+        self._software = own_version()
 
     async def send(self, sha256: str, packet: bytes, links: Links = NO_LINKS) -> bytes:
         """The verified receipt; `links` go with every request that brings content. Raises UplinkError, BoothRevokedError, SoftwareRefusedError or CryptoError."""
@@ -198,7 +198,8 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 15 else None
 
 
-def _own_version() -> str:
+def own_version() -> str:
+    """The booth's software version, as the intake is told it."""
     try:
         return version("passbooth")
     except PackageNotFoundError:  # run from a source tree that is not installed

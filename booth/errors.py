@@ -27,6 +27,7 @@
     |   +-- CertificateNotValidError its certificate is expired, or not valid yet
     |   +-- BoothRevokedError       the authority took its certificate back
     |   +-- RevocationListStaleError what is known of revocations is old
+    |   +-- CentresUnusableError    what is known of centres, or came about them
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
         +-- BurstGivenUpError       the visit no longer waits for its result
@@ -243,6 +244,14 @@ class RevocationListStaleError(KeysError):
     """The newest revocation list that the booth knows is past its end."""
 
     code = "revocation.stale"
+    blame = "peer"
+    retry = True
+
+
+class CentresUnusableError(KeysError):
+    """The centres' certificates on the disk, or those that the intake gave, cannot be used; what was known before still counts."""
+
+    code = "centres.unusable"
     blame = "peer"
     retry = True
 

@@ -190,6 +190,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "The authority issues no new list, or the booth cannot fetch it: check both. Visits go on.",
         ),
+        "centres.unusable": (
+            _T,
+            "fault.booth",
+            "Look at what `GET /v1/centres` of the intake gives, and at centres.pem in data_dir; centres known before still count.",
+        ),
         "checker.stopped": (
             _O,
             "fault.booth",
