@@ -53,14 +53,25 @@ class IntakeSection(_Section):
     # 2 s, 4 s, … at most every five minutes: an intake that comes back after a night finds its booths within that time.
     first_retry_s: Annotated[float, Field(gt=0, le=3600)] = 2.0
     longest_retry_s: Annotated[float, Field(gt=0, le=86400)] = 300.0
+    # Where applicants ask for the state of their visit; the intake's own page unless told. It stands in a QR code: short is good.
+    status_url: Annotated[str, Field(max_length=200)] | None = None
 
-    @field_validator("url")
+    @field_validator("url", "status_url")
     @classmethod
-    def _is_https(cls, url: str) -> str:
+    def _is_https(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise ValueError("must be an https:// address")
+        if parts.fragment:
+            raise ValueError("must have no part behind a number sign: the visit's token stands there")
         return url.rstrip("/")
+
+    @property
+    def status_page(self) -> str:
+        """The address of the status page in use."""
+        return self.status_url or f"{self.url}/status"
 
 
 class KeysSection(_Section):

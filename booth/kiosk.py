@@ -113,6 +113,7 @@ class KioskState(_Value):
     compliant: bool | None = None  # verdict of the portrait under review
     portrait: str | None = None  # address of the portrait under review
     reference: str | None = None  # on the thanks screen
+    status_url: str | None = None  # on the thanks screen: where the applicant asks later, with his token; its code is /api/visit/status-code
     fault: FaultNotice | None = None
     tries_left: int
     tries_allowed: int  # by the profile

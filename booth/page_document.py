@@ -140,6 +140,11 @@ def describe_pages(version: str) -> dict[str, Any]:
             "/api/visit/portrait": {
                 "get": _operation("The portrait under review.", {200: _content("image/jpeg"), 404: _error()})
             },
+            "/api/visit/status-code": {
+                "get": _operation(
+                    "The QR code of the thanks screen: status_url.", {200: _content("image/svg+xml"), 404: _error()}
+                )
+            },
             "/api/technician": {
                 "get": _operation(
                     "Everything on the technician's page.",

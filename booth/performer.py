@@ -52,9 +52,11 @@ from booth.lamps import LampKeeper
 from booth.outbox import Outbox
 from booth.record import Place, VisitRecord
 from booth.screen import STAFF_ACTIONS, Scenery, kiosk_state
-from booth.sealing import Sealer
+from booth.sealing import SealedVisit, Sealer
+from booth.spare_still import SpareStill
 from booth.staff import NOT_NOW, StaffCheck
 from booth.uplink import Uplink
+from booth.status_code import status_address
 from booth.visit import TOO_SLOW, State, Terms, Visit, accepts, step
 from capture.frames import Frame, Latest
 from capture.station import Station
@@ -275,7 +277,7 @@ class Performer:
         assert visit.application is not None
         application = visit.application
 
-        def work() -> tuple[str, str]:
+        def work() -> SealedVisit:
             sealed = rooms.sealer.seal(record, application, visit.language, rooms.station.lights_acknowledged_by)
             rooms.outbox.put(sealed.packet, sealed.packet_id, permit.take)
             return sealed.packet_id, sealed.reference
@@ -286,7 +288,9 @@ class Performer:
             self.health.note("info", f"packet {packet_id[:12]} committed to the outbox")
         except Exception:
             log.exception("the packet is committed; telling of it failed")
-        return Happening(Event.SEALED, turn=turn, reference=reference)
+        address = status_address(self._config.intake.status_page, sealed.status_token)
+        self.scenery = replace(self.scenery, status_url=address)
+        return Happening(Event.SEALED, turn=turn, reference=sealed.reference)
 
     async def _check_staff(self, request: StaffRequest, turn: int) -> Happening:
         rooms, record, event = self.rooms, self.record, STAFF_ACTIONS[request.action]

@@ -66,6 +66,7 @@ class Scenery:
     has_portrait: bool = False
     attempt: int = 0
     warning_s: float | None = None  # left until the visit is cleared
+    status_url: str | None = None  # of the sealed visit, with its token
     staff_wait_s: int = 0  # until another staff code is looked at
 
 
@@ -95,6 +96,7 @@ def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
         # The number makes a page ask again after a retake.
         portrait=f"{PORTRAIT_URL}?attempt={scenery.attempt}" if reviewed is not None and scenery.has_portrait else None,
         reference=visit.reference if visit.state is State.THANKS else None,
+        status_url=scenery.status_url if visit.state is State.THANKS else None,
         fault=None if fault is None else FaultNotice(code=fault.code, message=fault.message),
         tries_left=visit.tries_left,
         tries_allowed=visit.terms.tries,

@@ -2,7 +2,8 @@
 
 Order: chip image (capture.portrait), told in the report → its face record (booth.face_part) → parts → package → CMS signature by the booth's key → HPKE
 for the back office alone. No plaintext touches the disk. Every fact stands once: what was done to pixels is in report.json, visit.json tells the rest.
-The reference that the applicant takes home is the beginning of the packet's random id: it finds the packet and says nothing about him.
+The reference that the applicant takes home is the beginning of the packet's random id: it finds the packet and says nothing about him. He also gets a
+status token, made here; beside the packet only its digest and the application's are kept (crypto/status_token.py, crypto/application.py).
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from booth.config import Config
 from booth.errors import CertificateNotValidError, ConfigInvalidError
 from booth.events import Application
 from booth.face_part import captured_at, face_part, face_record_of
+from booth.outbox import Links
 from booth.record import VisitRecord
 from capture.portrait import JPEG_FACTS, ChipTarget, encode_chip
+from crypto.application import application_digest
 from crypto.errors import CryptoError, SigningError
 from crypto.face_record_codes import CaptureTechnology
 from crypto.keys import RecipientPublicKey, Signer, SignerSource, common_name, load_recipient_public_key
 from crypto.package import ManifestFields, build_package
 from crypto.seal import sign_and_seal
+from crypto.status_token import make_status_token, status_digest
 from validation.profile import load_profile
 
 log = logging.getLogger(__name__)
@@ -40,6 +44,8 @@ class SealedVisit:
     packet: bytes = field(repr=False)
     packet_id: str
     reference: str
+    status_token: str = field(repr=False)
+    links: Links = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +154,9 @@ class Sealer:
             created_at=now,
         )
         packet = sign_and_seal(build_package(fields, parts), signer, self.recipients, now)
-        return SealedVisit(packet, packet_id, reference_of(packet_id))
+        token = make_status_token()
+        links = Links(application_digest(application.number).hex(), status_digest(token).hex())
+        return SealedVisit(packet, packet_id, reference_of(packet_id), token, links)
 
 
 def reference_of(packet_id: str) -> str:

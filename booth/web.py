@@ -40,6 +40,7 @@ from booth.kiosk import BoothFacade, KioskState, read_command
 from booth.messages import CatalogueError, Messages, known_languages
 from booth.page_protocol import PageProtocol, PageSocket
 from booth.page_requests import limited_body, problem
+from booth.status_code import draw_code
 from booth.technician_login import TechnicianDoor, TechnicianPages
 
 PAGES = Path(__file__).resolve().parent / "pages"
@@ -192,6 +193,7 @@ class _Pages:
         router.get("/api/visit/portrait")(self.portrait)
         router.get("/api/technician")(self.technician)
         router.websocket("/api/preview")(self.preview)
+        router.get("/api/visit/status-code")(self.status_code)
         router.include_router(self._technicians.router())
         return router
 
@@ -295,6 +297,13 @@ class _Pages:
     async def technician(self, request: Request) -> Response:
         """Everything on the technician's page, in a technician's session."""
         refused = self._technicians.refuse(request)
+    async def status_code(self) -> Response:
+        """The QR code of the thanks screen."""
+        address = self._booth.state.status_url
+        if address is None:
+            return problem(404, "visit.no_status_code", "There is no code to show now.")
+        return Response(draw_code(address), media_type="image/svg+xml")
+
         if refused is not None:
             return refused
         return JSONResponse(self._booth.technician().model_dump(mode="json"))

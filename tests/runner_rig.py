@@ -37,6 +37,8 @@ OVERLAY = Overlay(oval=Oval(centre_x=0.5, centre_y=0.4, radius_x=0.2, radius_y=0
 FRAME_NS = 60_000_000
 
 
+STATUS_TOKEN = "k" * 25 + "a"
+LINKS = Links("a1" * 32, "b2" * 32)
 def config(tmp_path, **visit):
     return Config(
         booth={"id": "booth-0001", "site": "s", "centre": "c", "data_dir": tmp_path},
@@ -151,7 +153,8 @@ class Outbox:
     def take_problems(self):
         return ()
 
-    def put(self, packet, packet_id, permit):
+    def put(self, packet, packet_id, permit, links):
+        assert links == LINKS
         self.entered.set()
         assert self.before_permit.wait(10)
         if self.failure:
@@ -192,7 +195,7 @@ class Sealer:
 
     def seal(self, record, application, language, acknowledged_by):
         assert application.number == NUMBER
-        return SealedVisit(b"sealed", "0123456789ab", reference_of("0123456789ab"))
+        return SealedVisit(b"sealed", "0123456789ab", reference_of("0123456789ab"), STATUS_TOKEN, LINKS)
 
 
 class Staff:

@@ -59,6 +59,7 @@ def test_a_whole_file_becomes_one_frozen_tree(load, tmp_path):
     assert config.lights.nominal_pct == 62.5
     assert config.web.port == 8080
     assert config.intake.url == "https://intake.example"
+    assert config.intake.status_page == "https://intake.example/status"
     with pytest.raises(ValidationError):
         config.web = None
     with pytest.raises(ValidationError):
@@ -100,6 +101,11 @@ def test_the_environment_wins_over_the_file(load, monkeypatch):
             'url = "https://intake.example/"',
             'url = "http://intake.example/"',
             "intake.url: must be an https:// address",
+        ),
+        (
+            'url = "https://intake.example/"',
+            'url = "https://intake.example/"\nstatus_url = "https://a.example/s#x"',
+            "intake.status_url: must have no part behind a number sign",
         ),
         ("segment = 0", "segment = 99", "lights.channels.key_left"),
         ("exposure_us = 16667", "exposure_us = -1", "controls.settings.exposure_us"),

@@ -35,9 +35,7 @@ from hardware.link import DeviceState, DeviceStatus
 from tests.runner_rig import (
     FRAME_NS,
     NUMBER,
-    Checker,
-    Lamps,
-    Outbox,
+    STATUS_TOKEN,
     Sealer,
     Staff,
     Stage,
@@ -62,6 +60,7 @@ def staged(tmp_path):
             try:
                 yield Stage(runner, rooms)
             finally:
+        assert thanks.status_url == f"https://intake.example/status#{STATUS_TOKEN}"
                 await runner.close()
                 rooms.outbox.before_permit.set()
                 rooms.outbox.after_permit.set()

@@ -80,3 +80,6 @@ def test_the_warning_and_the_reference_are_shown_where_they_belong():
     assert kiosk_state(Visit(state=State.REVIEW), Scenery(warning_s=20)).timeout_s is None
     assert kiosk_state(Visit(state=State.THANKS, reference="AB12-CD34"), Scenery()).reference == "AB12-CD34"
     assert kiosk_state(Visit(state=State.CLEARING, reference="AB12-CD34"), Scenery()).reference is None
+    sealed = Scenery(status_url="https://intake.example/status#token")
+    assert kiosk_state(Visit(state=State.THANKS), sealed).status_url == sealed.status_url
+    assert kiosk_state(Visit(state=State.CLEARING), sealed).status_url is None

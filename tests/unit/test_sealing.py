@@ -17,6 +17,7 @@ from booth.face_part import MESH_OF_POINT
 from booth.record import Place, VisitRecord
 from booth.sealing import Sealer, reference_of
 from capture.frames import Frame
+from crypto.application import application_digest
 from crypto.errors import KeyUnavailableError
 from crypto.face_record import Size
 from crypto.face_record_2005 import read_face_record_2005
@@ -25,6 +26,7 @@ from crypto.face_record_der import read_face_record
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.recipient import generate_recipient_key
 from crypto.seal import open_packet
+from crypto.status_token import read_status_token, status_digest
 from tests.booth_rig import booth_config
 from validation.errors import ProfileUnknownError
 from validation.profile import load_profile
@@ -70,6 +72,11 @@ def test_the_parts_tell_the_same_visit(tmp_path, pki, applicant, face_model):
     parts = opened.parts
     assert set(parts) == PARTS
     assert made.reference == reference_of(opened.manifest.packet_id)
+    assert read_status_token(made.status_token) == made.status_token
+    assert made.links.application == application_digest(APPLICATION.number).hex()
+    assert made.links.status == status_digest(made.status_token).hex()
+    assert made.status_token not in repr(made)
+    assert not any(made.status_token.encode() in part for part in parts.values())
     assert parts["portrait.jpg"] == record.attempt.jpeg
 
     report = Report.model_validate_json(parts["report.json"])

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from booth import page_requests, web
 from booth.kiosk import Consent, Identify, Start
 from booth.page_requests import MAX_COMMAND_BYTES
+from booth.status_code import draw_code
 from booth.web import create_app, open_pages
 from tests.unit.fake_booth import FakeBooth, kiosk_state
 
@@ -319,6 +320,15 @@ async def test_the_portrait_is_only_there_while_it_is_shown(client, booth):
     await booth.show(kiosk_state("review"))
     answer = client.get("/api/visit/portrait?attempt=1")
     assert (answer.content, answer.headers["content-type"]) == (JPEG, "image/jpeg")
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_the_status_code_is_only_there_on_the_thanks_screen(client, booth):
+    assert client.get("/api/visit/status-code").status_code == 404
+    await booth.show(kiosk_state("thanks", status_url="https://intake.example/status#token"))
+    answer = client.get("/api/visit/status-code")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert answer.text == draw_code("https://intake.example/status#token")
     assert answer.headers["cache-control"] == "no-store"
 
 
