@@ -111,7 +111,8 @@ class VisitSection(_Section):
 
     language: Language = "en"
     patience: Annotated[float, Field(gt=0, le=100)] = Field(default=1.0, description="factor on every time-out")
-    countdown: Annotated[int, Field(ge=0, le=5)] = 3
+    # Steps shown after everything was right for long enough; 0: the photo is taken then.
+    countdown: Annotated[int, Field(ge=0, le=5)] = 0
     countdown_step_s: Annotated[float, Field(gt=0, le=2)] = 0.3
     burst: Annotated[int, Field(ge=1, le=10)] = 3
 

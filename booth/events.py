@@ -25,6 +25,7 @@ class Event(StrEnum):
     STAFF_ASKED = "staff_asked"  # a personal code was typed; what it is worth comes as one of the outcomes
     # the sitter, seen by the camera
     HELD = "held"
+    OVERDUE = "overdue"  # guided for long enough: the best picture so far counts
     # outcomes of effects
     CAPTURED = "captured"
     CAPTURE_FAILED = "capture_failed"
@@ -127,7 +128,7 @@ class SetLights:
 
 @dataclass(frozen=True, slots=True)
 class SetWatch:
-    """Chooses what the preview is looked at for: CODES may send IDENTIFIED, FACES may send HELD."""
+    """Chooses what the preview is looked at for: CODES may send NUMBER_GIVEN, FACES may send HELD or OVERDUE."""
 
     watch: Watch
 

@@ -119,9 +119,14 @@ def wanted_key(before: Guidance, report: Report) -> str:
     return hint(before, report) or HOLD_STILL
 
 
+def is_still(motion: float | None) -> bool:
+    """Whether a photo now would not be blurred. `motion` is None for the first frame of a face."""
+    return motion is not None and motion <= MOTION_LIMIT
+
+
 def is_right(report: Report, motion: float | None) -> bool:
-    """Whether a photo of this frame would pass and not be blurred. `motion` is None for the first frame of a face."""
-    return report.compliant and motion is not None and motion <= MOTION_LIMIT
+    """Whether a photo of this frame would pass and not be blurred."""
+    return report.compliant and is_still(motion)
 
 
 def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -> Guidance:

@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from booth.attempt import Burst, judge_burst
+from booth.best_still import Rank
 from booth.checker import Checker
 from booth.config import Config
 from booth.events import (
@@ -122,6 +123,8 @@ class Performer:
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._work: asyncio.Task[None] | None = None
+        self._spare = SpareStill()
+        self._spare_work: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()  # given up, not yet ended
         self._waiting: deque[Happening] = deque()
         self._sending = False
@@ -142,9 +145,8 @@ class Performer:
         if self._permit is not None:
             self._permit.revoke()
         self._stop_timer()
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, *self._ending, return_exceptions=True)
+        self._give_up_work()
+        await asyncio.gather(*self._ending, return_exceptions=True)
         self._wipe()
 
     # --- events and effects --------------------------------------------------------------------------------------------
@@ -167,12 +169,18 @@ class Performer:
         finally:
             self._sending = False
 
+    def _give_up_work(self) -> None:
+        for work in (self._work, self._spare_work):
+            if work is not None:
+                work.cancel()
+                self._ending.add(work)
+                work.add_done_callback(self._ending.discard)
+        self._work = self._spare_work = None
+
     def _turned(self, before: Visit) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            self._ending.add(self._work)
-            self._work.add_done_callback(self._ending.discard)
-            self._work = None
+        self._give_up_work()
+        if not (self.visit.state is State.CAPTURING and self.visit.overdue):
+            self._spare.wipe()
         if self.visit.state is State.LANGUAGE and before.state is State.ATTRACT:
             assert self.visit.visit_id is not None
             self.record = VisitRecord(self.visit.visit_id, self.place, lambda: datetime.now(UTC), time.monotonic_ns)
@@ -247,10 +255,40 @@ class Performer:
         message = "fault.not_saved" if failed is Event.SEAL_FAILED else fault.message
         return Happening(failed, turn=turn, notice=Notice(fault.code, message))
 
+    def consider(self, rank: Rank) -> None:
+        """The preview looks so good now: a still of it is kept when it is the best so far."""
+        if self._spare_work is None and self._spare.wants(rank):
+            self._spare_work = asyncio.create_task(self._keep_spare(rank), name="visit spare still")
+
+    async def _keep_spare(self, rank: Rank) -> None:
+        """Takes the still; whoever gives this work up before it is done has nothing of it."""
+        try:
+            (still,) = await self.rooms.station.burst(1)
+        except Exception as error:  # noqa: BLE001 - it is a spare one; a camera in trouble is told by its preview
+            log.info("no spare still: %s", fault_of(error).code)
+        else:
+            self._spare.keep(still, rank)
+        self._spare_work = None
+
+    async def _identify(self, given: Given, turn: int) -> Happening:
+        answer = await self.rooms.identifier.identify(given)
+        if isinstance(answer, Notice):
+            self.health.note("info", f"a number was not taken: {answer.code}")
+            return Happening(Event.NUMBER_REFUSED, turn=turn, notice=answer)
+        return Happening(Event.IDENTIFIED, turn=turn, application=answer)
+
     async def _capture(self, turn: int) -> Happening:
         rooms = self.rooms
-        await rooms.lamps.lit.wait()
-        self._frames = await rooms.station.burst(self._config.visit.burst)
+        self._frames = self._spare.take()  # nothing, unless the time for framing is over
+        try:
+            await rooms.lamps.lit.wait()
+            burst = await rooms.station.burst(self._config.visit.burst)
+        except BaseException:
+            for frame in self._frames:
+                frame.wipe()
+            self._frames = ()
+            raise
+        self._frames = (*self._frames, *burst)
         return Happening(Event.CAPTURED, turn=turn)
 
     async def _check(self, turn: int) -> Happening:
@@ -313,6 +351,7 @@ class Performer:
         """Everything about the applicant that this process holds and can reach."""
         for frame in self._frames:
             frame.wipe()
+        self._spare.wipe()
         if self.record is not None:
             self.record.wipe()
         self.record = self._permit = None

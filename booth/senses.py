@@ -1,7 +1,8 @@
 """What happens by itself: devices come and go, frames are judged, codes are read, the disk fills, the certificate expires. Turned into events of the visit.
 
-The shutter: guidance tells since when everything has been right; after the profile's `hold_s` the countdown runs, and HELD is sent at its
-end. Whatever breaks a rule, moves, dims the lamps or stops the camera starts the hold anew.
+The shutter: guidance tells since when everything has been right; after the profile's `hold_s` HELD is sent, or a countdown runs before it where
+one is set. Whatever breaks a rule, moves, dims the lamps or stops the camera starts the hold anew. A sitter who was guided for the profile's
+`framing_limit_s` is sent on by OVERDUE, with the best picture so far (booth/spare_still.py).
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from booth.best_still import rank
 from booth.checker import Live
 from booth.config import VisitSection
 from booth.errors import CertificateNotValidError, ConfigInvalidError, OutboxError
-from booth.events import Application, Event, Happening
+from booth.events import Event, Given, Happening
 from booth.faults import fault_of
-from booth.guidance import advise, interrupted
+from booth.guidance import NO_FACE, advise, interrupted, is_still
+from booth.identify import ShownCodes
 from booth.performer import Performer, Rooms
 from booth.screen import Scenery
-from booth.visit import State
+from booth.spare_still import FIRST_S
+from booth.visit import State, accepts
 from capture.errors import ProfileUnsatisfiableError
-from crypto.application import parse_number
-from crypto.errors import ApplicationNumberError, CryptoError
+from crypto.errors import CryptoError
 from hardware.errors import CameraPictureError, HardwareError
 from hardware.link import DeviceState, DeviceStatus
 
@@ -50,14 +53,6 @@ def _key_trouble(rooms: Rooms) -> CryptoError | ConfigInvalidError | None:
     return None
 
 
-def read_number(text: str) -> str | None:
-    """The application number in what was typed or scanned; None when it cannot be one."""
-    try:
-        return parse_number(text)
-    except ApplicationNumberError:
-        return None
-
-
 class Senses:
     """Made by `booth.runner.open_booth`; its callbacks may come before `start`."""
 
@@ -69,6 +64,7 @@ class Senses:
         self._frame_times: deque[int] = deque(maxlen=FPS_FRAMES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._told_days: int | None = None
+        self._shown = ShownCodes()
 
     def start(self, rooms: Rooms) -> None:
         """Begins to follow camera, outbox and certificate."""
@@ -233,19 +229,24 @@ class Senses:
         return None
 
     def on_code(self, text: str) -> None:
-        """A code was read; codes that are no application are overlooked."""
-        number = read_number(text)
-        if number is not None and self._performer.visit.state is State.IDENTIFY:
-            self._performer.send(Happening(Event.IDENTIFIED, application=Application(number, "scanned")))
+        """A code was read; one that stays before the camera counts once."""
+        visit = self._performer.visit
+        if visit.state is not State.IDENTIFY:
+            return
+        if self._shown.counts(text, time.monotonic(), visit.turn, free=accepts(visit, Event.NUMBER_GIVEN)):
+            self._performer.send(Happening(Event.NUMBER_GIVEN, given=Given(text, "scanned")))
 
     def on_live(self, live: Live) -> None:
         """A preview frame was judged."""
         performer, rooms = self._performer, self._rooms
         if rooms is None or performer.visit.state is not State.FRAMING:
             return
-        guidance = advise(performer.scenery.guidance, live.report, live.motion, live.at_ns)
+        before = performer.scenery.guidance
+        guidance = advise(before, live.report, live.motion, live.at_ns)
         if not rooms.lamps.lit.is_set() or performer.visit.obstructed:
-            guidance = interrupted(guidance)
+            guidance = interrupted(guidance, before)
+        elif guidance.wanted != NO_FACE and is_still(live.motion) and guidance.guided_s >= FIRST_S:
+            performer.consider(rank(live.report, live.at_ns))
         if performer.record is not None:
             performer.record.note_instruction(guidance.key)
         left = self._count(live.at_ns) if guidance.held_s >= performer.profile.hold_s else None
@@ -254,6 +255,8 @@ class Senses:
         performer.scenery = Scenery(guidance=guidance, countdown=left or None, overlay=live.overlay, live=live.report)
         if left == 0:
             performer.send(Happening(Event.HELD))
+        elif guidance.guided_s >= performer.profile.framing_limit_s * self._settings.patience:
+            performer.send(Happening(Event.OVERDUE))
         else:
             performer.publish()
 

@@ -115,6 +115,7 @@ class Visit:
     verdict: Verdict | None = None
     tries_left: int = 0
     failures: int = 0
+    overdue: bool = False  # the time for framing was over: the best picture so far counts
     has_portrait: bool = False  # the judged one could be kept
     asking_staff: bool = False  # a code is being looked at
     reference: str | None = None
@@ -237,6 +238,7 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(_S.CONSENT, _E.CONSENTED, _S.FRAMING),
     Row(_S.CONSENT, _E.DECLINED, _S.CLEARING),
     Row(_S.FRAMING, _E.HELD, _S.CAPTURING, _G.UNOBSTRUCTED),
+    Row(_S.FRAMING, _E.OVERDUE, _S.CAPTURING, _G.UNOBSTRUCTED),
     Row(_S.CAPTURING, _E.CAPTURED, _S.CHECKING),
     *(
         Row(state, event, target, when)
@@ -374,8 +376,13 @@ def _changes(visit: Visit, happening: Happening) -> dict[str, Any]:
             return {"trouble": NUMBER_UNREADABLE}
         case Event.CONSENTED:
             return {"consented": True}
-        case Event.HELD | Event.RETAKE:
-            return {"trouble": None, "verdict": None, "has_portrait": False}
+        case Event.HELD | Event.OVERDUE | Event.RETAKE:
+            return {
+                "trouble": None,
+                "verdict": None,
+                "has_portrait": False,
+                "overdue": happening.event is Event.OVERDUE,
+            }
         case Event.CHECK_PASSED | Event.CHECK_FAILED:
             return {
                 "verdict": Verdict.PASSED if happening.event is Event.CHECK_PASSED else Verdict.FAILED,

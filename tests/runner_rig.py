@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -22,23 +24,26 @@ from booth.kiosk import (
     Overlay,
     Start,
 )
-from booth.outbox import OutboxStatus
+from booth.outbox import Links, OutboxStatus
+from booth.performer import Rooms
+from booth.runner import Runner
 from booth.sealing import SealedVisit, reference_of
 from booth.staff import WRONG
 from booth.uplink import UplinkStatus
 from capture.frames import Frame
 from capture.station import Size
 from hardware.link import DeviceState, DeviceStatus
+from validation.profile import load_profile
 from validation.report import Finding, Level, Limit, Report, Verdict
 
 NUMBER = "AB12345677"
+STATUS_TOKEN = "k" * 25 + "a"
+LINKS = Links("a1" * 32, "b2" * 32)
 STAFF_CODE = "482103 937556 211840"
 OVERLAY = Overlay(oval=Oval(centre_x=0.5, centre_y=0.4, radius_x=0.2, radius_y=0.3), eye_line_y=0.4)
 FRAME_NS = 60_000_000
 
 
-STATUS_TOKEN = "k" * 25 + "a"
-LINKS = Links("a1" * 32, "b2" * 32)
 def config(tmp_path, **visit):
     return Config(
         booth={"id": "booth-0001", "site": "s", "centre": "c", "data_dir": tmp_path},
@@ -214,6 +219,18 @@ class Staff:
         return "482103" if code == STAFF_CODE else WRONG
 
 
+class Identifier:
+    """Takes every number, or says what it was told to."""
+
+    def __init__(self):
+        self.answer = None
+        self.given = []
+
+    async def identify(self, given):
+        self.given.append(given)
+        return self.answer or Application(given.text, given.source, registry="filed")
+
+
 class Stage:
     """A runner between fake rooms."""
 
@@ -223,9 +240,12 @@ class Stage:
         self.clock_ns = 10**9
 
     async def until(self, *names):
+        return await self.shown(lambda state: state.state in names)
+
+    async def shown(self, wanted):
         async with asyncio.timeout(10), self.booth.subscribe() as states:
             async for state in states:
-                if state.state in names:
+                if wanted(state):
                     return state
         raise AssertionError
 
@@ -235,11 +255,27 @@ class Stage:
             self.senses.on_live(Live(shown, OVERLAY, motion, self.clock_ns))
 
     async def framing(self):
-        for command in (Start(), ChooseLanguage(language="de"), Identify(number=NUMBER), Consent(answer=True)):
+        for command in (Start(), ChooseLanguage(language="de"), Identify(number=NUMBER)):
             self.booth.post(command)
+        await self.until("consent")
+        self.booth.post(Consent(answer=True))
         assert self.booth.state.state == "framing"
 
     async def review(self):
         await self.framing()
         self.live(report(), frames=200)
         return await self.until("review", "assistance", "framing")
+
+
+@asynccontextmanager
+async def open_stage(folder, **visit):
+    runner = Runner(config(folder, **visit), load_profile("demo"))
+    with ThreadPoolExecutor(1) as worker:
+        rooms = Rooms(Station(), Checker(), Lamps(), Outbox(), Uplink(), Sealer(), worker, Staff(), Identifier())
+        runner.start(rooms)
+        try:
+            yield Stage(runner, rooms)
+        finally:
+            await runner.close()
+            rooms.outbox.before_permit.set()
+            rooms.outbox.after_permit.set()

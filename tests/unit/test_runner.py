@@ -7,8 +7,7 @@ import gc
 import json
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -27,8 +26,7 @@ from booth.kiosk import (
     Start,
     read_command,
 )
-from booth.performer import Permit, Rooms
-from booth.runner import Runner
+from booth.performer import Permit
 from crypto.errors import SigningError
 from hardware.errors import CameraLostError, CameraTimeoutError
 from hardware.link import DeviceState, DeviceStatus
@@ -37,12 +35,9 @@ from tests.runner_rig import (
     NUMBER,
     STATUS_TOKEN,
     Sealer,
-    Staff,
-    Stage,
     Station,
-    Uplink,
     attempt,
-    config,
+    open_stage,
     report,
 )
 from validation.profile import load_profile
@@ -51,21 +46,7 @@ from validation.report import Verdict
 
 @pytest.fixture
 def staged(tmp_path):
-    @asynccontextmanager
-    async def make(**visit):
-        runner = Runner(config(tmp_path, **visit), load_profile("demo"))
-        with ThreadPoolExecutor(1) as worker:
-            rooms = Rooms(Station(), Checker(), Lamps(), Outbox(), Uplink(), Sealer(), worker, Staff())
-            runner.start(rooms)
-            try:
-                yield Stage(runner, rooms)
-            finally:
-        assert thanks.status_url == f"https://intake.example/status#{STATUS_TOKEN}"
-                await runner.close()
-                rooms.outbox.before_permit.set()
-                rooms.outbox.after_permit.set()
-
-    return make
+    return partial(open_stage, tmp_path)
 
 
 async def test_thanks_come_only_after_the_outbox_has_committed(staged, no_tasks_left):
@@ -79,6 +60,7 @@ async def test_thanks_come_only_after_the_outbox_has_committed(staged, no_tasks_
         stage.rooms.outbox.after_permit.set()
         thanks = await stage.until("thanks")
         assert thanks.reference == "0123-4567"
+        assert thanks.status_url == f"https://intake.example/status#{STATUS_TOKEN}"
         assert stage.rooms.outbox.stored == ["0123456789ab"]
         assert stage.rooms.uplink.woken == 1
 
@@ -151,7 +133,7 @@ async def test_the_shutter_waits_for_the_lamps(staged):
 
 
 async def test_a_countdown_runs_and_starts_anew_when_a_rule_breaks(staged):
-    async with staged() as stage:
+    async with staged(countdown=3) as stage:
         await stage.framing()
         hold = int(load_profile("demo").hold_s * 1e9 / FRAME_NS) + 2
         stage.live(report(), frames=hold)
@@ -316,16 +298,51 @@ async def test_the_last_month_of_a_certificate_is_told_once_a_day(staged):
         assert all("booth keys rotate" in text for text in told)
 
 
-async def test_codes_count_only_while_identifying_and_only_when_they_can_be_an_application(staged):
+async def test_codes_count_only_while_identifying(staged):
     async with staged() as stage:
         stage.senses.on_code(NUMBER)
         assert stage.booth.state.state == "attract"
         stage.booth.post(Start())
         stage.booth.post(ChooseLanguage(language="ru"))
-        stage.senses.on_code("https://example.org/menu")
-        assert stage.booth.state.state == "identify"
-        stage.senses.on_code(f" {NUMBER.lower()} ")
-        assert stage.booth.state.state == "consent"
+        stage.senses.on_code(NUMBER)
+        assert (await stage.until("consent")).identity == "scanned"
+        assert stage.rooms.identifier.given == [Given(NUMBER, "scanned")]
+
+
+async def test_a_number_that_is_not_taken_is_told_and_another_may_be_given(staged):
+    async with staged() as stage:
+        stage.booth.post(Start())
+        stage.booth.post(ChooseLanguage(language="ru"))
+        stage.rooms.identifier.answer = Notice("application.captured", "identify.captured")
+        stage.senses.on_code("PB1AAAA")
+        asked = stage.booth.state
+        assert (asked.state, asked.instruction.key, "identify" in asked.commands) == (
+            "identify",
+            "identify.asking",
+            False,
+        )
+        with pytest.raises(CommandRefusedError):
+            stage.booth.post(Identify(number=NUMBER))
+        told = await stage.shown(lambda state: state.fault is not None)
+        assert (told.state, told.fault.message) == ("identify", "identify.captured")
+        assert {"identify", "help", "cancel"} <= set(told.commands)
+        stage.senses.on_code("PB1AAAA")  # still before the camera
+        assert stage.booth.state == told
+        stage.rooms.identifier.answer = None
+        stage.booth.post(Identify(number=NUMBER))
+        assert (await stage.until("consent")).identity == "typed"
+        assert [one.source for one in stage.rooms.identifier.given] == ["scanned", "typed"]
+
+
+async def test_whoever_leaves_while_a_number_is_looked_up_is_gone(staged):
+    async with staged() as stage:
+        stage.booth.post(Start())
+        stage.booth.post(ChooseLanguage(language="en"))
+        stage.booth.post(Identify(number=NUMBER))
+        stage.booth.post(Cancel())
+        cleared = await stage.until("clearing")
+        assert cleared.identity is None
+        await stage.until("attract")
 
 
 async def test_a_command_out_of_place_is_refused_and_changes_nothing(staged):

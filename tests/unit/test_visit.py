@@ -166,6 +166,16 @@ def test_a_good_portrait_cannot_be_thrown_away_by_a_retake_when_no_try_is_left()
     assert accepts(visit, Event.ACCEPT)
 
 
+def test_a_sitter_who_cannot_keep_every_rule_is_not_kept_for_ever():
+    visit = walk(*PATH[:4], Happening(Event.OVERDUE))
+    assert (visit.state, visit.overdue) == (State.CAPTURING, True)
+    visit = walk(Happening(Event.CAPTURED), Happening(Event.CHECK_FAILED), visit=visit)
+    assert visit.state is State.REVIEW
+    visit = walk(Happening(Event.RETAKE), Happening(Event.HELD), visit=visit)
+    assert not visit.overdue
+    assert not accepts(walk(*PATH[:4], Happening(Event.OBSTRUCTED, notice=NOTICE)), Event.OVERDUE)
+
+
 def test_a_retake_forgets_the_verdict_of_the_try_before():
     assert walk(*PATH[:7], Happening(Event.RETAKE)).verdict is None
 
