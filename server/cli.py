@@ -1,4 +1,4 @@
-"""The server's command line: `intake serve`, `intake desk`, `intake pki init|recipient`; `intake ca` and `intake log` have files of their own.
+"""The server's command line: `intake serve`, `intake desk`, `intake pki init|recipient`; `intake ca`, `intake staff` and `intake log` have files of their own.
 
 The intake and the desk are two programs with one name: they share the data folder and no key. Each prints one line when it accepts
 connections (`--json-ready`: one JSON object) and stops well on SIGTERM or Ctrl-C with exit code 0; 2 means that it could not start, and one
@@ -19,6 +19,7 @@ import typer
 
 from server.ca_command import app as ca_app
 from server.log_command import log_app
+from server.staff_command import staff_app
 
 app = typer.Typer(
     name="intake",
@@ -33,6 +34,7 @@ app = typer.Typer(
     intake serve --data ./data --pki ./pki --port 8443     take packets from booths
     intake desk --data ./data --pki ./pki --port 8444      look at what was received
     intake ca token ./ca booth-0001                        let a booth enrol
+    intake staff add --data ./data                         a personal code for who helps at booths
     intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
     """,
 )
@@ -40,6 +42,7 @@ pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")
 app.add_typer(pki_app, name="pki")
 app.add_typer(ca_app, name="ca")
 app.add_typer(log_app, name="log")
+app.add_typer(staff_app, name="staff")
 
 CODE_FILE_VARIABLE = "INTAKE_DESK_CODE_FILE"
 

@@ -6,6 +6,7 @@ key that signs receipts and never one that opens a packet; the desk has the key 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -83,6 +84,12 @@ class IntakeSettings(ListenSettings, StoreSettings):
     receipt_certificate: Path | None = Field(
         default=None, description="Its certificate (PEM); for a file, None is the .pem beside it."
     )
+    staff_signer: str | None = Field(
+        default=None, description="URI of the key that signs the list of staff codes; None names no staff."
+    )
+    staff_certificate: Path | None = Field(
+        default=None, description="Its certificate (PEM); for a file, None is the .pem beside it."
+    )
     public_url: str | None = Field(
         default=None, description="The address that booths sign, when a proxy in front changes scheme or host."
     )
@@ -137,6 +144,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
                 "crl": None if more.get("issuer_dir") else _list_in(pki),
                 "centres": None if more.get("issuer_dir") else (pki / "centres.pem").resolve(),
                 "receipt_signer": f"file:{files['intake.key']}",
+                **_staff_key_in(pki),
                 "tls_certificate": files["intake-tls.pem"],
                 "tls_key": files["intake-tls.key"],
                 **more,
@@ -185,6 +193,13 @@ class DeskSettings(ListenSettings, StoreSettings):
                 **more,
             }
         )
+
+
+def _staff_key_in(folder: Path) -> dict[str, str]:
+    """The key that signs the list of staff codes when a key folder has one; the environment goes first."""
+    key = (folder / "staff.key").resolve()
+    named = "INTAKE_STAFF_SIGNER" in os.environ
+    return {"staff_signer": f"file:{key}"} if key.is_file() and not named else {}
 
 
 def _list_in(folder: Path) -> Path | None:

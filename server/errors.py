@@ -6,6 +6,8 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
     ServerError
     ├── SettingsError, ListenError   the process cannot start
     ├── AuthorityError           an operator's command to the certificate authority
+    ├── StaffRefusedError        an operator's command to the registry of staff codes
+    ├── StaffListUnknownError, StaffListUnavailableError   the list of staff codes
     ├── RequestError             what the sender asked cannot be done as asked
     │   ├── MalformedRequestError, UnknownRouteError, MethodNotAllowedError, LengthRequiredError, MediaTypeError
     │   ├── RequestTooLargeError, SlowRequestError, TruncatedRequestError
@@ -316,6 +318,32 @@ class RevocationListUnknownError(EnrolmentError):
     code = "crl.unknown"
     status = 404
     title = "This intake has no revocation list"
+
+
+class StaffRefusedError(ServerError):
+    """What an operator asked of the registry of staff codes cannot be done as asked."""
+
+    code = "staff.refused"
+    blame = "operator"
+    title = "The registry of staff codes cannot do this"
+
+
+class StaffListUnknownError(ServerError):
+    """There is no list of staff codes here."""
+
+    code = "staff.unknown"
+    blame = "operator"
+    status = 404
+    title = "This intake names no staff"
+
+
+class StaffListUnavailableError(ServerError):
+    """The key that signs the list of staff codes cannot be used just now."""
+
+    code = "staff.unavailable"
+    status = 503
+    retry = True
+    title = "The list of staff codes cannot be given now"
 
 
 class CentresUnknownError(ServerError):

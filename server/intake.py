@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 from crypto.errors import CryptoError
-from crypto.keys import SignerSource
+from crypto.keys import Signer, SignerSource
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
 from crypto.tree_head import TREE_HEAD_TYPE
 from server.booth_trust import BoothTrust, ListState
@@ -34,6 +34,8 @@ from server.partials import Partial
 from server.problems import RequestLog, answer_with_problems
 from server.receipt_log import ReceiptLog, open_receipt_log
 from server.signed_requests import SignedRequests
+from server.staff import StaffLists
+from server.staff_routes import make_staff_routes
 from server.store import Store, StoredPacket, open_store
 from server.uploads import Taken, Uploads
 
@@ -55,6 +57,7 @@ class IntakeRooms:
     receipts: ReceiptLog
     enrolment: Enrolment
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    staff_signer: Callable[[], Signer] | None = None
 
 
 class Intake:
@@ -147,6 +150,8 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     app.include_router(make_enrolment_routes(rooms.enrolment, rooms.trust, intake.signed))
     app.include_router(make_centre_routes(CentreBundle(rooms.settings.resolved_centres)))
 
+    app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
+
     describe_itself(app)
     return RequestLog(app), intake
 
@@ -156,6 +161,10 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
     try:
         source = SignerSource(settings.receipt_signer, certificate=settings.receipt_certificate)
         source.current()
+        staff = None
+        if settings.staff_signer is not None:
+            staff = SignerSource(settings.staff_signer, certificate=settings.staff_certificate)
+            staff.current()
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     issuer = open_issuer(settings)
@@ -166,7 +175,10 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
         open_receipt_log(store, source.current) as receipts,
         open_enrolment(issuer) as enrolment,
     ):
-        app, intake = make_intake(IntakeRooms(settings, store, objects, trust, receipts, enrolment))
+        rooms = IntakeRooms(
+            settings, store, objects, trust, receipts, enrolment, staff_signer=staff.current if staff else None
+        )
+        app, intake = make_intake(rooms)
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")
         try:
             await listen(app, settings, on_ready)

@@ -36,6 +36,7 @@ _SIGNED = (
     ("/v1/packets/{sha256}", "head"),
     ("/v1/packets/{sha256}/receipt", "get"),
     ("/v1/certificates", "post"),
+    ("/v1/staff", "get"),
 )
 _SIGNATURE = ("Booth-Certificate", "Signature-Input", "Signature")
 PARTIAL_TYPE = "application/partial-upload"
@@ -81,7 +82,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
     }
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            answers = {status: one for status, one in operation["responses"].items() if status.startswith("2")}
+            answers = {status: one for status, one in operation["responses"].items() if status.startswith(("2", "3"))}
             refusals = {"4XX": problem, "5XX": problem}
             operation["responses"] = answers | _SUCCESSES.get((path, method), {}) | refusals
             for parameter in operation.get("parameters", ()):

@@ -63,7 +63,8 @@ async def running(keys: Keys, data, **settings):
         open_enrolment(None) as enrolment,
     ):
         trust = BoothTrust(chosen.trust, chosen.crl)
-        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment)
+        staff = SignerSource(chosen.staff_signer).current if chosen.staff_signer else None
+        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment, staff_signer=staff)
         started = Running(rooms, keys)
         async with started.client:
             yield started
