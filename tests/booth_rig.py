@@ -9,18 +9,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import httpx2
 
 from booth.config import Config
 from booth.kiosk import BoothFacade, KioskState
 from booth.runner import open_booth
-from crypto.http_signature import verify_request
-from crypto.keys import load_trust, open_signer
-from tests.receipts import ReceiptPad
+from tests.fake_intake import FakeIntake
 
 PROJECT = Path(__file__).resolve().parent.parent
 STEP_S = 30.0
@@ -70,34 +65,6 @@ class Simulator:
         self.process.wait(STEP_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
-
-
-class FakeIntake(httpx2.MockTransport):
-    """Takes signed packets and gives real receipts."""
-
-    def __init__(self, pki: Path) -> None:
-        super().__init__(self._answer)
-        self._trust = load_trust(pki / "ca.pem")
-        self._pad = ReceiptPad(open_signer(f"file:{pki / 'intake.key'}"))
-        self.packets: list[bytes] = []
-        self.received = asyncio.Event()
-        self.revocation_list: bytes | None = None
-
-    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        if request.url.path == "/v1/crl":
-            return (
-                httpx2.Response(404)
-                if self.revocation_list is None
-                else httpx2.Response(200, content=self.revocation_list)
-            )
-        if request.url.path == "/v1/log/consistency":
-            return httpx2.Response(200, json=self._pad.consistency(dict(request.url.params)))
-        body = await request.aread()
-        verify_request(request.method, str(request.url), request.headers, body, self._trust, datetime.now(UTC))
-        self.packets.append(body)
-        receipt = self._pad.give(request.url.path.rsplit("/", 1)[1])
-        self.received.set()
-        return httpx2.Response(201, content=receipt)
 
 
 def booth_config(folder: Path, pki: Path, devices: str, **sections: dict[str, Any]) -> Config:

@@ -1,4 +1,4 @@
-"""The intake's side of the wire for tests of the uplink, and the two clocks that it goes by."""
+"""An uplink for tests: its outbox, the intake that it delivers to (tests/fake_intake.py), and the two clocks that it goes by."""
 
 from __future__ import annotations
 
@@ -12,44 +12,11 @@ from booth.config import IntakeSection
 from booth.disk import DiskFiles
 from booth.outbox import OutboxLimits, open_outbox
 from booth.uplink import Uplink
-from crypto.http_signature import verify_request
 from crypto.keys import load_trust, make_development_pki, open_signer
-from crypto.seal import MEDIA_TYPE
-from tests.receipts import ReceiptPad
+from tests.fake_intake import FakeIntake
 
 NOW = datetime.now(UTC).timestamp()
 PACKETS = [b"sealed one", b"sealed two", b"sealed three"]
-
-
-class Intake:
-    """The intake's side of the wire: checks the signature, then answers as told."""
-
-    def __init__(self, pki):
-        self.trust = load_trust(pki / "ca.pem")
-        self.signer = open_signer(f"file:{pki / 'intake.key'}")
-        self.answers = []  # one per request: a response, an exception, or None for a receipt
-        self.received = []
-        self.stored = set()
-        self.date = NOW
-
-    def receipt(self, sha256):
-        return ReceiptPad(self.signer).give(sha256)
-
-    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        body = await request.aread()
-        verify_request(request.method, str(request.url), request.headers, body, self.trust, datetime.now(UTC))
-        assert request.headers["content-type"] == MEDIA_TYPE
-        sha256 = request.url.path.rsplit("/", 1)[1]
-        self.received.append(body)
-        answer = self.answers.pop(0) if self.answers else None
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is not None:
-            return answer
-        status = 200 if sha256 in self.stored else 201
-        self.stored.add(sha256)
-        date = datetime.fromtimestamp(self.date, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-        return httpx2.Response(status, content=self.receipt(sha256), headers={"Date": date})
 
 
 def problem(status, code, *, retry, **headers):
@@ -89,7 +56,9 @@ def pki(tmp_path_factory):
 
 @pytest.fixture
 def intake(pki):
-    return Intake(pki)
+    made = FakeIntake(pki)
+    made.date = NOW
+    return made
 
 
 @pytest.fixture
@@ -122,7 +91,7 @@ def told():
 
 @pytest.fixture
 async def uplink(outbox, worker, settings, pki, intake, clocks, told):
-    async with httpx2.AsyncClient(transport=httpx2.MockTransport(intake)) as client:
+    async with httpx2.AsyncClient(transport=intake) as client:
         signer, trust = open_signer(f"file:{pki / 'booth.key'}"), load_trust(pki / "ca.pem")
         yield Uplink(
             outbox,

@@ -23,7 +23,8 @@ from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
 from crypto.token_module import module_at
 from crypto.trust import load_certificates
-from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
+from tests.booth_rig import Simulator, booth_config, running_booth
+from tests.fake_intake import FakeIntake
 from tests.token_rig import MODULE, TokenStore
 
 PRIVATE_PEM = re.compile(

@@ -16,7 +16,8 @@ from booth.runner import MAIN_TASKS
 from booth.web import open_pages
 from crypto.keys import make_development_pki
 from crypto.supervision import running
-from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
+from tests.booth_rig import Simulator, booth_config, running_booth
+from tests.fake_intake import FakeIntake
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -13,7 +13,8 @@ from booth.kiosk import Accept, Cancel, ChooseLanguage, Consent, Help, HelpGiven
 from crypto.face_record_der import read_face_record
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
-from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
+from tests.booth_rig import Simulator, booth_config, running_booth
+from tests.fake_intake import FakeIntake
 
 NUMBER = "DEMO2026000017Q"
 HURRY = {"patience": 0.03}  # the shortest wait of a person is then 0.9 s, a warning 0.6 s
@@ -56,6 +57,7 @@ async def until_framing(watcher):
     watcher.booth.post(Start())
     watcher.booth.post(ChooseLanguage(language="de"))
     watcher.booth.post(Identify(number=NUMBER.lower()))
+    await watcher.until("consent")
     watcher.booth.post(Consent(answer=True))
     return await watcher.until("framing")
 
@@ -84,7 +86,7 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
         watcher.booth.post(Accept())
         thanks = await watcher.until("thanks")
         async with asyncio.timeout(10):
-            await intake.received.wait()
+            await intake.came.wait()
         watcher.booth.post(Cancel())
         await watcher.until("attract")
         assert watcher.booth.portrait() is None
@@ -103,7 +105,7 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
             "clearing",
             "attract",
         ]
-    content = opened(pki, intake.packets[0])
+    content = opened(pki, intake.received[0])
     assert content.parts["portrait.jpg"] == portrait
     assert 16_150 <= len(content.parts["chip.jp2"]) <= 17_000
     face = read_face_record(content.parts["face.bin"])
@@ -209,7 +211,7 @@ async def test_a_camera_that_stays_away_ends_the_visit_and_the_booth_comes_back_
         assert watcher.booth.technician().fault.code.startswith("camera.")
         simulator.fault("camera.kill", on=False)
         await watcher.until("attract")
-    assert intake.packets == []
+    assert intake.received == []
 
 
 async def test_dead_lamps_show_in_the_findings_and_in_the_signed_reading(opening, simulator, intake, pki):
@@ -222,12 +224,12 @@ async def test_dead_lamps_show_in_the_findings_and_in_the_signed_reading(opening
             review = await watcher.until("review")
             watcher.booth.post(Accept())
             async with asyncio.timeout(20):
-                await intake.received.wait()
+                await intake.came.wait()
     finally:
         for lamp in ("key_left", "fill_top"):
             simulator.tell(lamp=lamp, dead=False)
     assert {f.rule: f.verdict for f in review.findings}["light.sides"] == "warn"
-    light = json.loads(opened(pki, intake.packets[0]).parts["visit.json"])["light"]
+    light = json.loads(opened(pki, intake.received[0]).parts["visit.json"])["light"]
     assert abs(light["reading"]["right_to_left"] - 1) > 0.15
     assert light["levels_pct"]["key_left"] > 60  # what the controller says; the camera knows better
 
@@ -286,8 +288,9 @@ async def test_a_declined_notice_and_help_end_in_clearing(opening):
         watcher.booth.post(Start())
         watcher.booth.post(ChooseLanguage(language="ar"))
         watcher.booth.post(Identify(number="??"))
-        assert watcher.booth.state.fault.message == "identify.refused"
+        await watcher.until(lambda s: s.fault is not None and s.fault.message == "identify.mistyped")
         watcher.booth.post(Identify(number=NUMBER))
+        await watcher.until("consent")
         watcher.booth.post(Consent(answer=False))
         assert (await watcher.until("clearing")).language == "ar"
         await watcher.until("attract")

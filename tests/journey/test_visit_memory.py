@@ -37,7 +37,8 @@ from crypto.face_record import FaceRecord
 from crypto.keys import make_development_pki
 from crypto.package import Package
 from hardware.camera import CameraImage
-from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
+from tests.booth_rig import Simulator, booth_config, running_booth
+from tests.fake_intake import FakeIntake
 from validation.expression import Expression
 from validation.face import Face, FaceModel, Scene
 from validation.report import Finding, Report, Series
@@ -159,7 +160,7 @@ async def test_nothing_of_a_visit_is_held_after_clearing(end, tmp_path, monkeypa
                 cleared_ns = time.monotonic_ns()
                 if end == "thanks":
                     async with asyncio.timeout(30):
-                        await intake.received.wait()
+                        await intake.came.wait()
                 # The camera's next pictures push the last ones of the visit out of its one place.
                 rooms = watcher.booth._rooms
                 sequence = rooms.station.preview().sequence

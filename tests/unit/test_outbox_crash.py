@@ -30,8 +30,9 @@ from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox
 from booth.uplink import Uplink
 from crypto.keys import make_development_pki, open_signer
 from crypto.receipt import verify_receipt
+from tests.fake_intake import FakeIntake
 from tests.fault_disk import CRASHED, Fault, FaultyDisk, Platter, faulty, lay_out
-from tests.uplink_rig import Clocks, Intake
+from tests.uplink_rig import Clocks
 
 LIMITS = OutboxLimits(min_free_bytes=0)
 PACKETS = [bytes([65 + n]) * 3_000 for n in range(2)]
@@ -62,13 +63,13 @@ class World:
     """What stays when the booth is gone: the intake, and what the applicants were told."""
 
     pki: object
-    intake: Intake = field(init=False)
+    intake: FakeIntake = field(init=False)
     confirmed: set[str] = field(default_factory=set)
     told_lost: set[str] = field(default_factory=set)
     refused: int = 0
 
     def __post_init__(self):
-        self.intake = Intake(self.pki)
+        self.intake = FakeIntake(self.pki)
         self.signer = open_signer(f"file:{self.pki / 'booth.key'}")
         self.settings = IntakeSection(url="https://intake.example", trust=self.pki / "ca.pem")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from booth.delivery import SINGLE_BYTES
 from booth.errors import OutboxWriteError
 from booth.log_witness import LogWitness
 from booth.outbox import PacketState
@@ -28,6 +29,16 @@ async def test_a_packet_is_delivered_and_its_copy_deleted_against_the_receipt(up
     assert outbox.receipt(sha)
     assert outbox.status.stored_bytes == 0
     assert uplink.status.last_receipt_at == NOW
+
+
+async def test_a_large_packet_goes_on_where_the_intake_has_it_and_one_that_is_there_is_not_sent(uplink, outbox, intake):
+    begun, there = (bytes([number]) * (SINGLE_BYTES + 1) for number in range(2))
+    intake.partial[outbox.put(begun, "id")] = begun[:700_000]
+    await uplink.deliver(outbox.next_due())
+    intake.stored.add(outbox.put(there, "id"))
+    await uplink.deliver(outbox.next_due())
+    assert intake.received == [begun[700_000:]]
+    assert {entry.state for entry in outbox.entries()} == {PacketState.RECEIPTED}
 
 
 async def test_a_duplicate_is_a_success(uplink, outbox, intake):
