@@ -16,7 +16,7 @@ Rules
     as soon as another certificate is installed (looked for every REVOKED_LOOK_S) the next one is tried, and what the intake takes ends it.
     403 `booth.software_blocked` likewise, with the intake's reason; an update ends it. What ends either may come with a restart: that tries at once.
   - Everything else postpones its packet alone: other 5xx, a proxy's page, a receipt that proves nothing, a file that cannot be read now, a
-    defect of ours. Packets that were tried less often go first.
+    defect of ours. Among packets that are due the oldest goes first, until it was tried often (booth/outbox.py, TURN_TRIES).
   - A 4xx with a `packet.*` problem code and `retry: false` is a refusal for good: the packet is kept, and the technician is told the intake's reason
     until no refused packet is left.
   - 200 (the intake had it already) is a success like 201.
@@ -174,7 +174,7 @@ class Uplink:
             return left_s if self._refused_serial is None else min(left_s, REVOKED_LOOK_S)
         for sha256 in tuple(self._receipts):
             await self._settle(sha256)
-        entry = await self._on_worker(self._outbox.next_due)
+        entry = await self._on_worker(self._outbox.next_due, self._clock())
         if entry is None:
             self.status = replace(self.status, next_try_at=None)
             return None

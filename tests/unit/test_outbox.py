@@ -23,7 +23,7 @@ from booth.errors import (
     OutboxWriteError,
 )
 from booth.faults import fault_of
-from booth.outbox import DATABASE, OutboxLimits, PacketState, open_outbox
+from booth.outbox import DATABASE, TURN_TRIES, OutboxLimits, PacketState, open_outbox
 from booth.outbox_audit import read_entries
 from booth.outbox_quota import VISIT_BYTES
 from tests.fault_disk import PowerCutError, StoppingFiles
@@ -271,7 +271,10 @@ def test_attempts_and_the_time_of_the_next_one_survive_a_restart(opened, now):
         assert (first.attempts, first.next_try_at, first.error_code) == (1, 5_000.0, "intake.unreachable")
         outbox.hasten()
         assert outbox.entries()[0].next_try_at == 0
-        assert outbox.next_due().sha256 == second, "what was tried less often goes first"
+        assert outbox.next_due().sha256 == SHA, "what was begun goes on before another is begun"
+        for _ in range(TURN_TRIES - 1):
+            outbox.postpone(SHA, 0, "intake.unreachable", "No answer.")
+        assert outbox.next_due().sha256 == second, "but not for ever"
         outbox.postpone(SHA, 5_000.0, "intake.answer", "Trouble with this packet alone.")
         outbox.hasten()
         assert outbox.entries()[0].next_try_at == 5_000.0
