@@ -11,10 +11,12 @@ revocation, so that no answer and no silence stops a centre. An answer that is n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -178,6 +180,27 @@ class CentreWatch:
 
     async def _on_worker(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
+
+
+@asynccontextmanager
+async def open_centres(
+    folder: Path,
+    trust: Callable[[], TrustStore],
+    worker: Executor,
+    settings: IntakeSection,
+    client: httpx2.AsyncClient,
+    tell: Tell,
+) -> AsyncIterator[CentreWatch]:
+    """A watch at work, with what is stored in `folder`."""
+    centres = await asyncio.get_running_loop().run_in_executor(worker, CentreCertificates, folder, trust)
+    watch = CentreWatch(centres, worker, settings, client, tell)
+    running = asyncio.create_task(watch.run(), name="centres")
+    try:
+        yield watch
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
 
 
 def _is_centre(certificate: x509.Certificate) -> bool:

@@ -12,6 +12,7 @@ class Event(StrEnum):
     # the applicant or staff
     START = "start"
     LANGUAGE_CHOSEN = "language_chosen"
+    NUMBER_GIVEN = "number_given"  # scanned or typed; whose it is comes as IDENTIFIED or NUMBER_REFUSED
     IDENTIFIED = "identified"
     NUMBER_REFUSED = "number_refused"
     CONSENTED = "consented"
@@ -73,10 +74,22 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Application:
-    """The application number and how it came: "scanned" or "typed"."""
+    """The application number, how it came ("scanned" or "typed"), and what is known of it."""
 
     number: str = field(repr=False)
-    how: str
+    source: str
+    verified: bool = False  # a centre signed it
+    registry: str | None = None  # the state that the registry told; "unreached" when it told none
+    centre: str | None = None  # of the slip
+    expires: str | None = None  # the slip's last day
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was shown to the camera or typed, and which of the two."""
+
+    text: str = field(repr=False)
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,7 @@ class Happening:
     turn: int | None = None
     visit_id: str | None = None
     language: str | None = None
+    given: Given | None = field(default=None, repr=False)
     application: Application | None = field(default=None, repr=False)
     reference: str | None = None
     notice: Notice | None = None
@@ -134,6 +148,13 @@ class SetWatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Identify:
+    """Verifies a slip or a number and asks the registry; sends IDENTIFIED or NUMBER_REFUSED."""
+
+    given: Given = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """Takes the burst; sends CAPTURED or CAPTURE_FAILED."""
 
@@ -160,4 +181,4 @@ class Wipe:
     """Overwrites and drops everything about the applicant; sends WIPED."""
 
 
-Effect = StartTimer | StopTimer | SetLights | SetWatch | Capture | Check | Seal | CheckStaffCode | Wipe
+Effect = StartTimer | StopTimer | SetLights | SetWatch | Identify | Capture | Check | Seal | CheckStaffCode | Wipe

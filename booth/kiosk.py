@@ -22,6 +22,7 @@ from booth.errors import CommandMalformedError
 Arrow = Literal["up", "down", "left", "right", "closer", "back", "none"]
 Language = Literal["en", "de", "ru", "ar"]
 LANGUAGES: tuple[Language, ...] = ("en", "de", "ru", "ar")
+IdentitySource = Literal["scanned", "typed"]
 StateName = Literal[
     "attract",
     "language",
@@ -105,6 +106,7 @@ class KioskState(_Value):
     state: StateName
     language: Language
     visit: str | None  # random, new for every visit; None between visits
+    identity: IdentitySource | None = None  # how the application number came
     instruction: Instruction
     countdown_s: int | None = None  # to the shutter while framing
     timeout_s: float | None = None  # shown as a warning: the visit is cleared after this time unless somebody acts

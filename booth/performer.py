@@ -36,7 +36,9 @@ from booth.events import (
     CheckStaffCode,
     Effect,
     Event,
+    Given,
     Happening,
+    Identify,
     Notice,
     Seal,
     SetLights,
@@ -48,6 +50,7 @@ from booth.events import (
 )
 from booth.faults import UNKNOWN_CODE, fault_of
 from booth.health import Health
+from booth.identify import Identifier
 from booth.kiosk import KioskState
 from booth.lamps import LampKeeper
 from booth.outbox import Outbox
@@ -56,8 +59,8 @@ from booth.screen import STAFF_ACTIONS, Scenery, kiosk_state
 from booth.sealing import SealedVisit, Sealer
 from booth.spare_still import SpareStill
 from booth.staff import NOT_NOW, StaffCheck
-from booth.uplink import Uplink
 from booth.status_code import status_address
+from booth.uplink import Uplink
 from booth.visit import TOO_SLOW, State, Terms, Visit, accepts, step
 from capture.frames import Frame, Latest
 from capture.station import Station
@@ -103,6 +106,7 @@ class Rooms:
     sealer: Sealer
     worker: Executor
     staff: StaffCheck
+    identifier: Identifier
 
 
 class Performer:
@@ -200,6 +204,8 @@ class Performer:
                 rooms.lamps.want(scene)
             case SetWatch(watch=watch):
                 rooms.checker.watch(watch)
+            case Identify(given=given):
+                self._begin(partial(self._identify, given), Event.NUMBER_REFUSED)
             case Capture():
                 self._begin(self._capture, Event.CAPTURE_FAILED)
             case Check():
@@ -317,13 +323,13 @@ class Performer:
 
         def work() -> SealedVisit:
             sealed = rooms.sealer.seal(record, application, visit.language, rooms.station.lights_acknowledged_by)
-            rooms.outbox.put(sealed.packet, sealed.packet_id, permit.take)
-            return sealed.packet_id, sealed.reference
+            rooms.outbox.put(sealed.packet, sealed.packet_id, permit.take, sealed.links)
+            return sealed
 
-        packet_id, reference = await asyncio.get_running_loop().run_in_executor(rooms.worker, work)
+        sealed = await asyncio.get_running_loop().run_in_executor(rooms.worker, work)
         try:
             rooms.uplink.wake()
-            self.health.note("info", f"packet {packet_id[:12]} committed to the outbox")
+            self.health.note("info", f"packet {sealed.packet_id[:12]} committed to the outbox")
         except Exception:
             log.exception("the packet is committed; telling of it failed")
         address = status_address(self._config.intake.status_page, sealed.status_token)

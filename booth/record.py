@@ -7,6 +7,7 @@ milliseconds since the start, on a clock that cannot be set, for order.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class VisitRecord:
             {
                 "schema_version": SCHEMA_VERSION,
                 "visit_id": self.visit_id,
-                "application": {"number": application.number, "how": application.how},
+                "application": dataclasses.asdict(application),
                 "booth": self._place.booth,
                 "site": self._place.site,
                 "centre": self._place.centre,

@@ -17,11 +17,13 @@ from datetime import UTC, datetime
 import cv2
 import httpx2
 
+from booth.centres import open_centres
 from booth.checker import open_checker
 from booth.config import Config
 from booth.errors import CommandRefusedError
-from booth.events import Application, Event, Happening, StaffRequest
+from booth.events import Event, Given, Happening, StaffRequest
 from booth.health import Health
+from booth.identify import Identifier
 from booth.kiosk import (
     ChooseLanguage,
     Consent,
@@ -37,10 +39,11 @@ from booth.log_witness import LogWitness
 from booth.outbox import Outbox, OutboxLimits, open_outbox
 from booth.outbox_quota import DAY_S
 from booth.performer import Performer, Rooms
+from booth.registry import IntakeRegistry
 from booth.revocation_list import RevocationLists
 from booth.screen import COMMANDS, STAFF_ACTIONS, show_findings, shows_portrait
 from booth.sealing import Sealer
-from booth.senses import Senses, read_number
+from booth.senses import Senses
 from booth.staff import NoStaffList
 from booth.status import technician_status
 from booth.uplink import open_uplink
@@ -53,7 +56,7 @@ from validation.profile import Profile, load_profile
 MAIN_TASKS = frozenset(
     {
         *("booth-pages", "preview", "outbox watch", "certificate watch", "signing key watch"),
-        *("uplink", "revocation list", "lamps", "camera overseer"),
+        *("uplink", "revocation list", "centres", "lamps", "camera overseer"),
     }
 )
 STUCK_S = 60.0  # loading the models took 12 s on two busy cores, judging a burst 4 s
@@ -116,10 +119,7 @@ class Runner:
     def _happening(command: KioskCommand) -> Happening:
         match command:
             case Identify(number=number):
-                known = read_number(number)
-                if known is None:
-                    return Happening(Event.NUMBER_REFUSED)
-                return Happening(Event.IDENTIFIED, application=Application(known, "typed"))
+                return Happening(Event.NUMBER_GIVEN, given=Given(number, "typed"))
             case Consent(answer=answer):
                 return Happening(Event.CONSENTED if answer else Event.DECLINED)
             case Staff(code=code, reason_class=reason_class, action=action):
@@ -147,6 +147,10 @@ class Runner:
         record, visit = self._performer.record, self._performer.visit
         attempt = None if record is None else record.attempt
         return attempt.jpeg if attempt is not None and shows_portrait(visit) else None
+
+    def note(self, text: str) -> None:
+        """One line of information for the technician."""
+        self._health.note("info", text)
 
     def ailing(self) -> tuple[str, ...]:
         """What hangs although the event loop runs: a reason to be started anew."""
@@ -206,8 +210,16 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
                 witness,
             )
         )
+        centres = await stack.enter_async_context(
+            open_centres(
+                *(config.booth.data_dir, lambda: lists.trust, worker),
+                *(config.intake, uplink.delivery.client, senses.on_trouble),
+            )
+        )
+        registry = IntakeRegistry(config.intake, worker, uplink.delivery.client, sealer.source.current)
+        identifier = Identifier(centres, registry, lambda: datetime.now().astimezone().date())
         stack.push_async_callback(runner.close)
-        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, NoStaffList()))
+        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, NoStaffList(), identifier))
         yield runner
 
 

@@ -16,6 +16,7 @@ from booth.guidance import Guidance
 from booth.kiosk import (
     REASON_CLASSES,
     FaultNotice,
+    IdentitySource,
     Instruction,
     KioskFinding,
     KioskState,
@@ -28,12 +29,12 @@ from validation.report import Report
 
 PORTRAIT_URL = "/api/visit/portrait"
 
-# The page's commands and the events that they become; consent and identify become one of two.
+# The page's commands and the events that they become; consent becomes one of two.
 COMMANDS: Mapping[str, Event] = MappingProxyType(
     {
         "start": Event.START,
         "language": Event.LANGUAGE_CHOSEN,
-        "identify": Event.IDENTIFIED,
+        "identify": Event.NUMBER_GIVEN,
         "consent": Event.CONSENTED,
         "retake": Event.RETAKE,
         "accept": Event.ACCEPT,
@@ -87,6 +88,7 @@ def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
         state=visit.state.value,
         language=cast("Language", visit.language),
         visit=visit.visit_id,
+        identity=None if visit.application is None else cast("IdentitySource", visit.application.source),
         instruction=_instruction(visit, scenery.guidance),
         countdown_s=scenery.countdown if framing else None,
         timeout_s=scenery.warning_s if visit.warned else None,
@@ -113,6 +115,8 @@ def _instruction(visit: Visit, guidance: Guidance) -> Instruction:
         return Instruction(key=visit.fault.message)
     if visit.state is State.FRAMING:
         return guidance.instruction
+    if visit.identifying:
+        return Instruction(key="identify.asking")
     if visit.state is State.CLEARING and visit.wiped:
         return Instruction(key="state.cleared.title")  # the applicant sees when it is done
     return Instruction(key=f"state.{visit.state}.title")

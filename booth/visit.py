@@ -11,6 +11,8 @@ Theory of operation
     works have a LIMIT only. ATTRACT and OUT_OF_SERVICE are idle: no timer, no personal data.
   - Faults of devices never lengthen a time-out, so a flapping cable cannot keep a visit alive. Work that fails sends the applicant back
     to FRAMING at most MAX_FAILURES - 1 times.
+  - A number that was shown or typed (NUMBER_GIVEN) is looked at while the visit stays in IDENTIFY, one at a time; what came of it is IDENTIFIED or
+    NUMBER_REFUSED with its reason, after which another may be given.
   - CLEARING is the only way to ATTRACT. It drops everything about the applicant on entry, and is left only after WIPED.
   - After the last try, and whenever asked for, there is ASSISTANCE. A member of staff shows there who he is by a personal code (STAFF_ASKED; one code
     is looked at at a time) and releases the refused portrait, gives tries anew, or ends the visit. A released portrait goes back to REVIEW,
@@ -24,7 +26,7 @@ runner sends after the outbox commit; from every state back to ATTRACT or OUT_OF
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -38,6 +40,7 @@ from booth.events import (
     Effect,
     Event,
     Happening,
+    Identify,
     LightScene,
     Notice,
     Seal,
@@ -110,6 +113,7 @@ class Visit:
     turn: int = 0
     language: str = "en"
     visit_id: str | None = None
+    identifying: bool = False  # a number is being looked up
     application: Application | None = field(default=None, repr=False)
     consented: bool = False
     verdict: Verdict | None = None
@@ -190,6 +194,7 @@ class Guard(StrEnum):
     ACCEPTABLE = "consent, passed or released"
     RELEASABLE = "consent, refused portrait"
     CONSENTED = "consent"
+    NO_NUMBER_ASKED = "no number under way"
     NO_CODE_ASKED = "no code under way"
     CLEARED = "wiped, all well"
     CLEARED_OBSTRUCTED = "wiped, fault"
@@ -208,6 +213,7 @@ GUARDS: Mapping[Guard, Callable[[Visit], bool]] = MappingProxyType(
         Guard.ACCEPTABLE: lambda visit: visit.consented and visit.verdict in ACCEPTED,
         Guard.RELEASABLE: lambda visit: visit.consented and visit.has_portrait and visit.verdict in REFUSED,
         Guard.CONSENTED: lambda visit: visit.consented,
+        Guard.NO_NUMBER_ASKED: lambda visit: not visit.identifying,
         Guard.NO_CODE_ASKED: lambda visit: not visit.asking_staff,
         Guard.CLEARED: lambda visit: visit.wiped and not visit.obstructed,
         Guard.CLEARED_OBSTRUCTED: lambda visit: visit.wiped and visit.obstructed,
@@ -233,6 +239,7 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(_S.ATTRACT, _E.START, _S.LANGUAGE),
     Row(_S.ATTRACT, _E.OBSTRUCTED, _S.OUT_OF_SERVICE),
     Row(_S.LANGUAGE, _E.LANGUAGE_CHOSEN, _S.IDENTIFY),
+    Row(_S.IDENTIFY, _E.NUMBER_GIVEN, None, _G.NO_NUMBER_ASKED),
     Row(_S.IDENTIFY, _E.IDENTIFIED, _S.CONSENT),
     Row(_S.IDENTIFY, _E.NUMBER_REFUSED),
     Row(_S.CONSENT, _E.CONSENTED, _S.FRAMING),
@@ -298,7 +305,9 @@ _ROWS: Mapping[tuple[State, Event], tuple[Row, ...]] = MappingProxyType(
 )
 
 # Events by which a person shows that somebody is there.
-_TOUCHES = frozenset({_E.LANGUAGE_CHOSEN, _E.NUMBER_REFUSED, _E.MORE_TIME, _E.STAFF_ASKED, _E.STAFF_REFUSED})
+_TOUCHES = frozenset(
+    {_E.LANGUAGE_CHOSEN, _E.NUMBER_GIVEN, _E.NUMBER_REFUSED, _E.MORE_TIME, _E.STAFF_ASKED, _E.STAFF_REFUSED}
+)
 _WORKING = frozenset({_S.CAPTURING, _S.CHECKING})
 
 
@@ -328,9 +337,16 @@ def step(visit: Visit, happening: Happening) -> tuple[Visit, tuple[Effect, ...]]
     if happening.event is Event.WIPED:
         return after, (StartTimer(Event.LIMIT, CLEARED_SHOWN_S),)
     if happening.event in _TOUCHES:
-        asked = () if happening.staff is None or not after.asking_staff else (CheckStaffCode(happening.staff),)
-        return replace(after, warned=False), (_timer(after.state), *asked)
+        return replace(after, warned=False), (_timer(after.state), *_questions(after, happening))
     return after, ()
+
+
+def _questions(visit: Visit, happening: Happening) -> Iterator[Effect]:
+    """What is asked for without leaving the state."""
+    if visit.identifying and happening.given is not None:
+        yield Identify(happening.given)
+    if visit.asking_staff and happening.staff is not None:
+        yield CheckStaffCode(happening.staff)
 
 
 def _enter(visit: Visit, target: State) -> tuple[Visit, tuple[Effect, ...]]:
@@ -344,7 +360,7 @@ def _enter(visit: Visit, target: State) -> tuple[Visit, tuple[Effect, ...]]:
             obstructed=visit.obstructed,
             wiped=target is not State.CLEARING,
         )
-    visit = replace(visit, state=target, turn=turn, warned=False, asking_staff=False)
+    visit = replace(visit, state=target, turn=turn, warned=False, identifying=False, asking_staff=False)
     return visit, (_timer(target), *ON_ENTRY[target])
 
 
@@ -370,10 +386,12 @@ def _changes(visit: Visit, happening: Happening) -> dict[str, Any]:
             }
         case Event.LANGUAGE_CHOSEN:
             return {"language": happening.language or visit.language}
+        case Event.NUMBER_GIVEN:
+            return {"identifying": happening.given is not None, "trouble": None}
         case Event.IDENTIFIED:
             return {"application": happening.application, "trouble": None}
         case Event.NUMBER_REFUSED:
-            return {"trouble": NUMBER_UNREADABLE}
+            return {"identifying": False, "trouble": happening.notice or NUMBER_UNREADABLE}
         case Event.CONSENTED:
             return {"consented": True}
         case Event.HELD | Event.OVERDUE | Event.RETAKE:

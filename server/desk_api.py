@@ -111,6 +111,7 @@ def _summary(summary: Summary) -> dict[str, Any] | None:
     return {
         "application_number": summary.application_number,
         "typed": summary.typed,
+        "unsigned": summary.unsigned,
         "compliant": summary.compliant,
         "rules": summary.rules,
         "failed": summary.failed,

@@ -54,6 +54,7 @@ class Summary:
     opened: bool
     application_number: str = ""
     typed: bool = False
+    unsigned: bool = False
     has_report: bool = False
     compliant: bool = False
     rules: int = 0
@@ -195,6 +196,7 @@ def summarise(content: PacketContent) -> Summary:
         opened=True,
         application_number=visit.application_number if visit else "",
         typed=visit.typed if visit else False,
+        unsigned=visit.unsigned if visit else False,
         has_report=report is not None,
         compliant=report.compliant if report else False,
         rules=len(findings),

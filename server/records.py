@@ -222,7 +222,12 @@ class VisitRecord(_Record):
     @property
     def typed(self) -> bool:
         """Whether the number was typed by the applicant instead of read from the code on his slip."""
-        return self.fact("application.how", "application_how", "how") not in {"scanned", ""}
+        return self.fact("application.source") not in {"scanned", ""}
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether the number was read from a code, and no centre's signature with it."""
+        return self.fact("application.source") == "scanned" and self.fact("application.verified") != "yes"
 
 
 def read_report(data: bytes | None) -> ReportRecord | None:

@@ -16,6 +16,7 @@ from booth.config import Config
 from booth.errors import (
     CommitRevokedError,
 )
+from booth.events import Application
 from booth.kiosk import (
     ChooseLanguage,
     Consent,

@@ -51,7 +51,8 @@ def report(*findings: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def visit(number: str = "A1234567", how: str = "scanned", **more: Any) -> dict[str, Any]:
-    return {"application": {"number": number, "how": how}, "centre": "demo-centre", "language": "de", **more}
+    application = {"number": number, "source": how, "verified": how == "scanned", "registry": "filed"}
+    return {"application": application, "centre": "demo-centre", "language": "de", **more}
 
 
 @dataclass

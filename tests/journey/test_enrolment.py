@@ -131,8 +131,10 @@ async def visit(watcher: Watcher, simulator: Simulator) -> None:
     """One applicant, from touching the screen to the reference."""
     await watcher.until("attract")
     simulator.tell(sitter="still")
-    for command in (Start(), ChooseLanguage(language="de"), Identify(number="DEMO2026000017Q"), Consent(answer=True)):
+    for command in (Start(), ChooseLanguage(language="de"), Identify(number="DEMO2026000017Q")):
         watcher.booth.post(command)
+    await watcher.until("consent")
+    watcher.booth.post(Consent(answer=True))
     review = await watcher.until("review")
     assert review.compliant
     watcher.booth.post(Accept())

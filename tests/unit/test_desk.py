@@ -46,7 +46,7 @@ async def test_the_list_shows_packets_from_new_to_old_with_what_opening_told(off
     page = (await officer.client.get("/")).text
     assert page.index(bad) < page.index(good)
     assert "B-77" in page
-    assert "Number typed" in page
+    assert "Number typed, unverified" in page
     assert "Rules not met" in page
     assert "1 of 2" in page
     assert "Rules met" in page

@@ -225,19 +225,20 @@ def test_a_report_without_findings_is_not_compliant():
 
 
 @pytest.mark.parametrize(
-    ("document", "number", "typed"),
+    ("document", "number", "flags"),
     [
-        ({"application": {"number": "A-1", "how": "scanned"}}, "A-1", False),
-        ({"application": {"number": "A-1", "how": "typed"}}, "A-1", True),
-        ({"application_number": "A-2", "application_how": "typed"}, "A-2", True),
-        ({"application": {"number": "A-3", "how": "guessed"}}, "A-3", True),
-        ({}, "", False),
+        ({"application": {"number": "A-1", "source": "scanned", "verified": True}}, "A-1", (False, False)),
+        ({"application": {"number": "A-1", "source": "scanned", "verified": False}}, "A-1", (False, True)),
+        ({"application": {"number": "A-1", "source": "scanned"}}, "A-1", (False, True)),
+        ({"application": {"number": "A-1", "source": "typed", "verified": True}}, "A-1", (True, False)),
+        ({"application": {"number": "A-3", "source": "guessed"}}, "A-3", (True, False)),
+        ({}, "", (False, False)),
     ],
 )
-def test_the_application_number_and_how_it_came_are_found(document, number, typed):
+def test_the_application_number_and_how_it_came_are_found(document, number, flags):
     visit = read_visit(json.dumps(document).encode())
     assert visit is not None
-    assert (visit.application_number, visit.typed) == (number, typed)
+    assert (visit.application_number, (visit.typed, visit.unsigned)) == (number, flags)
 
 
 def test_every_language_has_every_text_with_the_same_placeholders():

@@ -17,6 +17,7 @@ from booth.errors import (
     CommandRefusedError,
     OutboxWriteError,
 )
+from booth.events import Given, Notice
 from booth.kiosk import (
     Accept,
     Cancel,

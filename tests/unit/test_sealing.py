@@ -35,7 +35,7 @@ from validation.report import Report
 CAMERA = '[camera]\nurl = "http://127.0.0.1:9/"\n'
 CONTROLS = '[controls]\nurl = "visca+serial:///dev/ttyUSB9"\n'
 PARTS = {"attempts.json", "chip.jp2", "face.bin", "portrait.jpg", "report.json", "visit.json"}
-APPLICATION = Application(number="004177392", how="scanned")
+APPLICATION = Application(number="004177392", source="scanned")
 
 
 @pytest.fixture(scope="module")

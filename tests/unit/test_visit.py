@@ -13,7 +13,9 @@ from booth.events import (
     Application,
     CheckStaffCode,
     Event,
+    Given,
     Happening,
+    Identify,
     Notice,
     Seal,
     StaffRequest,
@@ -97,6 +99,26 @@ def test_three_failed_checks_call_staff():
             visit = walk(Happening(Event.RETAKE), visit=visit)
     assert visit.state is State.ASSISTANCE
     assert walk(Happening(Event.HELP_GIVEN), visit=visit).state is State.CLEARING
+
+
+GIVEN = Happening(Event.NUMBER_GIVEN, given=Given("AB123456T", "typed"))
+
+
+def test_one_number_is_looked_up_at_a_time_and_what_came_of_it_is_told():
+    visit, effects = step(walk(*PATH[:2]), GIVEN)
+    assert (visit.state, visit.identifying) == (State.IDENTIFY, True)
+    assert Identify(GIVEN.given) in effects
+    assert not accepts(visit, Event.NUMBER_GIVEN), "one number at a time"
+    refused, effects = step(visit, Happening(Event.NUMBER_REFUSED, turn=visit.turn, notice=NOTICE))
+    assert (refused.state, refused.identifying, refused.trouble) == (State.IDENTIFY, False, NOTICE)
+    assert effects == (StartTimer(Event.SILENCE, 60),)
+    again, _ = step(refused, GIVEN)
+    assert again.trouble is None
+    for way_out, target in ((Event.HELP, State.ASSISTANCE), (Event.CANCEL, State.CLEARING)):
+        assert walk(Happening(way_out), visit=again).identifying is False
+        assert walk(Happening(way_out), visit=again).state is target
+    taken = walk(Happening(Event.IDENTIFIED, turn=again.turn, application=ANNA), visit=again)
+    assert (taken.state, taken.application, taken.identifying) == (State.CONSENT, ANNA, False)
 
 
 ASKED = Happening(Event.STAFF_ASKED, staff=StaffRequest("482103937556211840", "medical", "override"))
@@ -287,6 +309,7 @@ happenings = st.builds(
     turn=st.none() | st.integers(min_value=0, max_value=40),
     visit_id=st.none() | st.uuids().map(str),
     language=st.none() | st.sampled_from(["en", "de", "ru", "ar"]),
+    given=st.none() | st.just(GIVEN.given),
     application=st.none() | st.just(ANNA),
     reference=st.none() | st.just("7F3K-2M9Q"),
     notice=st.none() | st.just(NOTICE),
@@ -421,6 +444,10 @@ class AnyVisit(RuleBasedStateMachine):
     def tries_are_never_negative_and_a_verdict_is_known(self):
         assert self.visit.tries_left >= 0
         assert self.visit.verdict in {None, *Verdict}
+
+    @invariant()
+    def a_number_is_looked_up_while_identifying_only(self):
+        assert not self.visit.identifying or self.visit.state is State.IDENTIFY
 
     @invariant()
     def whoever_waits_has_a_running_timer(self):
