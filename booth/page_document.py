@@ -198,8 +198,11 @@ _MESSAGES = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": dict.fromkeys(("language", "name", "direction", "start", "choose"), _TEXT),
-                "required": ["language", "name", "direction", "start", "choose"],
+                "properties": {
+                    **dict.fromkeys(("language", "name", "direction", "start", "choose"), _TEXT),
+                    "words": {"type": "object", "additionalProperties": _TEXT},
+                },
+                "required": ["language", "name", "direction", "start", "choose", "words"],
             },
         },
         "texts": {

@@ -49,6 +49,8 @@ RECONNECT_MS = 500  # the page shows the true state within a second of a restart
 ALIVE_S = 2.0  # an event stream is never silent for longer; the page takes silence of three times this for a loss
 PREVIEW_POLL_S = 0.004  # a tenth of a frame at 25 per second; looking costs one attribute while the frame is the same
 PREVIEW_STATES = frozenset({"identify", "framing", "capturing"})
+# What the page says in every language while none is chosen.
+WORDLESS = ("access.title", "access.text", "access.contrast", "access.dark", "access.reach", "access.calm")
 STOP_S = 3  # what a request in flight gets when the booth stops
 
 
@@ -245,6 +247,7 @@ class _Pages:
                         "direction": each.direction,
                         "start": each.text("action.start"),
                         "choose": each.text("state.language.title"),
+                        "words": {key: each.text(key) for key in WORDLESS},
                     }
                     for each in languages
                 ],

@@ -5,15 +5,19 @@
 // - While the controller is away, the screen stays, is out of reach, and says so.
 // - Every visit gets a document of its own: when one was cleared, the page loads itself anew.
 
+import { forgetChoices, openChoices } from "./access.js";
 import { el, icon, setText } from "./dom.js";
 import "./keypad.js";
 import { Link, renewPage } from "./link.js";
 import "./preview.js";
 import { buildScreen, languageTiles, progressOf, screenOf } from "./screens.js";
 import { loadTexts } from "./texts.js";
+import "./walk.js";
 
 const SETTLE_MS = 450; // a double tap is over after this; nobody reads a new screen faster
 const RETRY_MS = 500;
+const STIR_MS = 5000; // how often the controller hears that somebody is busy with the screen itself
+const LEFT_MS = 60_000; // an invitation that nobody touched for so long looks as to everybody
 
 const byId = (id) => document.getElementById(id);
 const parts = {
@@ -27,7 +31,10 @@ const parts = {
   lost: byId("lost"),
   warning: byId("warning"),
   languages: byId("languages"),
+  access: byId("access"),
+  choices: byId("choices"),
 };
+parts.access.append(icon("access"));
 
 let texts = null;
 let wanted = null; // newest state of the controller
@@ -38,6 +45,9 @@ let swappedAt = 0;
 let declinedVisit = null; // the visit that said no, so that the way out is told kindly
 let deadline = 0; // of the warning, on this page's clock
 let ticking = 0;
+let stirredAt = -STIR_MS;
+let stirring = Promise.resolve();
+let left = 0;
 
 const link = new Link({ onState, onConnection });
 
@@ -69,7 +79,10 @@ function show(state) {
   document.body.dataset.state = state.state;
   showFrame(state);
   showWarning(state);
-  if (state.visit === null && before !== null && before.state === "clearing" && state.state !== "clearing") renewPage();
+  if (before?.state === "clearing" && state.state !== "clearing") {
+    forgetChoices();
+    if (state.visit === null) renewPage();
+  }
 }
 
 function swap(state, before) {
@@ -78,13 +91,18 @@ function swap(state, before) {
   document.title = texts.t("page.title");
   const t = (key, values) => texts.t(key, values);
   if (state.visit !== null && state.visit !== declinedVisit) declinedVisit = null;
-  const kit = { t, languages: texts.languages, post, declined: declinedVisit !== null };
+  const kit = { t, languages: texts.languages, post, turn, act, stir, declined: declinedVisit !== null };
   screen = buildScreen(state, kit);
   parts.screen.replaceChildren(screen.main);
   parts.actions.replaceChildren(...screen.actions);
-  if (parts.languages.open) parts.languages.close();
+  screen.lay?.();
+  closeDialogues();
   if (before === null || screenOf(before) !== screenOf(state)) swappedAt = performance.now();
   parts.screen.querySelector("h1")?.focus({ preventScroll: true });
+}
+
+function closeDialogues() {
+  for (const dialog of [parts.languages, parts.choices]) if (dialog.open) dialog.close();
 }
 
 function showFrame(state) {
@@ -92,7 +110,8 @@ function showFrame(state) {
   parts.steps.hidden = progress === null;
   if (progress) showSteps(progress);
   const speaks = state.commands.includes("language") && state.state !== "language";
-  parts.changeLanguage.classList.toggle("absent", !speaks); // keeps its place, so that the steps never jump
+  parts.changeLanguage.hidden = !speaks;
+  parts.access.setAttribute("aria-label", texts.t("access.title"));
   parts.changeLanguage.setAttribute("aria-label", texts.t("action.language"));
   const name = texts.languages.find((each) => each.language === texts.language).name;
   if (parts.changeLanguage.textContent !== name) parts.changeLanguage.replaceChildren(icon("globe"), el("span", { text: name }));
@@ -114,20 +133,13 @@ function showFrame(state) {
 }
 
 function showSteps({ index, names }) {
-  const name = texts.t(`step.${names[index]}`);
-  parts.steps.setAttribute("aria-label", texts.t("step.label", { step: index + 1, steps: names.length, name }));
   const signature = `${index} ${texts.language}`;
   if (parts.steps.dataset.shows === signature) return;
   parts.steps.dataset.shows = signature;
+  const name = texts.t(`step.${names[index]}`);
   parts.steps.replaceChildren(
-    ...names.map((each, at) =>
-      el(
-        "li",
-        { "data-is": at < index ? "done" : at === index ? "now" : "next", "aria-current": at === index ? "step" : null },
-        el("span", { class: "dot" }, at < index ? icon("check") : el("b", { text: String(at + 1) })),
-        el("span", { class: "step-name", text: texts.t(`step.${each}`) }),
-      ),
-    ),
+    el("p", { class: "step-now", "aria-label": texts.t("step.label", { step: index + 1, steps: names.length, name }) }, el("b", { text: `${index + 1}` }), ` ${name}`),
+    el("ol", { "aria-hidden": "true" }, ...names.map((_, at) => el("li", { "data-is": at < index ? "done" : at === index ? "now" : "next" }))),
   );
 }
 
@@ -164,7 +176,7 @@ function showWarning(state) {
       ),
     ),
   );
-  if (parts.languages.open) parts.languages.close();
+  closeDialogues();
   parts.warning.showModal();
   swappedAt = performance.now();
   const tick = () => {
@@ -185,8 +197,62 @@ function endWarning() {
 async function post(command, body) {
   if (shown === null || performance.now() - swappedAt < SETTLE_MS) return null;
   if (command === "consent" && !body.answer) declinedVisit = shown.visit;
-  return link.post(command, body, shown);
+  const seen = shown;
+  await stirring; // one command at a time: a sign of life must not swallow a wish
+  return link.post(command, body, seen);
 }
+
+/** A step within a screen, such as to its next part: no more than one for a double tap either. */
+function turn(step) {
+  if (performance.now() - swappedAt < SETTLE_MS) return;
+  swappedAt = performance.now();
+  step();
+  stir();
+}
+
+/** The screen's buttons are these now; one that stays keeps the focus. */
+function act(...buttons) {
+  if (parts.actions.children.length === buttons.length && buttons.every((each, at) => parts.actions.children[at] === each)) return;
+  parts.actions.replaceChildren(...buttons);
+}
+
+/** Somebody is busy with the page itself: typing, turning leaves, choosing how it looks. The visit counts that as life. */
+function stir() {
+  if (!shown?.commands.includes("more_time") || performance.now() - stirredAt < STIR_MS) return;
+  stirredAt = performance.now();
+  stirring = link.post("more_time", {}, shown);
+}
+
+function nobodyLeft() {
+  if (shown !== null && shown.visit !== null) return;
+  forgetChoices();
+  if (parts.choices.open) parts.choices.close();
+  screen?.lay?.();
+}
+
+for (const name of ["pointerdown", "keydown"]) {
+  document.addEventListener(name, () => {
+    clearTimeout(left);
+    left = setTimeout(nobodyLeft, LEFT_MS);
+  });
+}
+
+parts.access.addEventListener("click", () => {
+  if (shown === null || parts.warning.open || parts.choices.open) return;
+  const chosen = shown.visit !== null && shown.state !== "language";
+  const voices = texts.languages.filter(({ language }) => !chosen || language === texts.language);
+  openChoices(parts.choices, {
+    title: texts.t("access.title"),
+    done: texts.t("action.done"),
+    voices,
+    onChange: () => {
+      screen.lay?.();
+      stir();
+    },
+  });
+});
+
+addEventListener("resize", () => screen?.lay?.());
 
 parts.changeLanguage.addEventListener("click", () => {
   if (shown === null || parts.warning.open) return;
@@ -238,7 +304,7 @@ function onConnection(connected) {
   parts.lost.hidden = connected;
   if (connected) return;
   endWarning();
-  if (parts.languages.open) parts.languages.close();
+  closeDialogues();
   setText(parts.lost, texts?.t("connection.lost") ?? "");
 }
 

@@ -1,6 +1,6 @@
 // Small pieces that several screens are made of.
 
-import { el, icon } from "./dom.js";
+import { el, icon, svg } from "./dom.js";
 
 export const ADVICE_ICONS = {
   "advice.no_face": "sit",
@@ -55,3 +55,33 @@ export function button(kind, text, picture, press, options = {}) {
 export function hero(picture, ...children) {
   return el("div", { class: "hero" }, el("div", { class: "medal" }, icon(picture)), ...children);
 }
+
+// What is drawn large for an instruction (pictures.svg); what is the booth's own affair keeps its icon.
+const DRAWN = new Set(
+  (
+    "no_face one_person closer back left right up down turn_head_left turn_head_right tilt_head_left tilt_head_right level_head chin_up " +
+    "chin_down look_here open_eyes close_mouth relax_face uncover_face take_off_glasses take_off_hat hair_from_eyes hold_still"
+  ).split(" "),
+);
+
+/** The large drawing of an instruction. */
+export function picture(key) {
+  const shown = el("span", { class: "picture", "aria-hidden": "true" });
+  setPicture(shown, key);
+  return shown;
+}
+
+/** Changes it; what is to move then moves. */
+export function setPicture(shown, key) {
+  if (shown.dataset.shows === key) return;
+  shown.dataset.shows = key;
+  const name = key.replace(/^advice\./, "");
+  const drawn = DRAWN.has(name);
+  shown.replaceChildren(
+    drawn ? svg("svg", { viewBox: "0 0 120 120" }, svg("use", { href: `#picture-${name}` })) : icon(instructionIcon({ key, arrow: "none" })),
+  );
+  shown.toggleAttribute("data-fresh", drawn);
+}
+
+/** The live picture, told to screen readers in words. */
+export const livePicture = (t) => el("booth-preview", { role: "img", "aria-label": t("framing.preview"), "data-waiting": t("framing.no_picture") });

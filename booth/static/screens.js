@@ -1,18 +1,21 @@
 // One screen per state of the visit. A screen is built once and then updated, so that focus and the live picture stay.
 //
-// A builder takes the state and the kit {t, languages, post, declined} and returns
+// A builder takes the state and the kit {t, languages, post, turn, act, stir, declined} and returns
 //   main      what is shown
 //   actions   the large buttons, the most likely one last (it stands nearest to the thumb and at the end of the line)
 //   update    takes a newer state of the same screen
 //   tellsFault  the screen itself says what is wrong; the strip under the head stays away
+//   lay       called when the screen stands in the document, and when its room or letters change
 
-import { el, icon, setIcon, setText, svg } from "./dom.js";
-import { button, heading, hero, instructionIcon, nothing } from "./parts.js";
+import { el, icon, setText, svg } from "./dom.js";
+import { framing } from "./framing.js";
+import { identify } from "./identify.js";
+import { leavesOf } from "./leaves.js";
+import { button, heading, hero, nothing } from "./parts.js";
 import { assistance, review } from "./review.js";
 
 const STEPS = ["number", "privacy", "photo", "check", "done"];
 const STEP_OF = { identify: 0, consent: 1, framing: 2, capturing: 2, checking: 3, review: 3, sealing: 3, thanks: 4 };
-const NUMBER_LENGTH = 20;
 
 /** The name of the screen that shows a state; states with the same screen share the live picture. */
 export function screenOf(state) {
@@ -124,93 +127,7 @@ export function languageTiles(languages, current, choose) {
   );
 }
 
-function identify(state, { t, post }) {
-  const refusal = el("p", { class: "refusal", role: "alert" });
-  const field = el("input", {
-    id: "number",
-    class: "number",
-    type: "text",
-    dir: "ltr",
-    maxlength: NUMBER_LENGTH,
-    inputmode: "none",
-    autocomplete: "off",
-    autocapitalize: "characters",
-    spellcheck: "false",
-    "aria-describedby": "refusal",
-    onkeydown: (event) => event.key === "Enter" && !event.repeat && send(),
-    oninput: () => show(field.value.toUpperCase().replace(/[^A-Z0-9-]/g, "")),
-  });
-  refusal.id = "refusal";
-  const keypad = document.createElement("booth-keypad").fill({ label: t("keypad.label"), backspace: t("action.delete") });
-  keypad.addEventListener("key", ({ detail }) => {
-    show(detail === "backspace" ? field.value.slice(0, -1) : (field.value + detail).slice(0, NUMBER_LENGTH));
-  });
-  const next = button("button-primary", t("action.continue"), null, send, { disabled: true });
-  next.append(icon("forward", { turns: true }));
-  const main = el(
-    "div",
-    { class: "identify", "data-way": "scan" },
-    el("div", { class: "words" }, heading(t("state.identify.title")), el("p", { text: t("state.identify.text") })),
-    el(
-      "div",
-      { class: "stage stage-code" },
-      el("booth-preview", { role: "img", "aria-label": t("framing.preview"), "data-waiting": t("framing.no_picture") }),
-      codeFrame(),
-    ),
-    el("div", { class: "typing" }, el("label", { for: "number", text: t("identify.typed.title") }), field, refusal, keypad),
-  );
-  const typing = button("", t("action.type_number"), "keypad", () => way("type"), { "data-way": "scan" });
-  const scanning = button("", t("action.scan_code"), "code", () => way("scan"), { "data-way": "type" });
-  typing.classList.add("way");
-  scanning.classList.add("way");
-  next.classList.add("send");
-  way("scan");
-
-  function way(chosen) {
-    main.dataset.way = chosen;
-    for (const each of [typing, scanning]) each.dataset.shown = String(each.dataset.way === chosen);
-    next.dataset.shown = String(chosen === "type");
-    if (chosen === "type") field.focus();
-  }
-  function show(number) {
-    field.value = number;
-    next.disabled = number.length === 0;
-  }
-  async function send() {
-    if (field.value.length === 0) return;
-    const answer = await post("identify", { number: field.value });
-    if (answer?.error) setText(refusal, t("identify.refused"));
-  }
-  return {
-    main,
-    actions: [typing, scanning, next],
-    // The field keeps what was typed: one wrong letter is one correction.
-    update(newer) {
-      if (!isRefusal(newer)) return;
-      setText(refusal, t(newer.fault.message));
-      way("type");
-    },
-    tellsFault: isRefusal,
-    typed: (character) => {
-      way("type");
-      show((field.value + character).toUpperCase().replace(/[^A-Z0-9-]/g, "").slice(0, NUMBER_LENGTH));
-    },
-  };
-}
-
-function isRefusal({ fault }) {
-  return fault !== null && fault.message.startsWith("identify.");
-}
-
-function codeFrame() {
-  return svg(
-    "svg",
-    { class: "code-frame", viewBox: "0 0 240 240", "aria-hidden": "true" },
-    svg("path", { d: "M4 60V22A18 18 0 0 1 22 4h38M180 4h38a18 18 0 0 1 18 18v38M236 180v38a18 18 0 0 1-18 18h-38M60 236H22a18 18 0 0 1-18-18v-38" }),
-  );
-}
-
-function consent(state, { t, post }) {
+function consent(state, { t, post, turn, act }) {
   const points = [
     ["person", "consent.purpose"],
     ["measure", "consent.check"],
@@ -218,52 +135,33 @@ function consent(state, { t, post }) {
     ["trash", "consent.delete"],
     ["counter", "consent.choice"],
   ];
-  const main = el(
-    "div",
-    { class: "consent" },
-    heading(t("state.consent.title")),
-    el(
-      "ul",
-      { class: "points" },
-      ...points.map(([picture, key]) => el("li", { class: "card" }, el("span", { class: "bubble" }, icon(picture)), el("p", { text: t(key) }))),
-    ),
+  const list = el(
+    "ul",
+    { class: "points" },
+    ...points.map(([drawing, key]) => el("li", { class: "card" }, el("span", { class: "bubble" }, icon(drawing)), el("p", { text: t(key) }))),
   );
-  const actions = [
-    button("", t("action.decline"), null, () => post("consent", { answer: false })),
-    button("button-primary", t("action.agree"), "check", () => post("consent", { answer: true })),
-  ];
-  return { main, actions, update: nothing };
-}
+  const agree = button("button-primary", t("action.agree"), "check", () => post("consent", { answer: true }));
+  const decline = button("", t("action.decline"), null, () => turn(() => ask(true)));
+  const onwards = button("button-primary", t("action.continue"), null, () => turn(() => leaves.next()));
+  onwards.append(icon("forward", { turns: true }));
+  // The whole notice comes before the question.
+  const leaves = leavesOf(list, { t, turn }, (allSeen) => act(decline, allSeen ? agree : onwards));
+  const notice = el("div", { class: "consent" }, heading(t("state.consent.title")), list, leaves.nav);
+  // A no is no dead end: it says what happens next, and a wrong touch can be taken back.
+  const farewell = hero("counter", heading(t("assistance.declined.title")), el("p", { class: "lead", text: t("consent.declined") }));
+  const reconsider = button("", t("action.back"), "previous", () => turn(() => ask(false)));
+  const end = button("button-primary", t("action.finish"), "check", () => post("consent", { answer: false }));
+  const main = el("div", { class: "either" }, notice, farewell);
 
-function framing(state, { t }) {
-  const preview = el("booth-preview", { role: "img", "aria-label": t("framing.preview"), "data-waiting": t("framing.no_picture") });
-  const picture = icon("look");
-  const instruction = el("h1", { tabindex: "-1" });
-  const pointer = el("div", { class: "pointer", "aria-hidden": "true" }, icon("arrow-left"));
-  const count = el("div", { class: "count", "aria-hidden": "true" });
-  const main = el(
-    "div",
-    { class: "framing" },
-    el("div", { class: "instruction card" }, el("span", { class: "bubble" }, picture), el("div", { role: "status", "aria-live": "polite" }, instruction)),
-    el("div", { class: "stage" }, preview),
-    el("p", { class: "quiet", text: t("framing.auto") }),
-  );
-  preview.append(pointer, count);
-  function update(newer) {
-    const shooting = newer.state === "capturing";
-    preview.overlay = newer.overlay;
-    main.dataset.good = String(shooting || newer.countdown_s !== null || newer.instruction.key === "advice.hold_still");
-    main.dataset.shooting = String(shooting);
-    main.dataset.fault = String(newer.instruction.key.startsWith("fault."));
-    setText(instruction, shooting ? t("state.capturing.title") : t(newer.instruction.key));
-    setIcon(picture, shooting ? "camera" : instructionIcon(newer.instruction));
-    const direction = !shooting && /^advice\.(left|right|up|down)$/.test(newer.instruction.key) ? newer.instruction.arrow : "none";
-    pointer.dataset.direction = direction;
-    if (direction !== "none") setIcon(pointer.firstElementChild, instructionIcon(newer.instruction));
-    setText(count, !shooting && newer.countdown_s !== null ? String(newer.countdown_s) : "");
+  function ask(declined) {
+    notice.hidden = declined;
+    farewell.hidden = !declined;
+    if (declined) act(reconsider, end);
+    else leaves.lay();
+    main.querySelector("div:not([hidden]) > h1").focus({ preventScroll: true });
   }
-  // A fault that hinders is the instruction itself; it is not said twice.
-  return { main, actions: [], update, tellsFault: (newer) => newer.fault?.message === newer.instruction.key };
+  farewell.hidden = true;
+  return { main, actions: [decline, agree], update: nothing, lay: () => notice.hidden || leaves.lay() };
 }
 
 function working(name, picture, { t }) {

@@ -42,11 +42,16 @@ LINES = [("line", "surface"), ("line", "ground"), ("focus", "focus-halo"), ("foc
 
 
 def colours(block):
-    return dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
+    pairs = re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", block)
+    return [{name: light for name, light, _ in pairs}, {name: dark for name, _, dark in pairs}]
 
 
-LIGHT, DARK = (colours(block) for block in TOKENS.split("prefers-color-scheme: dark")[:2])
-DARK = LIGHT | DARK
+LIGHT, DARK = colours(TOKENS.split("data-contrast")[0])
+# What somebody chose for high contrast, over either.
+HIGH, HIGH_DARK = (
+    {**plain, **high} for plain, high in zip((LIGHT, DARK), colours(TOKENS.split("data-contrast")[1]), strict=True)
+)
+SCHEMES = {"light": LIGHT, "dark": DARK, "high": HIGH, "high and dark": HIGH_DARK}
 
 
 def luminance(colour):
@@ -60,7 +65,7 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-@pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 @pytest.mark.parametrize(("pairs", "least"), [(TEXT, TEXT_RATIO), (SIGNS, 4.5), (LINES, LINE_RATIO)])
 def test_every_pair_of_colours_is_readable(scheme, pairs, least):
     poor = {pair: round(contrast(*(scheme[name] for name in pair)), 2) for pair in pairs}
@@ -78,6 +83,13 @@ def test_every_colour_of_a_page_is_a_token():
 
 
 def test_nothing_moves_for_who_asks_for_calm():
-    calm = TOKENS.split("prefers-reduced-motion: reduce")[1]
-    assert "animation: none !important" in calm
-    assert "transition: none !important" in calm
+    for asked in ("prefers-reduced-motion: reduce", '[data-motion="calm"]'):
+        calm = TOKENS.partition(asked)[2]
+        assert "animation: none !important" in calm
+        assert "transition: none !important" in calm
+
+
+def test_high_contrast_is_high():
+    for scheme in (HIGH, HIGH_DARK):
+        assert contrast(scheme["ink"], scheme["ground"]) == pytest.approx(21)
+        assert contrast(scheme["accent"], scheme["ground"]) > 12

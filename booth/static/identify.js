@@ -1,0 +1,96 @@
+// Who is here: the slip's code before the camera, or its number by the keys on the screen (or any keyboard, or a hand scanner).
+
+import { el, icon, setText, svg } from "./dom.js";
+import { button, heading, livePicture } from "./parts.js";
+
+const MOST_CHARACTERS = 20; // docs/application.md
+const GROUP = 4; // as the number stands on the slip
+
+export function identify(state, { t, post, stir }) {
+  const refusal = el("p", { id: "refusal", class: "refusal", role: "alert" });
+  const field = el("input", {
+    id: "number",
+    class: "number",
+    type: "text",
+    dir: "ltr",
+    inputmode: "none",
+    autocomplete: "off",
+    autocapitalize: "characters",
+    spellcheck: "false",
+    "aria-describedby": "refusal",
+    onkeydown: (event) => event.key === "Enter" && !event.repeat && send(),
+    oninput: () => show(field.value),
+  });
+  const keypad = document
+    .createElement("booth-keypad")
+    .fill({ label: t("keypad.label"), backspace: t("action.delete"), other: t("keypad.other") });
+  keypad.addEventListener("key", ({ detail }) => show(detail === "backspace" ? plain(field.value).slice(0, -1) : field.value + detail));
+  const next = button("button-primary", t("action.continue"), null, send, { disabled: true });
+  next.append(icon("forward", { turns: true }));
+  const main = el(
+    "div",
+    { class: "identify", "data-way": "scan" },
+    el("div", { class: "words" }, heading(t("state.identify.title")), el("p", { text: t("state.identify.text") })),
+    el("div", { class: "stage stage-code" }, livePicture(t), codeFrame()),
+    el("div", { class: "typing" }, el("label", { for: "number", text: t("identify.typed.title") }), field, refusal, keypad),
+  );
+  const typing = button("", t("action.type_number"), "keypad", () => way("type"), { "data-way": "scan" });
+  const scanning = button("", t("action.scan_code"), "code", () => way("scan"), { "data-way": "type" });
+  typing.classList.add("way");
+  scanning.classList.add("way");
+  next.classList.add("send");
+  way("scan");
+
+  function way(chosen) {
+    main.dataset.way = chosen;
+    for (const each of [typing, scanning]) each.dataset.shown = String(each.dataset.way === chosen);
+    next.dataset.shown = String(chosen === "type");
+    if (chosen === "type") field.focus();
+  }
+  function show(typed) {
+    const number = plain(typed);
+    field.value = number.match(new RegExp(`.{1,${GROUP}}`, "g"))?.join("-") ?? "";
+    next.disabled = number.length === 0;
+    stir();
+  }
+  async function send() {
+    const number = plain(field.value);
+    if (number.length === 0) return;
+    const answer = await post("identify", { number });
+    if (answer?.error) setText(refusal, t("identify.refused"));
+  }
+  return {
+    main,
+    actions: [typing, scanning, next],
+    // The field keeps what was typed: one wrong letter is one correction.
+    update(newer) {
+      if (!isRefusal(newer)) return;
+      setText(refusal, t(newer.fault.message));
+      way("type");
+    },
+    tellsFault: isRefusal,
+    typed: (character) => {
+      way("type");
+      show(field.value + character);
+    },
+  };
+}
+
+function plain(typed) {
+  return typed
+    .toUpperCase()
+    .replace(/[^A-Z0-9]/g, "")
+    .slice(0, MOST_CHARACTERS);
+}
+
+function isRefusal({ fault }) {
+  return fault !== null && fault.message.startsWith("identify.");
+}
+
+function codeFrame() {
+  return svg(
+    "svg",
+    { class: "code-frame", viewBox: "0 0 240 240", "aria-hidden": "true" },
+    svg("path", { d: "M4 60V22A18 18 0 0 1 22 4h38M180 4h38a18 18 0 0 1 18 18v38M236 180v38a18 18 0 0 1-18 18h-38M60 236H22a18 18 0 0 1-18-18v-38" }),
+  );
+}
