@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from booth.errors import ConfigInvalidError, ConfigUnreadableError
 from booth.kiosk import Language
+from booth.voice import VoiceSection
 from capture.station import CameraControlSection, LightsSection
 from hardware.camera import CameraSettings
 
@@ -144,6 +145,7 @@ class Config(BaseSettings):
     web: WebSection = WebSection()
     technician: TechnicianSection = TechnicianSection()
     visit: VisitSection = VisitSection()
+    voice: VoiceSection = VoiceSection()
     outbox: OutboxSection = OutboxSection()
 
     @classmethod

@@ -5,7 +5,7 @@ Rules:
     reach loopback through the visitor's browser or through DNS. One door stays open to them: opening the kiosk page in a window of its own, as
     the kiosk's waiting page on the disk does; that changes nothing, and the opener can read nothing of it. That page learns from a refusal, which says nothing, that the
     controller answers.
-  - Every answer is `no-store`, and no page of ours runs foreign or inline code (strict Content-Security-Policy), in no frame.
+  - Every answer is `no-store` (but for the sounds under MAY_BE_KEPT, which hold nothing of a visit), and no page of ours runs foreign or inline code (strict Content-Security-Policy), in no frame.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# Files whose names change with their contents; an answer of 200 below this address says itself how long it may be kept.
+MAY_BE_KEPT = "/voice/"
 _SECURITY_HEADER_BYTES = [(name.lower().encode(), value.encode()) for name, value in _SECURITY_HEADERS.items()]
 _REFUSAL_HEADER_BYTES = [
     (name, b"cross-origin" if name == b"cross-origin-resource-policy" else value)
@@ -63,12 +65,15 @@ class Guard:
                 error = {"code": "page.foreign", "message": "This address is only for the booth's own screen."}
                 await JSONResponse({"error": error}, 403)(scope, receive, _with_headers(send, _REFUSAL_HEADER_BYTES))
             return
-        await self._app(scope, receive, _with_headers(send, _SECURITY_HEADER_BYTES))
+        keeps = str(scope["path"]).startswith(MAY_BE_KEPT)
+        await self._app(scope, receive, _with_headers(send, _SECURITY_HEADER_BYTES, keeps=keeps))
 
 
-def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+def _with_headers(send: Send, every: list[tuple[bytes, bytes]], *, keeps: bool = False) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
+            kept = keeps and message["status"] == 200
+            headers = [each for each in every if not (kept and each[0] == b"cache-control")]
             ours = {name for name, _ in headers}
             theirs = [(name, value) for name, value in message.get("headers", []) if name.lower() not in ours]
             message = {**message, "headers": [*theirs, *headers]}

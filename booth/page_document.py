@@ -145,6 +145,34 @@ def describe_pages(version: str) -> dict[str, Any]:
                     "The QR code of the thanks screen: status_url.", {200: _content("image/svg+xml"), 404: _error()}
                 )
             },
+            "/api/voice/{language}": {
+                "get": _operation(
+                    "Which texts of a language have a sound: file names below `/voice/` by message key.",
+                    {200: _content("application/json", _PROMPTS), 404: _error()},
+                    [
+                        {
+                            "name": "language",
+                            "in": "path",
+                            "required": True,
+                            "schema": {**_TEXT, "enum": list(LANGUAGES)},
+                        }
+                    ],
+                )
+            },
+            "/voice/{name}": {
+                "get": _operation(
+                    "A sound; may be kept for ever.",
+                    {200: _content("audio/wav"), 404: _error()},
+                    [
+                        {
+                            "name": "name",
+                            "in": "path",
+                            "required": True,
+                            "schema": {**_TEXT, "pattern": r"^[0-9a-f]{40}\.wav$"},
+                        }
+                    ],
+                )
+            },
             "/api/technician": {
                 "get": _operation(
                     "Everything on the technician's page.",
@@ -189,6 +217,12 @@ def name_of(command: type[BaseModel]) -> str:
     return str(command.model_fields["event"].default)
 
 
+_PROMPTS = {
+    "type": "object",
+    "properties": {"prompts": {"type": "object", "additionalProperties": _TEXT}},
+    "required": ["prompts"],
+    "additionalProperties": False,
+}
 _MESSAGES = {
     "type": "object",
     "properties": {

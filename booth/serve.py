@@ -67,6 +67,7 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     from booth.logs import configure_logs
     from booth.runner import MAIN_TASKS, open_booth
     from booth.technician_login import TechnicianDoor
+    from booth.voice import open_voice
     from booth.web import open_pages
 
     check_one_owner_of_cv2()
@@ -81,7 +82,8 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
         log.warning("The technician's pages are closed: no passphrase is set (`booth config passphrase`).")
     async with (
         open_booth(config) as booth,
-        open_pages(booth, config.web.port, door=door) as address,
+        open_voice(config.voice, config.booth.data_dir / "voice", booth.note) as voice,
+        open_pages(booth, config.web.port, door=door, voice=voice) as address,
         supervised(MAIN_TASKS, booth.ailing) as ready,
     ):
         ready()

@@ -42,6 +42,8 @@ from booth.page_protocol import PageProtocol, PageSocket
 from booth.page_requests import limited_body, problem
 from booth.status_code import draw_code
 from booth.technician_login import TechnicianDoor, TechnicianPages
+from booth.voice import Voice
+from booth.voice_pages import VoicePages
 
 PAGES = Path(__file__).resolve().parent / "pages"
 STATIC = Path(__file__).resolve().parent / "static"
@@ -55,7 +57,11 @@ STOP_S = 3  # what a request in flight gets when the booth stops
 
 
 def create_app(
-    booth: BoothFacade, *, door: TechnicianDoor | None = None, closing: asyncio.Event | None = None
+    booth: BoothFacade,
+    *,
+    door: TechnicianDoor | None = None,
+    closing: asyncio.Event | None = None,
+    voice: Voice | None = None,
 ) -> FastAPI:
     """The web application of one booth. `closing` ends its event streams and preview sockets; without a `door` no technician gets in."""
     pages = _Pages(booth, door or TechnicianDoor(None), closing or asyncio.Event())
@@ -71,6 +77,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _no_such_page)
     app.state.pages = pages
     app.include_router(pages.router())
+    app.include_router(VoicePages(voice).router())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard)
     return app
@@ -78,12 +85,17 @@ def create_app(
 
 @contextlib.asynccontextmanager
 async def open_pages(
-    booth: BoothFacade, port: int, host: str = "127.0.0.1", *, door: TechnicianDoor | None = None
+    booth: BoothFacade,
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    door: TechnicianDoor | None = None,
+    voice: Voice | None = None,
 ) -> AsyncIterator[str]:
     """Serve the pages on this event loop; yields their address. Port 0 takes a free one. Raises OSError when the port is taken."""
     closing = asyncio.Event()
     config = uvicorn.Config(
-        create_app(booth, door=door, closing=closing),
+        create_app(booth, door=door, closing=closing, voice=voice),
         log_config=None,
         access_log=False,  # addresses of a visit are nobody's business
         server_header=False,
