@@ -205,9 +205,9 @@ class _Pages:
         router.get("/api/events", response_class=EventSourceResponse)(self.events)
         router.post("/api/visit/{event}", status_code=202)(self.command)
         router.get("/api/visit/portrait")(self.portrait)
+        router.get("/api/visit/status-code")(self.status_code)
         router.get("/api/technician")(self.technician)
         router.websocket("/api/preview")(self.preview)
-        router.get("/api/visit/status-code")(self.status_code)
         router.include_router(self._technicians.router())
         return router
 
@@ -309,9 +309,6 @@ class _Pages:
             return problem(404, "visit.no_portrait", "There is no portrait to show now.")
         return Response(portrait, media_type="image/jpeg")
 
-    async def technician(self, request: Request) -> Response:
-        """Everything on the technician's page, in a technician's session."""
-        refused = self._technicians.refuse(request)
     async def status_code(self) -> Response:
         """The QR code of the thanks screen."""
         address = self._booth.state.status_url
@@ -319,6 +316,9 @@ class _Pages:
             return problem(404, "visit.no_status_code", "There is no code to show now.")
         return Response(draw_code(address), media_type="image/svg+xml")
 
+    async def technician(self, request: Request) -> Response:
+        """Everything on the technician's page, in a technician's session."""
+        refused = self._technicians.refuse(request)
         if refused is not None:
             return refused
         return JSONResponse(self._booth.technician().model_dump(mode="json"))
