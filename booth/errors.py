@@ -27,6 +27,7 @@
     |   +-- CertificateNotValidError its certificate is expired, or not valid yet
     |   +-- BoothRevokedError       the authority took its certificate back
     |   +-- RevocationListStaleError what is known of revocations is old
+    |   +-- StaffListStaleError     the list of staff codes is past its end
     |   +-- CentresUnusableError    what is known of centres, or came about them
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
@@ -252,6 +253,14 @@ class CentresUnusableError(KeysError):
     """The centres' certificates on the disk, or those that the intake gave, cannot be used; what was known before still counts."""
 
     code = "centres.unusable"
+    blame = "peer"
+    retry = True
+
+
+class StaffListStaleError(KeysError):
+    """The newest list of staff codes that the booth knows is past its end: no code counts."""
+
+    code = "staff.stale"
     blame = "peer"
     retry = True
 

@@ -195,6 +195,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "Look at what `GET /v1/centres` of the intake gives, and at centres.pem in data_dir; centres known before still count.",
         ),
+        "staff.stale": (
+            _T,
+            "fault.booth",
+            "No staff code counts until the intake gives a new list: check the network and the intake's staff key. Staff can still end visits.",
+        ),
         "checker.stopped": (
             _O,
             "fault.booth",

@@ -44,7 +44,7 @@ from booth.revocation_list import RevocationLists
 from booth.screen import COMMANDS, STAFF_ACTIONS, show_findings, shows_portrait
 from booth.sealing import Sealer
 from booth.senses import Senses
-from booth.staff import NoStaffList
+from booth.staff import open_staff_codes
 from booth.status import technician_status
 from booth.uplink import open_uplink
 from booth.visit import accepts
@@ -56,7 +56,7 @@ from validation.profile import Profile, load_profile
 MAIN_TASKS = frozenset(
     {
         *("booth-pages", "preview", "outbox watch", "certificate watch", "signing key watch"),
-        *("uplink", "revocation list", "centres", "lamps", "camera overseer"),
+        *("uplink", "revocation list", "centres", "staff list", "lamps", "camera overseer"),
     }
 )
 STUCK_S = 60.0  # loading the models took 12 s on two busy cores, judging a burst 4 s
@@ -216,10 +216,16 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
                 *(config.intake, uplink.delivery.client, senses.on_trouble),
             )
         )
+        staff = await stack.enter_async_context(
+            open_staff_codes(
+                *(config.booth.data_dir, config.booth.centre, lambda: lists.trust, worker, config.intake),
+                *(uplink.delivery.client, sealer.source.current, senses.on_trouble),
+            )
+        )
         registry = IntakeRegistry(config.intake, worker, uplink.delivery.client, sealer.source.current)
         identifier = Identifier(centres, registry, lambda: datetime.now().astimezone().date())
         stack.push_async_callback(runner.close)
-        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, NoStaffList(), identifier))
+        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier))
         yield runner
 
 

@@ -209,7 +209,9 @@ async def test_a_wrong_type_a_wrong_address_and_a_missing_length_have_their_own_
 
 async def test_what_is_too_large_is_refused_by_its_announcement_and_by_its_bytes(keys, packet, tmp_path):
     async with running(keys, tmp_path / "data", max_packet_bytes=len(packet) - 1) as intake:
-        problem(await intake.put(packet), 413, "packet.too_large")
+        refused = await intake.put(packet)
+        problem(refused, 413, "packet.too_large")
+        assert refused.headers["upload-limit"].startswith("max-size=")
         url = f"{BASE}/v1/packets/{digest(packet)}"
         small = keys.headers("PUT", url, packet) | {"Content-Length": "12"}
         problem(await intake.put(packet, headers=small), 401, "signature.invalid")
@@ -381,6 +383,7 @@ async def test_the_description_of_the_interface_is_served(intake):
         "/v1/enrolments",
         "/v1/certificates",
         "/v1/crl",
+        "/v1/staff",
         "/v1/log/head",
         "/v1/log/consistency",
         "/v1/health",
