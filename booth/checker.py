@@ -3,7 +3,7 @@
 Rules: a job goes before a frame; of frames only the newest counts; a frame offered while nothing is watched is dropped at once. Results reach
 the event loop through `call_soon_threadsafe`. When the model fails, the owner is told, the thread loads it again and goes on.
 Landmarks never leave this thread: what goes out are reports, an overlay and a speed. `forget` waits for the jobs before it and then empties
-what is kept between pictures (models, motion); a model that failed was closed and keeps nothing.
+what is kept between pictures (models, motion) and gives what was freed back to the system; a model that failed was closed and keeps nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from booth.errors import CheckerStoppedError
 from booth.events import Watch
 from booth.kiosk import Oval, Overlay
 from capture.frames import Frame
+from crypto.heap import trim_heap
 from validation.errors import ModelFailedError, ValidationError
 from validation.face import FaceModel
 from validation.framing import CropPlan, plan_crop
@@ -191,6 +192,7 @@ class Checker:
                 live.forget()
                 video.forget()
                 single.forget()
+                trim_heap()
                 self._forgotten()
             elif frame is not None:
                 started = time.monotonic()

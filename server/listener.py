@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from crypto.heap import trim_heap
 from crypto.supervision import supervised
 from crypto.timed_http import TimedProtocol
 from server.config import ListenSettings
@@ -38,6 +39,8 @@ KEEP_ALIVE_S = 15
 MAX_HEAD_BYTES = 32 * 1024
 # Without one of these that were there at the start the program does not work: the watchdog is not fed.
 MAIN_TASKS = frozenset({"gate", "receipt-log-writer", "intake-nonce-sweep", "revocation-list", "desk-sweep"})
+# Freed memory goes back to the system this often: what the desk let go of, and what a flood left between things that stay.
+TRIM_S = 15.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -169,6 +172,18 @@ async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str
                 ready()
                 on_ready(url)
 
-            await _Server(config, bound, context, limits, served).serve()
+            trimming = asyncio.create_task(_trim(), name="heap")
+            try:
+                await _Server(config, bound, context, limits, served).serve()
+            finally:
+                trimming.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await trimming
     finally:
         bound.close()
+
+
+async def _trim() -> None:
+    while True:
+        await asyncio.sleep(TRIM_S)
+        await asyncio.to_thread(trim_heap)
