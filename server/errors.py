@@ -42,11 +42,12 @@ class ServerError(Exception):
     def __init__(self, message: str = "", *, retry_after_s: int | None = None) -> None:
         super().__init__(message or f"{self.title}.")
         self.retry_after_s = retry_after_s
+        self.upload: Mapping[str, str] = {}  # how far the upload that it interrupted had come (server/partials.py)
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers of the answer that belong to the error."""
-        return {}
+        return self.upload
 
 
 class SettingsError(ServerError):
@@ -202,6 +203,15 @@ class PacketTooLargeError(RequestError):
     code = "packet.too_large"
     status = 413
     title = "The packet is too large"
+
+    def __init__(self, message: str = "", *, max_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.max_bytes = max_bytes
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """How much is taken, as the draft of resumable uploads wants it told."""
+        return {**self.upload, "Upload-Limit": f"max-size={self.max_bytes}"}
 
 
 class DigestMismatchError(RequestError):

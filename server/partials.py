@@ -30,7 +30,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.errors import OverloadError, UnknownPacketError, UploadLengthError, UploadOffsetError
+from server.errors import OverloadError, ServerError, UnknownPacketError, UploadLengthError, UploadOffsetError
 from server.objects import FILE_MODE, FOLDER_MODE, FolderObjects, sync_folder
 
 # A kill of the intake costs at most so many bytes of an upload.
@@ -251,6 +251,24 @@ class Append:
     def reached(self) -> Partial:
         """How far the upload has come."""
         return Partial(self._offset + len(self._gathered), self.begun.length)
+
+    def fields(self, *, complete: bool = False) -> dict[str, str]:
+        """How far the upload has come, for the head of an answer."""
+        reached = self.reached
+        return {
+            "Upload-Complete": "?1" if complete else "?0",
+            "Upload-Offset": str(reached.offset),
+            "Upload-Length": str(reached.length),
+        }
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """What goes wrong meanwhile is answered with how far the upload has come; it can go on there."""
+        try:
+            yield
+        except ServerError as error:
+            error.upload = error.upload or self.fields()
+            raise
 
     async def write(self, chunk: bytes) -> None:
         """Append bytes. Raises `UploadLengthError` beyond the length."""

@@ -109,8 +109,15 @@ def declared_length(request: Request, max_bytes: int) -> int:
     """A packet's length as announced. Raises `LengthRequiredError`, `MalformedRequestError`, `PacketTooLargeError`."""
     length = _announced(request)
     if length > max_bytes:
-        raise PacketTooLargeError(f"The packet is larger than the {max_bytes} bytes that this intake takes.")
+        raise too_large(max_bytes)
     return length
+
+
+def too_large(max_bytes: int) -> PacketTooLargeError:
+    """The answer to more bytes than a packet may have."""
+    return PacketTooLargeError(
+        f"The packet is larger than the {max_bytes} bytes that this intake takes.", max_bytes=max_bytes
+    )
 
 
 async def read_small_body(request: Request, kind: str, max_bytes: int, total_s: float) -> bytes:
@@ -156,7 +163,7 @@ async def receive_body(request: Request, sink: Sink, limits: BodyLimits) -> Rece
         nonlocal head, size
         size += len(chunk)
         if size > limits.max_bytes:
-            raise PacketTooLargeError(f"The packet is larger than the {limits.max_bytes} bytes that this intake takes.")
+            raise too_large(limits.max_bytes)
         digest.update(chunk)
         if len(head) < limits.head_bytes:
             head += chunk[: limits.head_bytes - len(head)]

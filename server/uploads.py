@@ -32,7 +32,6 @@ from server.errors import (
     DigestMismatchError,
     MalformedRequestError,
     MediaTypeError,
-    PacketTooLargeError,
     PacketUnreadableError,
     RequestError,
     UnknownPacketError,
@@ -48,6 +47,7 @@ from server.receiving import (
     ReceivedBody,
     declared_length,
     receive_body,
+    too_large,
 )
 from server.signed_requests import SignedRequests
 from server.software import SoftwareGate
@@ -177,21 +177,27 @@ class Uploads:
         """The body into the booth's partial, and the packet out of it when that is the end."""
         length = told_length(fields, verified.content_length)
         if length is not None and length > self._limits.max_bytes:
-            raise PacketTooLargeError(f"The packet is larger than the {self._limits.max_bytes} bytes that are taken.")
+            raise too_large(self._limits.max_bytes)
         await self._signed.use_nonce(verified)
         known = await self._find_whole(sha256, verified.booth_id)
         if known is not None:
             await receive_body(request, Discard(), self._limits)
             return Taken(known, created=False)
         async with self.partials.append(verified.booth_id, sha256, fields.offset, length) as partial:
-            body = await receive_body(request, partial, self._limits)
-            if body.sha256 != verified.content_sha256:
-                await partial.forget_content()
-                raise DigestMismatchError("The bytes that arrived are not those that were signed: send them again.")
-            if fields.complete:
-                return await self._complete(partial, sha256, verified.booth_id)
-            await partial.sync()
-            return partial.reached
+            with partial.telling():
+                return await self._append_to(partial, request, sha256, verified, complete=bool(fields.complete))
+
+    async def _append_to(
+        self, partial: Append, request: Request, sha256: str, verified: VerifiedRequest, *, complete: bool
+    ) -> Taken | Partial:
+        body = await receive_body(request, partial, self._limits)
+        if body.sha256 != verified.content_sha256:
+            await partial.forget_content()
+            raise DigestMismatchError("The bytes that arrived are not those that were signed: send them again.")
+        if complete:
+            return await self._complete(partial, sha256, verified.booth_id)
+        await partial.sync()
+        return partial.reached
 
     async def _complete(self, partial: Append, sha256: str, booth: str) -> Taken:
         """All is there. What is no packet of this booth leaves nothing; a commit that fails leaves all."""
@@ -201,7 +207,8 @@ class Uploads:
         try:
             _compare_digest(body, sha256)
             new = self._describe(body, booth)
-        except RequestError:
+        except RequestError as error:
+            error.upload = partial.fields(complete=True)  # all of it came and was judged: nothing is left to go on with
             await partial.remove()
             raise
         await partial.keep(sha256)

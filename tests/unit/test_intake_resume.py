@@ -75,6 +75,10 @@ def cut(method, sha256, body, sent, keys, **fields):
     return scope, receive, send
 
 
+def upload_fields(answer):
+    return tuple(answer.headers.get(f"upload-{name}") for name in ("complete", "offset", "length"))
+
+
 async def test_a_whole_packet_in_one_resumable_request_gets_its_receipt(intake, keys, packet):
     answer = await intake.upload("PUT", digest(packet), packet, complete=True)
     assert answer.status_code == 201
@@ -169,6 +173,7 @@ async def test_what_does_not_have_the_digest_is_no_packet_and_is_dropped(intake,
     await intake.upload("PUT", sha256, wrong[:500_000], complete=False, length=len(packet))
     last = await intake.upload("PATCH", sha256, wrong[500_000:], complete=True, offset=500_000)
     assert problem(last, 422, "packet.digest_mismatch")["retry"] is True
+    assert upload_fields(last) == ("?1", str(len(packet)), str(len(packet))), "all came: resuming changes nothing"
     assert intake.files() == []
     assert (await intake.upload("PUT", sha256, packet, complete=True)).status_code == 201
 
@@ -178,7 +183,9 @@ async def test_content_that_was_not_signed_moves_no_offset(intake, keys, packet)
     url = f"{BASE}/v1/packets/{digest(packet)}"
     sent = {"Content-Type": "application/partial-upload", "Upload-Complete": "?0", "Upload-Offset": "500000"}
     signed = sent | sign_request("PATCH", url, sent, packet[500_000:600_000], keys.signer)
-    problem(await intake.client.patch(url, content=b"x" * 100_000, headers=signed), 422, "packet.digest_mismatch")
+    answer = await intake.client.patch(url, content=b"x" * 100_000, headers=signed)
+    problem(answer, 422, "packet.digest_mismatch")
+    assert upload_fields(answer) == ("?0", "500000", str(len(packet)))
     assert (await head(intake, packet)).headers["upload-offset"] == "500000"
 
 
@@ -187,6 +194,7 @@ async def test_bytes_that_are_no_packet_leave_nothing(intake):
     await intake.upload("PUT", digest(junk), junk[:100], complete=False, length=len(junk))
     answer = await intake.upload("PATCH", digest(junk), junk[100:], complete=True, offset=100)
     problem(answer, 422, "packet.unreadable")
+    assert upload_fields(answer) == ("?1", "4000", "4000")
     assert intake.files() == []
 
 
@@ -261,7 +269,9 @@ async def test_a_commit_that_fails_is_tried_again_with_nothing_to_send(intake, k
 
     with monkeypatch.context() as patch:
         patch.setattr(intake.rooms.receipts, "append", fail)
-        problem(await intake.upload("PUT", digest(packet), packet, complete=True), 503, "storage.unavailable")
+        answer = await intake.upload("PUT", digest(packet), packet, complete=True)
+    problem(answer, 503, "storage.unavailable")
+    assert upload_fields(answer) == ("?0", str(len(packet)), str(len(packet))), "it can be completed there"
     asked = await head(intake, packet)
     assert (asked.status_code, asked.headers["upload-offset"]) == (204, str(len(packet)))
     answer = await intake.upload("PATCH", digest(packet), b"", complete=True, offset=len(packet))
