@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import websockets
 from fastapi.testclient import TestClient
+from websockets.frames import Frame, Opcode
 
 from booth import page_requests, web
 from booth.kiosk import Consent, Identify, Start
@@ -440,6 +441,17 @@ async def test_a_text_that_is_no_text_closes_the_socket_without_a_trace_in_the_l
         await socket.send(frames, text=True)
         await asyncio.wait_for(socket.wait_closed(), 5)
         assert socket.close_code == websockets.CloseCode.INVALID_DATA
+    assert not [record for record in caplog.records if record.exc_info]
+    async with websockets.connect(preview_address(served)) as socket:
+        assert (await ask(socket))[1] == JPEG
+
+
+async def test_a_text_that_is_no_text_and_a_close_at_once_leave_no_trace_in_the_log(booth, served, caplog):
+    await booth.show(kiosk_state("framing"))
+    async with websockets.connect(preview_address(served)) as socket:
+        frames = Frame(Opcode.TEXT, b"\xff"), Frame(Opcode.CLOSE, b"\x03\xe8")
+        socket.transport.write(b"".join(frame.serialize(mask=True) for frame in frames))
+        await asyncio.wait_for(socket.wait_closed(), 5)
     assert not [record for record in caplog.records if record.exc_info]
     async with websockets.connect(preview_address(served)) as socket:
         assert (await ask(socket))[1] == JPEG
