@@ -80,6 +80,24 @@ class Overlay(_Value):
     ] = ()  # four corners, clockwise from top left of the crop; empty without a face
 
 
+Place = tuple[float, float]  # in fractions of the portrait's width and height
+
+
+class FaceLines(_Value):
+    """Where the booth found crown, chin and the eyes' centres in the portrait under review."""
+
+    crown: Place
+    chin: Place
+    eyes: tuple[Place, Place]
+
+
+class Marks(_Value):
+    """Where a rule looked in the portrait."""
+
+    dots: tuple[Place, ...] = ()
+    outlines: tuple[tuple[Place, ...], ...] = ()  # closed
+
+
 class KioskFinding(_Value):
     """One rule of the review: ticked, or explained."""
 
@@ -91,6 +109,7 @@ class KioskFinding(_Value):
     low: float | None
     high: float | None
     advice: str  # message key
+    marks: Marks | None = None  # of a rule that stands between the portrait under review and its release
 
 
 class FaultNotice(_Value):
@@ -114,8 +133,12 @@ class KioskState(_Value):
     findings: tuple[KioskFinding, ...] = ()
     compliant: bool | None = None  # verdict of the portrait under review
     portrait: str | None = None  # address of the portrait under review
+    portrait_size: tuple[int, int] | None = None  # its pixels
+    face: FaceLines | None = None  # in it
     reference: str | None = None  # on the thanks screen
-    status_url: str | None = None  # on the thanks screen: where the applicant asks later, with his token; its code is /api/visit/status-code
+    status_url: str | None = (
+        None  # on the thanks screen: where the applicant asks later, with his token; its code is /api/visit/status-code
+    )
     fault: FaultNotice | None = None
     tries_left: int
     tries_allowed: int  # by the profile

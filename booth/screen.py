@@ -24,6 +24,7 @@ from booth.kiosk import (
     Overlay,
     StaffAction,
 )
+from booth.portrait_marks import face_lines, marks_of
 from booth.visit import REFUSED, State, Verdict, Visit, accepts
 from validation.report import Report
 
@@ -93,10 +94,12 @@ def kiosk_state(visit: Visit, scenery: Scenery) -> KioskState:
         countdown_s=scenery.countdown if framing else None,
         timeout_s=scenery.warning_s if visit.warned else None,
         overlay=scenery.overlay if framing or visit.state is State.CAPTURING else None,
-        findings=() if reviewed is None else show_findings(reviewed),
+        findings=() if reviewed is None else show_findings(reviewed, marked=scenery.has_portrait),
         compliant=None if reviewed is None else visit.verdict is Verdict.PASSED,
         # The number makes a page ask again after a retake.
         portrait=f"{PORTRAIT_URL}?attempt={scenery.attempt}" if reviewed is not None and scenery.has_portrait else None,
+        portrait_size=None if reviewed is None or not scenery.has_portrait else (reviewed.width, reviewed.height),
+        face=None if reviewed is None or not scenery.has_portrait else face_lines(reviewed),
         reference=visit.reference if visit.state is State.THANKS else None,
         status_url=scenery.status_url if visit.state is State.THANKS else None,
         fault=None if fault is None else FaultNotice(code=fault.code, message=fault.message),
@@ -122,8 +125,9 @@ def _instruction(visit: Visit, guidance: Guidance) -> Instruction:
     return Instruction(key=f"state.{visit.state}.title")
 
 
-def show_findings(report: Report) -> tuple[KioskFinding, ...]:
-    """The findings as the page lists them, in the report's order."""
+def show_findings(report: Report, *, marked: bool = False) -> tuple[KioskFinding, ...]:
+    """The findings as the page lists them, in the report's order; `marked`: with what is drawn over the portrait."""
+    blocking = {finding.rule for finding in report.blocking} if marked else set()
     return tuple(
         KioskFinding(
             rule=finding.rule,
@@ -134,6 +138,7 @@ def show_findings(report: Report) -> tuple[KioskFinding, ...]:
             low=finding.limit.low,
             high=finding.limit.high,
             advice=finding.advice,
+            marks=marks_of(finding, report) if finding.rule in blocking else None,
         )
         for finding in report.findings
     )
