@@ -21,11 +21,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
-import zxingcpp
 from numpy.typing import NDArray
 
+from booth.codes import CodeReader
 from booth.errors import CheckerStoppedError
 from booth.events import Watch
 from booth.kiosk import Oval, Overlay
@@ -47,7 +46,6 @@ LIVE_PERIOD_S = (
 )  # fifteen judgements a second: twice the speed at which instructions may change, half of two slow cores
 SCAN_PERIOD_S = 0.2
 RELOAD_PAUSE_S = 1.0
-QR = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 # Motion is measured over this span: shorter and the landmarks' jitter of half a pixel looks like movement.
 MOTION_SPAN_NS = 150_000_000
 MOTION_KEPT_NS = 400_000_000
@@ -84,6 +82,7 @@ class Checker:
         self._forgetting: list[Future[None]] = []
         self._frame: Frame | None = None
         self._watch = Watch.NOTHING
+        self._codes = CodeReader()
         self._stopping = False
         self._busy_since: float | None = None  # on the thread's clock; None while it waits for work
         self._live: LiveAssessor | None = None
@@ -225,7 +224,7 @@ class Checker:
 
     def _look(self, frame: Frame, watch: Watch, live: LiveAssessor) -> None:
         if watch is Watch.CODES:
-            text = read_code(frame.pixels)
+            text = self._codes.read(frame.pixels)
             if text is not None:
                 self._tell(self._on_code, text)
             return
@@ -259,15 +258,6 @@ class Checker:
     def _tell(self, listener: Callable[[Any], None], value: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(listener, value)
-
-
-def read_code(pixels: NDArray[np.uint8]) -> str | None:
-    """The text of the first QR code in the picture."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    for found in zxingcpp.read_barcodes(grey, formats=QR):
-        if found.valid and found.text:
-            return str(found.text)
-    return None
 
 
 def draw_overlay(

@@ -14,7 +14,7 @@ import zxingcpp
 
 from booth.attempt import judge_burst
 from booth.check_photo import Wishes, check_photo
-from booth.checker import draw_overlay, open_checker, read_code
+from booth.checker import draw_overlay, open_checker
 from booth.errors import CheckerStoppedError
 from booth.events import Watch
 from capture.frames import Frame
@@ -157,8 +157,6 @@ async def test_codes_are_read_from_the_preview():
     code = np.asarray(zxingcpp.write_barcode_to_image(drawn, scale=4))
     picture = np.full((800, 600, 3), 200, np.uint8)
     picture[300 : 300 + code.shape[0], 200 : 200 + code.shape[1]] = code[..., None] if code.ndim == 2 else code
-    assert read_code(picture) == "DEMO-2026-000017"
-    assert read_code(np.full((80, 60, 3), 200, np.uint8)) is None
     ears = Ears()
     async with ears.open() as checker:
         checker.watch(Watch.CODES)
