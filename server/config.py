@@ -111,6 +111,12 @@ class IntakeSettings(ListenSettings, StoreSettings):
     partial_bytes_per_booth: PositiveInt = Field(default=64 * MEBIBYTE, description="Their bytes.")
     partial_bytes: PositiveInt = Field(default=4096 * MEBIBYTE, description="The bytes of all; looked at every minute.")
     partial_kept_s: PositiveFloat = Field(default=3 * 86_400.0, description="How long one is kept after its last byte.")
+    applications_kept_days: PositiveInt = Field(
+        default=90, description="How long an application and its captures are kept after its last day."
+    )
+    status_asks_per_minute: PositiveInt = Field(
+        default=30, description="Questions of one address (IPv6 /64) on the status page; raise it behind a proxy."
+    )
     blocked_software: dict[str, str] = Field(
         default={}, description='Booth software that is refused, and why: {"<0.1.5": "Update to 0.1.5."}.'
     )

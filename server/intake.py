@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -22,6 +22,8 @@ from crypto.errors import CryptoError
 from crypto.keys import Signer, SignerSource
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
 from crypto.tree_head import TREE_HEAD_TYPE
+from server.application_routes import Lookups, make_application_routes
+from server.application_rows import Registry
 from server.booth_trust import BoothTrust, ListState
 from server.centres import CentreBundle, make_centre_routes
 from server.config import IntakeSettings
@@ -36,6 +38,7 @@ from server.receipt_log import ReceiptLog, open_receipt_log
 from server.signed_requests import SignedRequests
 from server.staff import StaffLists
 from server.staff_routes import make_staff_routes
+from server.status_page import StatusDesk, make_status_routes
 from server.store import Store, StoredPacket, open_store
 from server.uploads import Taken, Uploads
 
@@ -68,6 +71,7 @@ class Intake:
         self.signed = SignedRequests(rooms.trust, rooms.store, rooms.settings.public_url, rooms.now)
         self.uploads = Uploads(rooms.settings, rooms.store, rooms.objects, rooms.receipts, self.signed, rooms.now)
         self._ready_until = 0.0
+        self.registry = Registry(rooms.store, rooms.now)
 
     async def check_ready(self) -> ListState:
         """How good the revocation list is. Raises `StorageError` when packets cannot be taken just now."""
@@ -79,16 +83,26 @@ class Intake:
         return self._rooms.trust.state
 
     async def sweep(self) -> None:
-        """Forget old nonces and old partials, again and again; ends when cancelled."""
+        """Forget old nonces, partials and applications, again and again; ends when cancelled."""
+        look_at = time.monotonic()
         while True:
             try:
                 await self._rooms.store.forget_nonces(self._rooms.now())
                 if dropped := await self.uploads.partials.sweep():
                     log.info("Interrupted uploads were given up.", extra={"partials": dropped})
             except ServerError as error:
+                if time.monotonic() >= look_at:
+                    await self._look_after_applications()
+                    look_at = time.monotonic() + APPLICATIONS_SWEEP_S
                 log.warning("What is old could not be removed.", exc_info=error, extra={"code": error.code})
             await asyncio.sleep(NONCE_SWEEP_S)
 
+
+    async def _look_after_applications(self) -> None:
+        """Joins what an import was interrupted before it could, and forgets what is old."""
+        await self.registry.settle()
+        if gone := await self.registry.forget_old(timedelta(days=self._rooms.settings.applications_kept_days)):
+            log.info("Applications were removed: their time is over.", extra={"applications": gone})
 
 def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     """The intake's web application and the work behind it."""
@@ -151,6 +165,8 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     app.include_router(make_centre_routes(CentreBundle(rooms.settings.resolved_centres)))
 
     app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
+    app.include_router(make_application_routes(Lookups(intake.registry, intake.signed, rooms.now)))
+    app.include_router(make_status_routes(StatusDesk(intake.registry, rooms.settings.status_asks_per_minute)))
 
     describe_itself(app)
     return RequestLog(app), intake

@@ -36,8 +36,11 @@ _SIGNED = (
     ("/v1/packets/{sha256}", "head"),
     ("/v1/packets/{sha256}/receipt", "get"),
     ("/v1/certificates", "post"),
+    ("/v1/applications/lookup", "post"),
     ("/v1/staff", "get"),
 )
+_LINKED = (("/v1/packets/{sha256}", "put"), ("/v1/packets/{sha256}", "patch"))
+_LINKS = {"Passbooth-Application": "SHA-256 of its application", "Passbooth-Status": "SHA-256 of its status token"}
 _SIGNATURE = ("Booth-Certificate", "Signature-Input", "Signature")
 PARTIAL_TYPE = "application/partial-upload"
 
@@ -95,6 +98,12 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
                 operation["parameters"] = [
                     *operation.get("parameters", ()),
                     *({"name": name, "in": "header", "required": True, "schema": _TEXT} for name in needed),
+                ]
+            if (path, method) in _LINKED:
+                digest = {**_TEXT, "pattern": "^[0-9a-f]{64}$"}
+                operation["parameters"] += [
+                    {"name": name, "in": "header", "required": False, "schema": digest, "description": what}
+                    for name, what in _LINKS.items()
                 ]
             if (path, method) in _BODIES:
                 operation["requestBody"] = {"required": True, **_content(_BODIES[path, method])}

@@ -3,7 +3,7 @@
 Order of operation: an upload whose bytes are durable waits in a queue. One writer takes what waits (at most MAX_BATCH) into one transaction:
     the log's lock (SQLite: BEGIN IMMEDIATE; PostgreSQL: pg_advisory_xact_lock) → newest head and right edge of the tree are read anew and must
     agree → nonces → packets known already → the new ones at the positions that follow → one tree head is signed (off the event loop) → rows,
-    leaves, subtree hashes, head, receipts → commit → each upload gets its receipt.
+    leaves, subtree hashes, head, receipts, links to applications (server/application_rows.py) → commit → each upload gets its receipt.
 So there is one log however many intakes work on the database, and no receipt is seen before it is durable. What fails before the commit leaves
 nothing, for each upload of the batch. An upload that was given up while it waited is written all the same: its bytes are here.
 
@@ -30,6 +30,7 @@ from crypto.keys import Signer, common_name
 from crypto.merkle import HASH_BYTES, Frontier, consistency_proof
 from crypto.receipt import Extension, LogEntry, extend_log, make_entry
 from crypto.tree_head import sign_tree_head
+from server.application_rows import NO_LINKS, Links, note_captures
 from server.errors import (
     MalformedRequestError,
     ReceiptUnavailableError,
@@ -63,6 +64,7 @@ class _Waiting:
 
     new: NewPacket
     nonce: Nonce | None
+    links: Links
     outcome: asyncio.Future[tuple[StoredPacket, bool]]
 
 
@@ -75,14 +77,14 @@ class ReceiptLog:
         self._now = now
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue()
 
-    async def append(self, new: NewPacket, nonce: Nonce | None) -> tuple[StoredPacket, bool]:
-        """The row of a packet with its receipt, and whether it is new; returns when it is durable.
+    async def append(self, new: NewPacket, nonce: Nonce | None, links: Links = NO_LINKS) -> tuple[StoredPacket, bool]:
+        """The row of a packet with its receipt, and whether it is new; returns when it is durable. A new one's links are written with it.
 
         With the same digest already there, or before this one in the queue, the first row is returned unchanged. `nonce` is used up in the
         same commit; None when the request's nonce was used up before its content was read. Raises
         `ReplayedRequestError`, `StorageError`, `ReceiptUnavailableError`.
         """
-        waiting = _Waiting(new, nonce, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(new, nonce, links, asyncio.get_running_loop().create_future())
         self._waiting.put_nowait(waiting)
         return await waiting.outcome
 
@@ -186,9 +188,10 @@ class ReceiptLog:
             nonces = [waiting.nonce for waiting in batch if waiting.nonce is not None]
             fresh = iter(await self._store.take_nonces(connection, nonces) if nonces else [])
             accepted = {id(waiting) for waiting in batch if waiting.nonce is None or next(fresh)}
-            wanted = {waiting.new.sha256: waiting.new for waiting in reversed(batch) if id(waiting) in accepted}
+            wanted = {waiting.new.sha256: waiting for waiting in reversed(batch) if id(waiting) in accepted}
             rows = await _known(connection, wanted)
-            added = [wanted[sha256] for sha256 in reversed(wanted) if sha256 not in rows]
+            came = [wanted[sha256] for sha256 in reversed(wanted) if sha256 not in rows]
+            added = [waiting.new for waiting in came]
             if added:
                 extension = await self._extend(connection, edge, added)
                 await connection.execute(
@@ -199,6 +202,7 @@ class ReceiptLog:
                     ],
                 )
                 rows |= await _known(connection, {new.sha256 for new in added})
+                await note_captures(connection, [(one.new.sha256, one.links) for one in came], self._now)
         new_ones = {new.sha256 for new in added}
         outcomes: list[tuple[StoredPacket, bool] | ServerError] = []
         for waiting in batch:

@@ -5,6 +5,7 @@ Order of operation of a whole packet, PUT without `Upload-Complete`:
     free place of this booth (else 429) → body into a temporary file while it is digested, bounded in size and time → digest is the one in the path and
     in Content-Digest → public header readable and of the booth that signed → bytes durable → nonce, row, place in the receipt log and receipt in
     one commit → receipt answered.
+`Passbooth-Application` and `Passbooth-Status` say to which application and status token the packet belongs, as digests; they are optional.
 The same packet again, also many at once, gets the same receipt (200 instead of 201). A crash anywhere leaves either nothing, or bytes that the
 next upload of the packet adopts, or a row whose receipt the next upload gets.
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -26,6 +27,7 @@ from fastapi import Request
 from crypto.errors import PacketFormatError
 from crypto.http_signature import VerifiedRequest
 from crypto.seal import HEADER_AT, MAX_HEADER_BYTES, MEDIA_TYPE, read_header
+from server.application_rows import Links
 from server.config import IntakeSettings
 from server.errors import (
     BoothMismatchError,
@@ -51,10 +53,11 @@ from server.receiving import (
 )
 from server.signed_requests import SignedRequests
 from server.software import SoftwareGate
-from server.store import NewPacket, Store, StoredPacket, check_digest
+from server.store import DIGEST, NewPacket, Store, StoredPacket, check_digest
 
 log = logging.getLogger(__name__)
 
+APPLICATION_HEADER, STATUS_HEADER = "passbooth-application", "passbooth-status"
 PARTIAL_TYPE = "application/partial-upload"
 HEAD_BYTES = HEADER_AT + MAX_HEADER_BYTES
 
@@ -101,6 +104,7 @@ class Uploads:
         """Take one packet, or the beginning of one. Raises the `ServerError` family."""
         fields = read_fields(request.headers)
         check_digest(sha256)
+        links = read_links(request.headers)
         async with self._admitted(request, MEDIA_TYPE) as verified:
             if fields.complete is not False and verified.content_sha256 != sha256:
                 raise DigestMismatchError("The signed Content-Digest is not the digest in the address.")
@@ -117,13 +121,14 @@ class Uploads:
                 _compare_digest(body, sha256)
                 new = self._describe(body, verified.booth_id)
                 await writer.keep(sha256)
-            return _taken(*await self._receipts.append(new, nonce), verified.booth_id)
+            return _taken(*await self._receipts.append(new, nonce, links), verified.booth_id)
 
     async def patch(self, request: Request, sha256: str) -> Taken | Partial:
         """Take more of a packet, or its end. Raises the `ServerError` family."""
         check_digest(sha256)
         async with self._admitted(request, PARTIAL_TYPE) as verified:
             fields = read_fields(request.headers)
+            read_links(request.headers)  # before the body is
             if fields.complete is None or fields.offset is None:
                 raise MalformedRequestError("A PATCH has an Upload-Offset and Upload-Complete, ?0 or ?1.")
             return await self._append(request, sha256, verified, fields)
@@ -195,11 +200,11 @@ class Uploads:
             await partial.forget_content()
             raise DigestMismatchError("The bytes that arrived are not those that were signed: send them again.")
         if complete:
-            return await self._complete(partial, sha256, verified.booth_id)
+            return await self._complete(partial, sha256, verified.booth_id, read_links(request.headers))
         await partial.sync()
         return partial.reached
 
-    async def _complete(self, partial: Append, sha256: str, booth: str) -> Taken:
+    async def _complete(self, partial: Append, sha256: str, booth: str, links: Links) -> Taken:
         """All is there. What is no packet of this booth leaves nothing; a commit that fails leaves all."""
         await partial.sync()
         digest, head = await partial.read(HEAD_BYTES)
@@ -212,7 +217,7 @@ class Uploads:
             await partial.remove()
             raise
         await partial.keep(sha256)
-        stored, created = await self._receipts.append(new, None)
+        stored, created = await self._receipts.append(new, None, links)
         await partial.remove()
         return _taken(stored, created, booth)
 
@@ -235,6 +240,15 @@ class Uploads:
             header.created_at,
             self._now(),
         )
+
+
+def read_links(headers: Mapping[str, str]) -> Links:
+    """What the packet belongs to, as digests. Raises `MalformedRequestError`."""
+    told = [headers.get(name) for name in (APPLICATION_HEADER, STATUS_HEADER)]
+    for text in told:
+        if text is not None and not DIGEST.fullmatch(text):
+            raise MalformedRequestError("Passbooth-Application and Passbooth-Status are 64 lower-case hex digits.")
+    return Links(*told)
 
 
 def _taken(stored: StoredPacket, created: bool, booth: str) -> Taken:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server import errors
+from server import application_errors, errors
+from server.application_errors import ApplicationFileError, ApplicationUndecidableError
 from server.errors import (
     AuthorityError,
     DeskError,
@@ -20,11 +21,13 @@ from server.errors import (
 )
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "intake-api.md").read_text("utf-8")
-ALL = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, ServerError)]
+ROOMS = vars(errors) | vars(application_errors)
+ALL = [e for e in ROOMS.values() if isinstance(e, type) and issubclass(e, ServerError)]
+COMMANDS = (ApplicationFileError, ApplicationUndecidableError, StaffRefusedError)  # answered on a terminal
 LEAVES = [e for e in ALL if not e.__subclasses__()]
 ANSWERED = [
     ServerError,
-    *(e for e in LEAVES if not issubclass(e, (AuthorityError, DeskError, ListenError, SettingsError, StaffRefusedError))),
+    *(e for e in LEAVES if not issubclass(e, (AuthorityError, DeskError, ListenError, SettingsError, *COMMANDS))),
 ]
 
 

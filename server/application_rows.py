@@ -1,0 +1,313 @@
+"""The registry's rows: applications, and captures, which join a packet with its application and with the status token of its applicant.
+
+Rules:
+  - A capture is written in the transaction that takes its packet (server/receipt_log.py), once; it names application and token by their digests. So an
+    upload needs no registry: the application may be imported later, `settle` joins them then.
+  - State changes follow server/applications.py. A decision is the application's and the newest capture's in one transaction; an older capture keeps the
+    outcome that it had.
+  - What an applicant learns by his token is his own capture's outcome.
+  - `forget` removes applications some time after their last day, with their captures; captures that no application ever came for go by their age.
+    Packets are not concerned.
+No number is logged here or stands in an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crypto.application import application_digest
+from server.application_errors import ApplicationUndecidableError, ApplicationUnknownError
+from server.applications import Application, NewApplication, Outcome, State, decided, is_reason_right
+from server.store import Store, UtcDateTime, metadata
+
+BATCH = 500
+
+applications = sa.Table(
+    "applications",
+    metadata,
+    sa.Column("number", sa.String(20), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("centre", sa.String(64), nullable=False),
+    sa.Column("expires", sa.Date(), nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(32), nullable=True),
+    sa.Column("changed_at", UtcDateTime(), nullable=False),
+)
+
+captures = sa.Table(
+    "captures",
+    metadata,
+    sa.Column("serial", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("packet_sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("application", sa.String(64), nullable=True, index=True),
+    sa.Column("status", sa.String(64), nullable=True, index=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(32), nullable=True),
+    sa.Column("received_at", UtcDateTime(), nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a booth tells beside a packet, in hex: its application's digest, and its status token's."""
+
+    application: str | None = None
+    status: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.application is not None or self.status is not None
+
+
+NO_LINKS = Links()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an applicant may know of his portrait."""
+
+    state: Outcome
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One portrait of an application."""
+
+    packet_sha256: str
+    outcome: Outcome
+    reason: str | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or would do."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+
+async def note_captures(
+    connection: AsyncConnection, came: Sequence[tuple[str, Links]], now: Callable[[], datetime]
+) -> None:
+    """Within the transaction that takes the packets: their captures, and the state of the applications that are known."""
+    linked = [(sha256, links) for sha256, links in came if links]
+    if not linked:
+        return
+    at = now()
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    rows = [
+        {
+            "packet_sha256": sha256,
+            "application": links.application,
+            "status": links.status,
+            "outcome": Outcome.RECEIVED,
+            "received_at": at,
+        }
+        for sha256, links in linked
+    ]
+    await connection.execute(dialect.insert(captures).values(rows).on_conflict_do_nothing())
+    digests = {links.application for _, links in linked if links.application is not None}
+    # Those that are captured or accepted stay so: AFTER_CAPTURE.
+    capturable = sa.update(applications).where(
+        applications.c.digest.in_(digests), applications.c.state.in_([State.FILED, State.RETAKE])
+    )
+    await connection.execute(capturable.values(state=State.CAPTURED, reason=None, changed_at=at))
+
+
+class Registry:
+    """The applications of one database."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store, self._now = store, now
+
+    async def find(self, number: str) -> Application | None:
+        """An application by its number."""
+        async with self._store.reading() as connection:
+            return await _find(connection, number)
+
+    async def is_empty(self) -> bool:
+        """Whether there is no application at all."""
+        async with self._store.reading() as connection:
+            return (await connection.execute(sa.select(applications.c.number).limit(1))).first() is None
+
+    async def captures_of(self, number: str) -> list[Capture]:
+        """Its portraits, oldest first."""
+        query = sa.select(captures).where(captures.c.application == application_digest(number).hex())
+        async with self._store.reading() as connection:
+            rows = await connection.execute(query.order_by(captures.c.serial))
+            return [Capture(row.packet_sha256, Outcome(row.outcome), row.reason, row.received_at) for row in rows]
+
+    async def listed(self, state: State | None, centre: str | None, limit: int) -> list[Application]:
+        """Applications in the order of their numbers."""
+        query = sa.select(applications).order_by(applications.c.number).limit(limit)
+        if state is not None:
+            query = query.where(applications.c.state == state)
+        if centre is not None:
+            query = query.where(applications.c.centre == centre)
+        async with self._store.reading() as connection:
+            return [_application(row) for row in await connection.execute(query)]
+
+    async def counts(self) -> dict[State, int]:
+        """How many applications are in each state."""
+        query = sa.select(applications.c.state, sa.func.count()).group_by(applications.c.state)
+        async with self._store.reading() as connection:
+            found = {State(state): int(count) for state, count in await connection.execute(query)}
+        return {state: found.get(state, 0) for state in State}
+
+    async def status(self, digest: str) -> Status | None:
+        """What the bearer of a status token may know; None when nothing came for it."""
+        query = sa.select(captures.c.outcome, captures.c.reason).where(captures.c.status == digest)
+        async with self._store.reading() as connection:
+            row = (await connection.execute(query.order_by(captures.c.serial.desc()).limit(1))).first()
+        return None if row is None else Status(Outcome(row.outcome), row.reason)
+
+    async def file(
+        self,
+        new: Sequence[NewApplication],
+        *,
+        dry_run: bool = False,
+        progress: Callable[[int], None] = lambda _done: None,
+    ) -> Imported:
+        """Adds applications, and changes centre and last day of those that are known; all or none. Their states stay."""
+        done = Imported()
+        try:
+            async with self._store.writing() as connection:
+                for start in range(0, len(new), BATCH):
+                    done = await self._file_batch(connection, new[start : start + BATCH], done)
+                    progress(min(start + BATCH, len(new)))
+                if dry_run:
+                    raise _TakenBackError
+        except _TakenBackError:
+            return done
+        await self.settle()
+        return done
+
+    async def _file_batch(self, connection: AsyncConnection, new: Sequence[NewApplication], done: Imported) -> Imported:
+        at = self._now()
+        query = sa.select(applications).where(applications.c.number.in_([one.number for one in new]))
+        known = {row.number: row for row in await connection.execute(query)}
+        added = [
+            {
+                "number": one.number,
+                "digest": application_digest(one.number).hex(),
+                "centre": one.centre,
+                "expires": one.expires,
+                "state": State.FILED,
+                "changed_at": at,
+            }
+            for one in new
+            if one.number not in known
+        ]
+        changed = [
+            {"its_number": one.number, "its_centre": one.centre, "its_end": one.expires, "its_time": at}
+            for one in new
+            if one.number in known
+            and (known[one.number].centre, known[one.number].expires) != (one.centre, one.expires)
+        ]
+        if added:
+            await connection.execute(sa.insert(applications), added)
+        if changed:
+            change = (
+                sa.update(applications)
+                .where(applications.c.number == sa.bindparam("its_number"))
+                .values(
+                    centre=sa.bindparam("its_centre"),
+                    expires=sa.bindparam("its_end"),
+                    changed_at=sa.bindparam("its_time"),
+                )
+            )
+            await connection.execute(change, changed)
+        unchanged = len(new) - len(added) - len(changed)
+        return Imported(done.added + len(added), done.changed + len(changed), done.unchanged + unchanged)
+
+    async def settle(self) -> int:
+        """Applications whose portrait arrived before they did become captured; how many. Safe beside uploads, and again."""
+        waiting = sa.select(captures.c.application).where(
+            captures.c.application == applications.c.digest, captures.c.outcome == Outcome.RECEIVED
+        )
+        change = sa.update(applications).where(applications.c.state == State.FILED, waiting.exists())
+        async with self._store.writing() as connection:
+            done = await connection.execute(change.values(state=State.CAPTURED, changed_at=self._now()))
+            return int(done.rowcount)
+
+    async def decide(self, number: str, outcome: Outcome, reason: str | None) -> Application:
+        """The desk's decision about the newest portrait. Raises `ApplicationUnknownError`, `ApplicationUndecidableError`."""
+        if not is_reason_right(outcome, reason):
+            raise ApplicationUndecidableError("A retake has one of the known reasons, acceptance has none.")
+        async with self._store.writing() as connection:
+            found = await _find(connection, number, for_update=True)
+            if found is None:
+                raise ApplicationUnknownError("There is no such application.")
+            state = decided(found.state, outcome)
+            if state is None:
+                raise ApplicationUndecidableError(
+                    f"The application is {found.state}: there is no portrait to decide on."
+                )
+            await self._write_decision(connection, number, state, outcome, reason)
+        return Application(found.number, found.centre, found.expires, state, reason)
+
+    async def _write_decision(
+        self, connection: AsyncConnection, number: str, state: State, outcome: Outcome, reason: str | None
+    ) -> None:
+        of_it = captures.c.application == application_digest(number).hex()
+        newest = sa.select(sa.func.max(captures.c.serial)).where(of_it).scalar_subquery()
+        change = sa.update(applications).where(applications.c.number == number)
+        await connection.execute(change.values(state=state, reason=reason, changed_at=self._now()))
+        await connection.execute(
+            sa.update(captures).where(captures.c.serial == newest).values(outcome=outcome, reason=reason)
+        )
+
+    async def remove(self, numbers: Iterable[str]) -> int:
+        """Applications and their captures, by number; how many there were."""
+        removed = 0
+        async with self._store.writing() as connection:
+            for number in numbers:
+                gone = sa.delete(captures).where(captures.c.application == application_digest(number).hex())
+                await connection.execute(gone)
+                removed += (
+                    await connection.execute(sa.delete(applications).where(applications.c.number == number))
+                ).rowcount
+        return removed
+
+    async def forget(self, last_day: date) -> int:
+        """Applications whose last day is before `last_day`, with their captures; captures without one that came before it. How many applications."""
+        over = applications.c.expires < last_day
+        known = sa.select(applications.c.digest)
+        morning = datetime.combine(last_day, datetime.min.time(), self._now().tzinfo)
+        async with self._store.writing() as connection:
+            of_them = captures.c.application.in_(known.where(over))
+            alone = sa.or_(captures.c.application.is_(None), captures.c.application.not_in(known))
+            await connection.execute(
+                sa.delete(captures).where(sa.or_(of_them, sa.and_(alone, captures.c.received_at < morning)))
+            )
+            return int((await connection.execute(sa.delete(applications).where(over))).rowcount)
+
+    async def forget_old(self, kept: timedelta) -> int:
+        """What is due for removal today."""
+        return await self.forget(self._now().date() - kept)
+
+
+class _TakenBackError(Exception):
+    """Ends the transaction of a dry run."""
+
+
+async def _find(connection: AsyncConnection, number: str, *, for_update: bool = False) -> Application | None:
+    query = sa.select(applications).where(applications.c.number == number)
+    if for_update:
+        query = query.with_for_update()  # SQLite has none and needs none: a writing transaction is alone there
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _application(row)
+
+
+def _application(row: sa.Row[Any]) -> Application:
+    return Application(row.number, row.centre, row.expires, State(row.state), row.reason)
