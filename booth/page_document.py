@@ -219,8 +219,11 @@ def name_of(command: type[BaseModel]) -> str:
 
 _PROMPTS = {
     "type": "object",
-    "properties": {"prompts": {"type": "object", "additionalProperties": _TEXT}},
-    "required": ["prompts"],
+    "properties": {
+        "prompts": {"type": "object", "additionalProperties": _TEXT},
+        "complete": {"type": "boolean"},
+    },
+    "required": ["prompts", "complete"],
     "additionalProperties": False,
 }
 _MESSAGES = {

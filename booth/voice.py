@@ -186,6 +186,11 @@ class Voice:
         with self._lock:
             return dict(self._names.get(language, {}))
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything was made that can be."""
+        return not self.thread.is_alive()
+
     def read(self, name: str) -> bytes | None:
         """The sound of this name; None when there is none. Blocks for one small file."""
         if NAME.fullmatch(name) is None:

@@ -34,10 +34,13 @@ class VoicePages:
         return router
 
     async def prompts(self, language: str) -> Response:
-        """The sounds of a language: file names by message key."""
+        """The sounds of a language: file names by message key, and whether there will be no more."""
         if language not in known_languages():
             return problem(404, "voice.language", "The booth does not speak this language.")
-        return JSONResponse({"prompts": {} if self._voice is None else dict(self._voice.prompts(language))})
+        if self._voice is None:
+            return JSONResponse({"prompts": {}, "complete": True})
+        complete = self._voice.complete  # before the list: what comes between is in it
+        return JSONResponse({"prompts": dict(self._voice.prompts(language)), "complete": complete})
 
     async def sound(self, name: str) -> Response:
         """One sound."""

@@ -12,6 +12,7 @@ import { Link, renewPage } from "./link.js";
 import "./preview.js";
 import { buildScreen, languageTiles, progressOf, screenOf } from "./screens.js";
 import { loadTexts } from "./texts.js";
+import { Voice } from "./voice.js";
 import "./walk.js";
 
 const SETTLE_MS = 450; // a double tap is over after this; nobody reads a new screen faster
@@ -49,6 +50,7 @@ let stirredAt = -STIR_MS;
 let stirring = Promise.resolve();
 let left = 0;
 
+const voice = new Voice(byId("voice"), stir);
 const link = new Link({ onState, onConnection });
 
 // --- states ----------------------------------------------------------------------------------------------------------
@@ -79,8 +81,10 @@ function show(state) {
   document.body.dataset.state = state.state;
   showFrame(state);
   showWarning(state);
+  voice.follow(texts);
   if (before?.state === "clearing" && state.state !== "clearing") {
     forgetChoices();
+    voice.forget();
     if (state.visit === null) renewPage();
   }
 }

@@ -39,7 +39,7 @@ COMPOSED = (
 )
 KEY = re.compile(
     r"[\"'`]((?:page|action|step|state|attract|identify|keypad|consent|framing|review|verdict|thanks|clearing|assistance"
-    r"|out_of_service|access|leaf|timeout|connection|advice|rule|fault|technician|staff|reason)\.[a-z_.]*[a-z_])[\"'`]"
+    r"|out_of_service|access|leaf|timeout|connection|advice|rule|fault|technician|staff|reason|voice)\.[a-z_.]*[a-z_])[\"'`]"
 )
 
 
