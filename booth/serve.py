@@ -64,6 +64,7 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     forbid_core_dumps()
     return_freed_memory()
     from booth.config import Config
+    from booth.kept_tries import TECHNICIAN
     from booth.logs import configure_logs
     from booth.runner import MAIN_TASKS, open_booth
     from booth.technician_login import TechnicianDoor
@@ -77,7 +78,11 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.set)
-    door = TechnicianDoor(config.technician_file, session_s=config.technician.session_minutes * 60)
+    door = TechnicianDoor(
+        config.technician_file,
+        tries=config.booth.data_dir / TECHNICIAN,
+        session_s=config.technician.session_minutes * 60,
+    )
     if door.lock == "unset":
         log.warning("The technician's pages are closed: no passphrase is set (`booth config passphrase`).")
     async with (

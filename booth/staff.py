@@ -25,9 +25,9 @@ import httpx2
 from booth.config import IntakeSection
 from booth.errors import StaffListStaleError
 from booth.events import Notice
+from booth.kept_tries import STAFF, KeptTries
 from booth.revocation_list import Tell
 from booth.staff_list import StaffListCopy, StaffListWatch
-from booth.staff_tries import StaffTries
 from crypto.errors import CryptoError, StaffCodeError
 from crypto.keys import Signer, TrustStore
 from crypto.staff_code import NOBODY, matches, read_code
@@ -56,7 +56,7 @@ class StaffCheck(Protocol):
 class StaffCodes:
     """The codes of one booth. Use `open_staff_codes`."""
 
-    def __init__(self, copy: StaffListCopy, tries: StaffTries, centre: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, copy: StaffListCopy, tries: KeptTries, centre: str, now: Callable[[], datetime]) -> None:
         self._copy, self._tries, self._centre, self._now = copy, tries, centre, now
 
     @property
@@ -108,8 +108,8 @@ async def open_staff_codes(
 ) -> AsyncIterator[StaffCodes]:
     """The codes of a booth, with what is stored in `folder`; the list is kept new meanwhile."""
 
-    def read() -> tuple[StaffListCopy, StaffTries]:
-        return StaffListCopy(folder, trust), StaffTries(folder, lambda: now().timestamp())
+    def read() -> tuple[StaffListCopy, KeptTries]:
+        return StaffListCopy(folder, trust), KeptTries(folder / STAFF, lambda: now().timestamp())
 
     copy, tries = await asyncio.get_running_loop().run_in_executor(worker, read)
     watch = StaffListWatch(copy, worker, settings, client, signer, tell, now)

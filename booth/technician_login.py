@@ -2,8 +2,9 @@
 
 Rules:
   - Without a passphrase (booth/passphrase.py) the pages say how to set one and show nothing else; one that is set later counts at once.
-  - Wrong passphrases make everybody wait, longer each time (crypto/tries.py): behind one screen all are one party. A try counts before it is
-    compared, tries are compared one after the other, and the times are this run's.
+  - Wrong passphrases make everybody wait, longer each time, over restarts too (booth/kept_tries.py): behind one screen all are one party. A try
+    counts before it is compared, and tries are compared one after the other. A disk that takes no count does not keep the technician out who is to
+    mend it: such tries count until the booth ends.
   - A session is a random token in a cookie (HttpOnly, SameSite=Strict) and is kept only as its digest. It ends `session_s` after the login, whatever
     is done in it, since the page asks by itself all the time; a new passphrase ends every session; the oldest makes room for a sixth.
   - Logging in and out are commands: a POST with the page's token, which no foreign page can read.
@@ -30,17 +31,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from booth.errors import PassphraseError
+from booth.kept_tries import KeptTries
 from booth.messages import CatalogueError
 from booth.page_requests import limited_body, problem
 from booth.passphrase import matches, read_passphrase_hash
-from crypto.tries import Tries
 
 COOKIE = "passbooth_technician"
 SESSION_S = 30 * 60.0
 MOST_SESSIONS = 5
-WRONG_ALLOWED = 5
-LOCKOUT_S = 60.0
-PARTY = "the screen"
 
 log = logging.getLogger(__name__)
 
@@ -64,19 +62,20 @@ class _Session:
 
 
 class TechnicianDoor:
-    """Passphrase, waiting times and sessions of one booth. Without a file nobody is let in."""
+    """Passphrase, waiting times and sessions of one booth. Without a file nobody is let in; `tries` is where wrong ones are counted over restarts."""
 
     def __init__(
         self,
         file: Path | None,
         *,
+        tries: Path | None = None,
         session_s: float = SESSION_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session_s = session_s
         self._file, self._clock = file, clock
         self._sessions: dict[bytes, _Session] = {}
-        self._tries = Tries(allowed=WRONG_ALLOWED, lockout_s=LOCKOUT_S, clock=clock)
+        self._tries = KeptTries(tries, monotonic=clock)
         self._turn = asyncio.Lock()
         self._told = ""
 
@@ -89,21 +88,34 @@ class TechnicianDoor:
         """The token of a new session, or why there is none; comparing takes a thread a tenth of a second."""
         if self.lock != "set":
             return Refusal("technician.no_passphrase", "There is no passphrase for this page: set one on the booth.")
-        if wait_s := self._tries.begin(PARTY):
-            return Refusal("technician.wait", f"Too many wrong passphrases: wait {wait_s} seconds.", wait_s)
         async with self._turn:  # 64 MiB and a core for each
-            _, stored = self._read()
-            right = bool(stored) and await asyncio.to_thread(matches, stored, passphrase)
-        if not right:
+            if wait_s := self._tries.wait_s:
+                return Refusal("technician.wait", f"Too many wrong passphrases: wait {wait_s} seconds.", wait_s)
+            stored = await asyncio.to_thread(self._compare, passphrase)
+        if stored is None:
             log.warning("A wrong passphrase was tried on the technician's page.")
             return Refusal("technician.wrong", "The passphrase is wrong.")
-        self._tries.right(PARTY)
         token = secrets.token_urlsafe(32)
         while len(self._sessions) >= MOST_SESSIONS:
             self._sessions.pop(next(iter(self._sessions)))
         self._sessions[_digest(token)] = _Session(self._clock(), stored)
         log.info("A technician logged in.")
         return token
+
+    def _compare(self, passphrase: str) -> str | None:
+        """Counts a try, compares it; the hash that it opens, if it does. Blocking."""
+        self._count(self._tries.begin)
+        _, stored = self._read()
+        if not stored or not matches(stored, passphrase):
+            return None
+        self._count(self._tries.right)
+        return stored
+
+    def _count(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as error:
+            log.error("Tries of the technician's passphrase count until the booth ends only: %s", error.strerror)  # noqa: TRY400 - the disk's own words suffice
 
     def admits(self, token: str | None) -> bool:
         """Whether the token is one of a session that lasts."""

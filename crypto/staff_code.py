@@ -4,7 +4,7 @@ Rules: digits only, because a keypad has nothing else; written in three groups o
 random and says nothing about a person; it never begins with 0. The secret is random: 12 digits are 39.9 bits. It is made once, told once, and kept
 as an argon2id hash alone (RFC 9106's second recommended costs: 64 MiB, three passes, in one lane), with a salt of 16 bytes.
 
-What that is worth: at a booth tries are few (booth/staff_tries.py: below a hundred thousand in a year of guessing all day, even where staff come and
+What that is worth: at a booth tries are few (booth/kept_tries.py: below a hundred thousand in a year of guessing all day, even where staff come and
 go, so less than one in ten million for a known id). Who
 has stolen the list of hashes tries at the speed of his machines: at a thousand hashes a second, which takes 64 GiB of fast memory, all
 secrets of one id take 31 years. No error, repr or log holds a code.

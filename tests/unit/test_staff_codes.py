@@ -11,12 +11,12 @@ import httpx2
 import pytest
 from cryptography.x509 import ReasonFlags
 
-from booth import staff_tries
+from booth import kept_tries
 from booth.config import IntakeSection
 from booth.errors import StaffListStaleError
+from booth.kept_tries import ALLOWED, LONGEST_S, KeptTries
 from booth.staff import NO_LIST, WAIT, WRONG, StaffCodes, open_staff_codes
 from booth.staff_list import FETCH_S, NAME, NUMBER_NAME, StaffListCopy, StaffListWatch
-from booth.staff_tries import ALLOWED, LONGEST_S, StaffTries
 from crypto.errors import KeyUnavailableError, StaffListError
 from crypto.issuance import Revoked
 from crypto.keys import Purpose, TrustStore
@@ -68,7 +68,7 @@ class Booth:
 
     def restart(self):
         self.copy = StaffListCopy(self.folder, lambda: self.trust)
-        self.tries = StaffTries(self.folder, self._seconds, lambda: self.up_s)
+        self.tries = KeptTries(self.folder / kept_tries.STAFF, self._seconds, lambda: self.up_s)
         self.codes = StaffCodes(self.copy, self.tries, HERE, lambda: self.at)
 
     def _seconds(self):
@@ -120,7 +120,7 @@ def test_what_is_no_code_costs_no_try(staffed, quick_hash):
     for text in ("", "482103", "x" * 18, "4" * 300):
         assert staffed.codes.check(text) == WRONG
     assert quick_hash == []
-    assert not (staffed.folder / staff_tries.NAME).exists()
+    assert not (staffed.folder / kept_tries.STAFF).exists()
 
 
 def test_no_code_is_in_the_log_or_on_the_disk(staffed, caplog, quick_hash):
@@ -180,7 +180,7 @@ def test_a_clock_that_was_set_never_makes_the_wait_longer_and_not_shorter_while_
 
 @pytest.mark.parametrize("torn", [b"", b"{", b'{"wrong":0}x', b'{"wrong":-1}', b'{"wrong":1,"wait_s":1e9}', bytes(300)])
 def test_a_damaged_count_is_the_longest_wait(staffed, quick_hash, torn):
-    (staffed.folder / staff_tries.NAME).write_bytes(torn)
+    (staffed.folder / kept_tries.STAFF).write_bytes(torn)
     staffed.restart()
     assert staffed.check(ANNA) == WAIT
     assert staffed.codes.wait_s == LONGEST_S + 1
@@ -192,7 +192,7 @@ def test_nothing_is_looked_at_when_it_cannot_be_counted(staffed, quick_hash, mon
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(staff_tries, "write_whole", fail)
+    monkeypatch.setattr(kept_tries, "write_whole", fail)
     assert staffed.check(ANNA) == NO_LIST
     assert quick_hash == []
 

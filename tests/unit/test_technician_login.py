@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from booth import config_command, passphrase
 from booth.cli import app
 from booth.errors import PassphraseError
+from booth.kept_tries import ALLOWED, LOCKOUT_S
 from booth.messages import known_languages
 from booth.passphrase import make_passphrase, matches, read_passphrase_hash, write_passphrase
-from booth.technician_login import COOKIE, LOCKOUT_S, MOST_SESSIONS, WRONG_ALLOWED, Refusal, TechnicianDoor
+from booth.technician_login import COOKIE, MOST_SESSIONS, Refusal, TechnicianDoor
 from booth.web import create_app
 from tests.unit.fake_booth import FakeBooth
 from tests.unit.test_config import GOOD
@@ -191,7 +192,7 @@ async def test_the_oldest_session_makes_room(door):
 
 
 async def test_wrong_passphrases_wait_longer_each_time_and_the_right_one_waits_too(door, clock):
-    for _ in range(WRONG_ALLOWED):
+    for _ in range(ALLOWED):
         assert (await door.open("wrong" * 3)).code == "technician.wrong"
     refused = await door.open(SECRET)
     assert (refused.code, refused.wait_s) == ("technician.wait", LOCKOUT_S + 1)
@@ -203,10 +204,34 @@ async def test_wrong_passphrases_wait_longer_each_time_and_the_right_one_waits_t
     assert (await door.open("wrong" * 3)).code == "technician.wrong"  # the right one forgot those before it
 
 
+async def test_a_booth_that_is_killed_and_started_again_goes_on_with_the_wait(file, clock, tmp_path):
+    tries = tmp_path / "technician.tries"
+    for number in range(1, ALLOWED + 1):
+        door = TechnicianDoor(file, tries=tries, clock=clock)  # another life of the booth for each try
+        assert (await door.open("wrong" * 3)).code == "technician.wrong", number
+    door = TechnicianDoor(file, tries=tries, clock=clock)
+    refused = await door.open(SECRET)
+    assert refused.code == "technician.wait"
+    assert 1 < refused.wait_s <= LOCKOUT_S + 1
+    clock.now += LOCKOUT_S
+    assert isinstance(await door.open(SECRET), str)
+    assert (await TechnicianDoor(file, tries=tries, clock=clock).open("wrong" * 3)).code == "technician.wrong"
+    assert stat.S_IMODE(tries.stat().st_mode) == 0o600
+    assert SECRET not in tries.read_text()
+
+
+async def test_a_disk_that_takes_no_count_keeps_nobody_out_and_gives_no_more_tries(file, clock, tmp_path, caplog):
+    door = TechnicianDoor(file, tries=tmp_path / "no such folder" / "technician.tries", clock=clock)
+    assert isinstance(await door.open(SECRET), str)
+    codes = [(await door.open("wrong" * 3)).code for _ in range(ALLOWED + 1)]
+    assert codes == ["technician.wrong"] * ALLOWED + ["technician.wait"]
+    assert "count until the booth ends only" in caplog.text
+
+
 async def test_many_tries_at_once_are_no_way_around(door):
     outcomes = await asyncio.gather(*(door.open(f"wrong number {number}") for number in range(50)))
     assert [type(each) for each in outcomes] == [Refusal] * 50
-    assert [each.code for each in outcomes].count("technician.wrong") == WRONG_ALLOWED
+    assert [each.code for each in outcomes].count("technician.wrong") == ALLOWED
 
 
 # --- the pages ---------------------------------------------------------------------------------------------------------
@@ -289,8 +314,8 @@ def test_foreign_pages_cannot_log_in_or_out(client, door, path):
 
 
 def test_wrong_ones_are_401_then_429_with_the_time(client):
-    codes = [log_in(client, "wrong" * 3).status_code for _ in range(WRONG_ALLOWED + 1)]
-    assert codes == [401] * WRONG_ALLOWED + [429]
+    codes = [log_in(client, "wrong" * 3).status_code for _ in range(ALLOWED + 1)]
+    assert codes == [401] * ALLOWED + [429]
     answer = log_in(client)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, str(int(LOCKOUT_S) + 1))
 
@@ -310,7 +335,7 @@ def test_wrong_ones_are_401_then_429_with_the_time(client):
 )
 def test_what_is_no_login_is_422_and_no_try(client, body):
     headers = {"X-Kiosk-Token": token_of(client)}
-    for _ in range(WRONG_ALLOWED + 1):
+    for _ in range(ALLOWED + 1):
         answer = client.post(SESSION, content=body, headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "technician.malformed")
         assert SECRET not in answer.text
