@@ -2,8 +2,11 @@
 
 import { el, icon, setText } from "./dom.js";
 
-/** Leaves of a list element; takes the kit of its screen. `lay()` when the room may have changed; `onTurn(all seen, turn)` after each change. */
-export function leavesOf(list, { t, turn: once }, onTurn = () => {}) {
+/**
+ * Leaves of a list element with at most `most` items each; takes the kit of its screen. Call `lay()` when the room may have changed;
+ * `onTurn(whether every leaf was seen)` is called after each change.
+ */
+export function leavesOf(list, { t, turn: once }, { most = Infinity, onTurn = () => {} } = {}) {
   const items = [...list.children];
   const count = el("span", { class: "leaf-count", "aria-hidden": "true" });
   const back = el("button", { class: "button leaf-turn", type: "button", "aria-label": t("leaf.back"), onclick: () => once(() => turn(-1)) }, icon("previous", { turns: true }));
@@ -16,12 +19,12 @@ export function leavesOf(list, { t, turn: once }, onTurn = () => {}) {
   list.classList.add("leaf-list");
 
   const showOnly = (shown) => items.forEach((item) => (item.hidden = !shown.includes(item)));
-  const fits = () => list.scrollHeight <= list.clientHeight + 1;
+  const fits = (shown) => shown.length <= most && list.scrollHeight <= list.clientHeight + 1;
 
   function lay() {
     nav.hidden = true;
     showOnly(items);
-    if (fits()) {
+    if (fits(items)) {
       leaves = [items];
     } else {
       nav.hidden = false;
@@ -29,7 +32,7 @@ export function leavesOf(list, { t, turn: once }, onTurn = () => {}) {
       let leaf = [];
       for (const item of items) {
         showOnly([...leaf, item]);
-        if (!fits() && leaf.length > 0) {
+        if (!fits([...leaf, item]) && leaf.length > 0) {
           leaves.push(leaf);
           leaf = [];
         }

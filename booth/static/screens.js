@@ -145,7 +145,7 @@ function consent(state, { t, post, turn, act }) {
   const onwards = button("button-primary", t("action.continue"), null, () => turn(() => leaves.next()));
   onwards.append(icon("forward", { turns: true }));
   // The whole notice comes before the question.
-  const leaves = leavesOf(list, { t, turn }, (allSeen) => act(decline, allSeen ? agree : onwards));
+  const leaves = leavesOf(list, { t, turn }, { onTurn: (allSeen) => act(decline, allSeen ? agree : onwards) });
   const notice = el("div", { class: "consent" }, heading(t("state.consent.title")), list, leaves.nav);
   // A no is no dead end: it says what happens next, and a wrong touch can be taken back.
   const farewell = hero("counter", heading(t("assistance.declined.title")), el("p", { class: "lead", text: t("consent.declined") }));
@@ -178,18 +178,24 @@ function working(name, picture, { t }) {
 }
 
 function thanks(state, { t, post }) {
+  const code = state.status_url && el("img", { class: "status-code", src: "/api/visit/status-code", alt: t("thanks.status_code"), draggable: "false" });
   const main = el(
     "div",
-    { class: "hero" },
+    { class: "hero thanks" },
     el("div", { class: "medal medal-good" }, icon("check")),
     heading(t("state.thanks.title")),
     el("p", { class: "lead", text: t("state.thanks.text") }),
     el(
       "div",
-      { class: "card reference" },
-      el("p", { text: t("thanks.reference") }),
-      el("p", { class: "reference-number", dir: "ltr", text: state.reference ?? "" }),
-      el("p", { class: "quiet", text: t("thanks.keep") }),
+      { class: "card keep" },
+      code,
+      el(
+        "div",
+        { class: "keep-words" },
+        el("p", { class: "quiet", text: t("thanks.reference") }),
+        el("p", { class: "reference-number", dir: "ltr", text: state.reference ?? "" }),
+        el("p", { text: t(code ? "thanks.scan" : "thanks.keep") }),
+      ),
     ),
   );
   return { main, actions: [button("button-primary", t("action.done"), "check", () => post("cancel"))], update: nothing, ownsCancel: true };

@@ -1,4 +1,4 @@
-"""Pictures of every screen: `python tests/journey/screens.py [--languages en,ar] [--only review] [--dark]`.
+"""Pictures of every screen: `python tests/journey/screens.py [--languages en,ar,pseudo] [--only review] [--dark] [--look text,contrast]`.
 
 Serves the pages with a fake booth, opens each state in Chromium in every size and language asked for, and writes
 screenshots/<size>/<language>/<screen>.png (a git-ignored folder). It also looks for what a picture hides: text that is cut off, controls
@@ -22,6 +22,7 @@ from booth.kiosk import FaultNotice, Instruction, KioskState  # noqa: E402 - aft
 from booth.passphrase import make_passphrase, write_passphrase  # noqa: E402
 from booth.technician_login import WRONG_ALLOWED, TechnicianDoor  # noqa: E402
 from booth.web import open_pages  # noqa: E402
+from tests.journey.pseudo import pseudo_catalogue  # noqa: E402
 from tests.unit.fake_booth import FakeBooth, broken_devices, findings, kiosk_state, revoked_booth, technician_status  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
@@ -39,6 +40,14 @@ TECHNICIAN_SIZE = (1440, 900)
 LOGIN_SIZES = ((1440, 900), (1080, 1920))
 APPLICANTS = PROJECT / "hardware" / "sim" / "applicants"
 MIN_TARGET_PX = 80
+# The choices of access.js as attributes of the page.
+LOOKS = {
+    "text": ("text", "large"),
+    "contrast": ("contrast", "high"),
+    "dark": ("scheme", "dark"),
+    "reach": ("reach", "low"),
+    "calm": ("motion", "calm"),
+}
 
 # What a picture cannot tell: boxes whose content does not fit, small controls, empty words. Measured in the page.
 INSPECT = """
@@ -201,9 +210,12 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
         },
         "14-warning": {"state": "consent", "timeout_s": 17.6},
         "14-warning-thanks": {"state": "thanks", "timeout_s": 9.6},
-        "15-languages": {"state": "consent", "_open_languages": True},
+        "04-consent-declined": {"state": "consent", "_press": "#actions .button >> nth=0"},
+        "15-languages": {"state": "consent", "_press": "#change-language"},
         "16-lost": {"state": "consent", "_lost": True},
-        "17-typing": {"state": "identify", "_type": "DEMO-2026-000017"},
+        "18-choices-wordless": {"state": "attract", "_press": "#access"},
+        "18-choices": {"state": "consent", "_press": "#access"},
+        "17-typing": {"state": "identify", "_type": "DEMO2026000017Q"},
     }
 
 
@@ -252,8 +264,13 @@ class Studio:
                     lambda message: self._hear(f"console: {message.text}") if message.type == "error" else None,
                 )
                 page.on("pageerror", lambda error: self._hear(f"page error: {error}"))
-                await page.goto(address)
                 for language in self._options.languages:
+                    if language == "pseudo":
+                        await page.route("**/api/messages/en", _as_pseudo)
+                    await page.goto(address)
+                    for choice in self._options.look:
+                        name, value = LOOKS[choice]
+                        await page.evaluate(f"document.documentElement.dataset.{name} = '{value}'")
                     for name, fields in kiosk_screens().items():
                         if self._options.only in name:
                             await self._screen(page, booth, context, (width, height), language, name, dict(fields))
@@ -276,6 +293,8 @@ class Studio:
         fields: dict[str, Any],
     ) -> None:
         special = {key: fields.pop(key) for key in list(fields) if key.startswith("_")}
+        folder = self._folder(size, language)
+        language = "en" if language == "pseudo" else language
         booth.picture = special.get("_picture", self._picture)
         state = kiosk_state(fields.pop("state"), language=language, **fields)
         await booth.show(_neutral(language))  # every screen is built anew
@@ -287,8 +306,9 @@ class Studio:
         if state.portrait is not None:
             await page.wait_for_selector(".portrait img")
             await page.evaluate("() => document.querySelector('.portrait img').decode()")
-        if "_open_languages" in special:
-            await page.click("#change-language")
+        if "_press" in special:
+            await page.wait_for_timeout(500)  # a touch right after a swap does not count
+            await page.click(special["_press"])
         if "_type" in special:
             await page.keyboard.type(special["_type"])
         if "_lost" in special:
@@ -300,11 +320,15 @@ class Studio:
         await page.evaluate("document.fonts.ready")
         await page.wait_for_timeout(300)  # transitions; a picture script, not a test
         for told in await page.evaluate(INSPECT):
-            self._hear(f"{size[0]}x{size[1]} {language} {name}: {told}")
-        folder = PROJECT / "screenshots" / f"{size[0]}x{size[1]}{'-dark' if self._options.dark else ''}" / language
-        folder.mkdir(parents=True, exist_ok=True)
+            self._hear(f"{folder.parent.name} {folder.name} {name}: {told}")
         await page.screenshot(path=folder / f"{name}.png")
         await page.keyboard.press("Escape")
+
+    def _folder(self, size: tuple[int, int], language: str) -> Path:
+        look = "".join(f"-{choice}" for choice in (*self._options.look, *(("dark",) if self._options.dark else ())))
+        folder = PROJECT / "screenshots" / f"{size[0]}x{size[1]}{look}" / language
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     async def _technician(self, browser: Any) -> None:
         width, height = TECHNICIAN_SIZE
@@ -330,14 +354,7 @@ class Studio:
                         booth.status = technician_status(**fields)
                         await page.goto(f"{address}technician?language={language}")
                         await page.wait_for_selector("#devices article")
-                        folder = (
-                            PROJECT
-                            / "screenshots"
-                            / f"{width}x{height}{'-dark' if self._options.dark else ''}"
-                            / language
-                        )
-                        folder.mkdir(parents=True, exist_ok=True)
-                        await page.screenshot(path=folder / f"{name}.png")
+                        await page.screenshot(path=self._folder((width, height), language) / f"{name}.png")
         finally:
             await context.close()
 
@@ -371,13 +388,16 @@ class Studio:
     async def _login_picture(self, page: Any, size: tuple[int, int], language: str, name: str) -> None:
         for told in await page.evaluate(INSPECT_LOGIN):
             self._hear(f"{size[0]}x{size[1]} {language} {name}: {told}")
-        folder = PROJECT / "screenshots" / f"{size[0]}x{size[1]}{'-dark' if self._options.dark else ''}" / language
-        folder.mkdir(parents=True, exist_ok=True)
-        await page.screenshot(path=folder / f"{name}.png")
+        await page.screenshot(path=self._folder(size, language) / f"{name}.png")
 
 
 def _neutral(language: str) -> KioskState:
     return kiosk_state("language", language=language, visit="00000000")
+
+
+async def _as_pseudo(route: Any) -> None:
+    answer = await route.fetch()
+    await route.fulfill(response=answer, json=pseudo_catalogue(await answer.json()))
 
 
 async def _tick(booth: FakeBooth) -> None:
@@ -397,8 +417,10 @@ def main() -> int:
     reader.add_argument("--only", default="", help="a part of the screen's name")
     reader.add_argument("--page", choices=("all", "kiosk", "technician", "login"), default="all")
     reader.add_argument("--dark", action="store_true")
+    reader.add_argument("--look", default="", help=f"what an applicant may choose, comma-separated: {', '.join(LOOKS)}")
     options = reader.parse_args()
     options.languages = options.languages.split(",")
+    options.look = [choice for choice in options.look.split(",") if choice]
     options.sizes = [tuple(int(part) for part in size.split("x")) for size in options.sizes.split(",")]
     if not Path(CHROMIUM).exists():
         print("Chromium is missing: apt-get install chromium", file=sys.stderr)

@@ -109,6 +109,7 @@ def kiosk_state(state: str, **values: Any) -> KioskState:
         default |= {"reason_classes": REASON_CLASSES, "staff_actions": ("retake", "end")}
     if state == "thanks":
         default["reference"] = "9F3C-71AD-0B52"
+        default["status_url"] = "https://passport.example/status#gezdgnbvgy3tqojqgezdgnbvgy"
     return KioskState(**(default | values))
 
 
