@@ -1,8 +1,8 @@
-"""PURE. Waiting times after wrong secrets, for each party: the desk's access codes, tokens of enrolments, the technician's passphrase.
+"""PURE. Waiting times after wrong secrets, for each party: the desk's access codes, tokens of enrolments (a booth keeps its own: booth/kept_tries.py).
 
 Rules: a try counts as wrong from its beginning, so that many at once are no way around; from the `allowed`-th wrong one on the party waits
 `lockout_s`, doubled with each further one up to an hour. A right one forgets the wrong ones before it. Only the newest parties are remembered.
-A party is a name that the caller gives: at a server the network (server/addresses.py), at a booth its one screen.
+A party is a name that the caller gives: at a server the network (server/addresses.py).
 Times are of a monotonic clock.
 """
 
