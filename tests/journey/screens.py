@@ -18,9 +18,10 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
+from booth.kept_tries import ALLOWED  # noqa: E402
 from booth.kiosk import FaultNotice, Instruction, KioskState  # noqa: E402 - after the path is set
 from booth.passphrase import make_passphrase, write_passphrase  # noqa: E402
-from booth.technician_login import WRONG_ALLOWED, TechnicianDoor  # noqa: E402
+from booth.technician_login import TechnicianDoor  # noqa: E402
 from booth.web import open_pages  # noqa: E402
 from tests.journey.pseudo import pseudo_catalogue  # noqa: E402
 from tests.unit.fake_booth import FakeBooth, broken_devices, findings, kiosk_state, revoked_booth, technician_status  # noqa: E402
@@ -374,7 +375,7 @@ class Studio:
                     await asyncio.to_thread(write_passphrase, file, make_passphrase())
                     await page.reload()
                     await self._login_picture(page, (width, height), language, "technician-login")
-                    for _ in range(WRONG_ALLOWED + 1):
+                    for _ in range(ALLOWED + 1):
                         await page.fill("#passphrase", "not the right one")
                         await page.click("button[type=submit]")
                         await page.wait_for_selector("#refusal:not(:empty)")
