@@ -1,7 +1,7 @@
 """Nothing of a visit is readable on a disk: canaries in what the camera sends, what the screen shows and what is typed, and a search of every byte.
 
 The real programs run: virtual booth, controller, intake, desk, and the kiosk's browser as deploy/ starts it. The controller is killed (SIGKILL)
-at every state of a visit, the browser in the middle of a review. Searched are the data folders, the temporary folders, the homes, the logs, and
+at every state of a visit (these controllers come from `controller_nursery`), the browser in the middle of a review. Searched are the data folders, the temporary folders, the homes, the logs, and
 the browser's profile, for the bytes as they are, in Base64, hexadecimal, UTF-8, -16 and -32, and for pixels in several orders.
 Controls: everything that is searched for is found where it is planted, also in the cache of a browser that may keep.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import json
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ import shutil
 import signal
 import ssl
 import struct
+import sys
 import tempfile
 import threading
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +26,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import pytest_asyncio
 import websockets
 
 from booth.demo import DemoError, DemoOptions, running_demo, started
@@ -63,6 +66,53 @@ class Screen(Kiosk):
                     self.pictures.append(message[struct.calcsize(">q") :])
 
 
+class Controller:
+    """One controller of the nursery."""
+
+    def __init__(self, nursery, log):
+        self._nursery, self.log = nursery, log
+        self.pid, self.ready = 0, {}
+
+    async def begin(self, config):
+        order = json.dumps({"config": str(config), "log": str(self.log)})
+        self._nursery.stdin.write(order.encode() + b"\n")
+        for _ in range(2):
+            facts = await self._next()
+            assert "status" not in facts, self.log.read_text()[-2000:]
+            self.pid = facts.get("pid", self.pid)
+            self.ready = facts if "url" in facts else self.ready
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+    async def ended(self):
+        """How it ended, as `subprocess` has it."""
+        while "status" not in (facts := await self._next()):
+            pass
+        return facts["status"]
+
+    async def _next(self):
+        return json.loads(await asyncio.wait_for(self._nursery.stdout.readline(), 60))
+
+
+@asynccontextmanager
+async def nursery():
+    """A process that starts controllers."""
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(PROJECT / "tests" / "journey" / "controller_nursery.py")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    try:
+        yield program
+    finally:
+        with suppress(ProcessLookupError):
+            program.kill()
+        await program.wait()
+        program._transport.close()
+
+
 class Stage:
     """The programs around the controller, a tee on the camera's line, and everything that was seen or typed."""
 
@@ -93,6 +143,7 @@ class Stage:
 
     @asynccontextmanager
     async def controller(self):
+        """The command itself."""
         self.runs += 1
         arguments = ["booth", "run", "--config", str(self.config), "--json-ready"]
         async with started(f"controller-{self.runs}", arguments, self.demo.data) as program:
@@ -143,22 +194,25 @@ class Stage:
         return (await kiosk.until("clearing"))["state"]
 
 
-@pytest.fixture
-def homes(tmp_path, monkeypatch):
-    """Home and temporary folder of every program that the test starts."""
-    folders = {"TMPDIR": tmp_path / "tmp", "HOME": tmp_path / "home", "XDG_CACHE_HOME": tmp_path / "home" / "cache"}
-    for name, folder in folders.items():
-        folder.mkdir(parents=True)
-        monkeypatch.setenv(name, str(folder))
-    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
-    monkeypatch.chdir(PROJECT)
-    tempfile.tempdir = None
-    yield tmp_path
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory):
+    """Home and temporary folder of every program that the tests start."""
+    root = tmp_path_factory.mktemp("homes")
+    folders = {"TMPDIR": root / "tmp", "HOME": root / "home", "XDG_CACHE_HOME": root / "home" / "cache"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, folder in folders.items():
+            folder.mkdir(parents=True)
+            patch.setenv(name, str(folder))
+        patch.delenv("MPLCONFIGDIR", raising=False)
+        patch.chdir(PROJECT)
+        tempfile.tempdir = None
+        yield root
     tempfile.tempdir = None
 
 
-@asynccontextmanager
-async def stage_in(folder):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(homes):
+    folder = homes
     async with running_demo(DemoOptions(data=folder / "demo", browser=False)) as demo:
         await demo.programs[-1].stop()
         config = demo.data / "booth.toml"
@@ -166,7 +220,8 @@ async def stage_in(folder):
         ports = set(re.findall(r"http://127\.0\.0\.1:(\d+)", settings))
         assert len(ports) == 1, "preview and still come from one camera"
         with tee_to(int(ports.pop())) as tee:
-            config.write_text(re.sub(r"http://127\.0\.0\.1:\d+", f"http://127.0.0.1:{tee.port}", settings), "utf-8")
+            settings = re.sub(r"http://127\.0\.0\.1:\d+", f"http://127.0.0.1:{tee.port}", settings)
+            config.write_text(f"{settings}\n[visit]\nburst = 1\n", "utf-8")
             yield Stage(demo, config, tee, (folder,))
 
 
@@ -184,23 +239,26 @@ def written_elsewhere(pid, roots):
     return found
 
 
-async def test_a_controller_that_is_killed_at_any_state_leaves_nothing_readable(homes, record_property):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_controller_that_is_killed_at_any_state_leaves_nothing_readable(stage, homes, record_property):
     killed = {}
-    async with stage_in(homes) as stage, httpx2.AsyncClient(timeout=30.0) as client:
+    async with httpx2.AsyncClient(timeout=30.0) as client, nursery() as nurse:
         for state in STATES:
             number = stage.typed()
-            async with stage.controller() as program:
-                screen = Screen(program.ready["url"], client)
-                try:
-                    async with screen.open():
-                        killed[state] = await stage.visit_until(screen, state, number)
-                        elsewhere = written_elsewhere(program.process.pid, stage.roots) if os.geteuid() == 0 else []
-                        program.process.kill()
-                        await asyncio.Event().wait()  # until the kiosk notices
-                except DemoError:
-                    assert state in killed, program.log.read_text()[-2000:]
-                    assert await program.process.wait() == -signal.SIGKILL
-                stage.saw(f"screen at {state}", screen.pictures[-2:])
+            stage.runs += 1
+            program = Controller(nurse, stage.demo.data / "logs" / f"controller-{stage.runs}.log")
+            await program.begin(stage.config)
+            screen = Screen(program.ready["url"], client)
+            try:
+                async with screen.open():
+                    killed[state] = await stage.visit_until(screen, state, number)
+                    elsewhere = written_elsewhere(program.pid, stage.roots) if os.geteuid() == 0 else []
+                    program.kill()
+                    await asyncio.Event().wait()  # until the kiosk notices
+            except DemoError:
+                assert state in killed, program.log.read_text()[-2000:]
+                assert await program.ended() == -signal.SIGKILL
+            stage.saw(f"screen at {state}", screen.pictures[-2:])
             stage.saw(f"camera at {state}", stage.tee.take()[-3:])
             await stage.demo.sitter.tell(show_code=None)
             assert elsewhere == []
@@ -294,10 +352,11 @@ async def touch_through(page, stage, number, last):
 
 
 @pytest.mark.browser
-async def test_the_kiosks_browser_keeps_nothing_of_a_visit(homes, kiosk_profile, record_property):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_kiosks_browser_keeps_nothing_of_a_visit(stage, homes, kiosk_profile, record_property):
     from playwright.async_api import async_playwright
 
-    async with stage_in(homes) as stage, stage.controller() as program:
+    async with stage.controller() as program:
         await stage.demo.sitter.tell(sitter="still")
         with tee_to(int(program.ready["url"].rstrip("/").rsplit(":", 1)[1]), every_s=0.3) as shown:
             for last in ("attract", "review"):
@@ -310,8 +369,6 @@ async def test_the_kiosks_browser_keeps_nothing_of_a_visit(homes, kiosk_profile,
                         )
                         page = remote.contexts[0].pages[0]
                         await touch_through(page, stage, stage.typed(), last)
-                        if last == "attract":
-                            await touch_through(page, stage, stage.typed(), last)
                         pictures = shown.take()
                         stage.saw("screen", pictures[-4:])
                         stage.saw("screen", pictures[: len(pictures) // 2 : 20])
