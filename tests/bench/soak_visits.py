@@ -32,7 +32,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from random import Random
 
@@ -85,8 +85,8 @@ class Sample:
     descriptors: int
     objects: int
     blocks: int
-    resident_kib: float
-    intake_resident_kib: float
+    resident_kib: int
+    intake_resident_kib: int
     intake_descriptors: int
 
 
@@ -107,9 +107,9 @@ class Slope:
         return self.high > self.bound
 
 
-def resident_kib(process: int | str) -> float:
+def resident_kib(process: int | str) -> int:
     pages = int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def count_descriptors(process: int | str) -> int:
@@ -307,6 +307,7 @@ class Director:
 
 def measure(booth: SoakBooth, visits: int) -> Sample:
     """A sample; what is alive of earlier visits is noted as wrong."""
+    asyncio.get_running_loop().drop_cancelled()
     gc.collect()
     alive = [ghost() for ghost in booth.ghosts]
     if left := [type(one).__name__ for one in alive if one is not None]:
@@ -359,7 +360,9 @@ async def soak(
 ) -> Outcome:  # fmt: skip
     """Makes the visits and judges them."""
     began, began_s = time.perf_counter(), clock.now_s
-    samples: list[Sample] = []
+    rows = np.zeros(
+        (visits // every, len(fields(Sample)))
+    )  # made beforehand: samples in a list would grow by themselves
     types: Counter[str] = Counter()
     async with SoakBooth(template, clock).open(folder) as booth:
         director = Director(booth, seed)
@@ -369,11 +372,12 @@ async def soak(
                 await director.visit(number)
                 if number % every == 0:
                     await director.settle()
-                    samples.append(measure(booth, number))
-                    progress(samples[-1])
+                    if not types and number >= visits * WARM_UP:
+                        types = count_types()  # before the first sample that counts, for it stays
+                    sample = measure(booth, number)
+                    rows[number // every - 1] = astuple(sample)
+                    progress(sample)
                     watch(number)
-                    if number >= visits * WARM_UP:
-                        types = types or count_types()
                     await director.load_page()
                 if ending():
                     visits = number
@@ -394,6 +398,7 @@ async def soak(
         wrong.append(
             f"{ledger.sealed} were confirmed, {len(entries)} are in the outbox, {delivered} of them delivered, {at_intake} at the intake"
         )
+    samples = [Sample(*map(int, row)) for row in rows[: visits // every]]
     slopes = [slope(name, samples, bound) for name, bound in (BOUNDS | (bounds or {})).items()]
     return Outcome(
         visits, seed, time.perf_counter() - began, clock.now_s - began_s, samples, slopes, dict(ledger.ended),
