@@ -17,8 +17,10 @@ from typing import Annotated, Any
 
 import typer
 
+from server.applications_command import applications_app
 from server.ca_command import app as ca_app
 from server.log_command import log_app
+from server.slip_command import slip_app
 from server.staff_command import staff_app
 
 app = typer.Typer(
@@ -34,14 +36,18 @@ app = typer.Typer(
     intake serve --data ./data --pki ./pki --port 8443     take packets from booths
     intake desk --data ./data --pki ./pki --port 8444      look at what was received
     intake ca token ./ca booth-0001                        let a booth enrol
+    intake slip make --signer file:$PWD/centre.key         print the slip of an application
     intake staff add --data ./data                         a personal code for who helps at booths
+    intake applications import open.csv --data ./data      which applications were filed
     intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
     """,
 )
 pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")
 app.add_typer(pki_app, name="pki")
 app.add_typer(ca_app, name="ca")
+app.add_typer(applications_app, name="applications")
 app.add_typer(log_app, name="log")
+app.add_typer(slip_app, name="slip")
 app.add_typer(staff_app, name="staff")
 
 CODE_FILE_VARIABLE = "INTAKE_DESK_CODE_FILE"
