@@ -126,6 +126,9 @@ class OutboxSection(_Section):
     max_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 8_000 * MEBIBYTE
     min_free_bytes: Annotated[int, Field(ge=0)] = 500 * MEBIBYTE
     max_age_days: Annotated[float, Field(gt=0, le=366)] = 28.0
+    # What always stays; an older receipt goes when an export has it too (booth/outbox_receipts.py).
+    receipts_kept: Annotated[int, Field(ge=1)] = 20_000
+    receipt_days_kept: Annotated[float, Field(ge=1, le=36_600)] = 400.0
 
 
 class Config(BaseSettings):

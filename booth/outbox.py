@@ -6,8 +6,8 @@ Order of operations
   put: 1 write `<sha256>.partial` (new, 0600) and fsync it   2 rename it to `<sha256>.packet`   3 fsync the folder
        4 ask the permit     5 insert the row and COMMIT (WAL, synchronous=FULL: SQLite fsyncs its log).  Only then may a confirmation be
        shown.  Nothing that can raise follows a COMMIT: what is stored is never told to be lost.
-  receipt: 1 the verified receipt into the row, COMMIT   2 remove the file   3 fsync the folder.  The row stays as evidence. A file that
-       cannot be removed is logged and removed at the next start.
+  receipt: 1 the verified receipt into the row, COMMIT   2 remove the file   3 fsync the folder.  The row stays as evidence, until an export has
+       it too (booth/outbox_receipts.py). A file that cannot be removed is logged and removed at the next start.
   read: a file that is gone or has another digest is flagged damaged; any other trouble of the disk may pass and changes nothing.
   open: booth/outbox_database.py opens or replaces the database, booth/outbox_order.py puts rows and files in order.
 
@@ -66,7 +66,8 @@ from booth.outbox_database import (
     transaction,
 )
 from booth.outbox_order import put_in_order
-from booth.outbox_quota import OutboxLimits, OutboxStatus, read_status
+from booth.outbox_quota import DAY_S, OutboxLimits, OutboxStatus, read_status
+from booth.outbox_receipts import drop_receipts
 
 __all__ = [
     "DATABASE",
@@ -111,6 +112,8 @@ class Outbox:
         except BaseException:
             self._database.close()
             raise
+        self._dropped_at = -DAY_S
+        self._drop_receipts()
 
     def close(self) -> None:
         """Closes the database, after the call that is at work in it: SQLite would read freed memory. Later calls raise OutboxWriteError."""
@@ -233,6 +236,7 @@ class Outbox:
                 self._files.sync(self._packets)
             except OSError as error:
                 log.warning("delivered packet %s: its copy is removed at the next start (%s)", sha256[:12], error)
+        self._drop_receipts()
         self._refresh()
 
     def hasten(self) -> None:
@@ -298,6 +302,21 @@ class Outbox:
             changed = database.execute(statement, values).rowcount
         self._refresh()
         return changed > 0
+
+    def _drop_receipts(self) -> None:
+        """Once a day; never raises, for what was to be done is done. What cannot be dropped now stays."""
+        now = self._clock()
+        if abs(now - self._dropped_at) < DAY_S:
+            return
+        self._dropped_at = now
+        try:
+            with self._working() as database:
+                dropped = drop_receipts(database, self._packets, self._limits, now)
+        except OutboxWriteError as error:
+            log.warning("old receipts stay for today: %s", error)
+        else:
+            if dropped:
+                log.info("%d old receipts were dropped: exports have them", dropped)
 
     def _refresh(self) -> None:
         """The status after a COMMIT; never raises, for the commit has happened. The old status stays until it can be measured again."""

@@ -1,4 +1,4 @@
-"""`booth outbox list|verify|export`: what an outbox holds, read, proved and copied. Looks only; nothing here changes an outbox.
+"""`booth outbox list|verify|export`: what an outbox holds, read, proved and copied. Looks only; nothing in this file changes an outbox.
 
 verify, in this order: SQLite's own full check of the database; each row against its file: there, its size, its digest recomputed, a header that
 reads as a packet's and names the row's packet; each receipt: that it reads, names this very packet and, when a trust root is given, is signed by an
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from crypto.keys import TrustStore
 
 Step = Callable[[int, int], None]
-MANIFEST = "manifest.json"
+MANIFEST, RECEIPT = "manifest.json", ".receipt.json"
 CHUNK = 1024 * 1024
 
 
@@ -237,7 +237,7 @@ def _copy(folder: Path, place: Path, entry: Entry, receipt: bytes | None) -> dic
         else:
             if hashlib.sha256(data).hexdigest() != entry.sha256:
                 raise OutboxDamagedError(f"Packet {entry.sha256[:12]}: its file does not have its digest any more.")
-    name = entry.sha256 + (SUFFIX if receipt is None else ".receipt.json")
+    name = entry.sha256 + (SUFFIX if receipt is None else RECEIPT)
     _write(place / name, data)
     facts = {"name": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "packet": entry.sha256}
     return facts | {"packet_id": entry.packet_id, "state": entry.state.value, "error": entry.error}

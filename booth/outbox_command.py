@@ -1,7 +1,8 @@
 """`booth outbox list|verify|retry|export`: what waits for its receipt, on the booth that stores it.
 
-All of them work while the booth runs, and none needs it to be stopped. `list`, `verify` and `export` only look (booth/outbox_audit.py). `retry`
-writes one statement into the database, which the running booth notices within half a minute; it never touches a packet's file. A damaged
+All of them work while the booth runs, and none needs it to be stopped. `list` and `verify` only look (booth/outbox_audit.py). `retry` writes one
+statement into the database, which the running booth notices within half a minute; it never touches a packet's file. `export` looks too, and
+notes at its end which receipts it has copied (booth/outbox_receipts.py). A damaged
 packet is not retried here: the booth itself looks at it at each start, and it waits again when its file is whole.
 
 Exit codes: 0 good; 1 something needs a technician (list: a refused or damaged packet; verify: a finding; export: a packet left out; retry: a
@@ -146,15 +147,19 @@ def export(
     config: ConfigOption = Path("booth.toml"),
     as_json: JsonOption = False,
 ) -> None:
-    """Copy every packet, still sealed, and every receipt, with a manifest of digests: whole, or nothing. Changes nothing at the booth.
+    """Copy every packet, still sealed, and every receipt, with a manifest of digests: whole, or nothing.
+
+    The booth notes which receipts were copied: keep the folder safe. It drops them when they are old enough ([outbox] receipts_kept, receipt_days_kept).
 
     [bold]Example[/bold]: booth outbox export /media/stick
     """
     from booth.outbox_audit import export_outbox
+    from booth.outbox_receipts import note_exported
 
     with _failing(), _progress("files", quiet=as_json) as step:
         settings = _load(config)
         made = export_outbox(_folder(settings), target, settings.booth.id, datetime.now(UTC), step)
+        note_exported(_folder(settings), made.folder, time.time())
     if as_json:
         print(json.dumps(asdict(made) | {"folder": str(made.folder)}))
     else:

@@ -5,7 +5,8 @@ Order of operations
          A database that does not read back is set aside under a new name, beside its log; a new one is made, and the receipts that the old
          one still gives are copied into it (packets come from their files: booth/outbox_order.py; what the intake is told beside a packet
          comes from the old rows). A disk that is full, busy or failing is no reason to give up a good database: that is raised.
-         3 a database from before packets had links to their application gets the two columns, in one transaction
+         3 a database from before packets had links to their application gets the two columns, in one transaction; one from before receipts
+         were dropped gets its table
   renew: after a failed fsync, or any other I/O error, what the page cache shows of a file and what the disk holds may differ, and a second
          fsync would say that all is well (booth/disk.py). So the rows, as the last COMMIT that was acknowledged left them, go into a file that
          never failed:
@@ -48,8 +49,17 @@ _TABLE = """CREATE TABLE IF NOT EXISTS packets (
 , application TEXT, status TEXT) STRICT"""  # as ALTER TABLE writes it: old and new databases are the same word for word
 _OLD_TABLE = _TABLE.replace(", application TEXT, status TEXT", "")
 _INDEX = "CREATE INDEX IF NOT EXISTS packets_due ON packets (state, next_try_at)"
+# Receipts that stand in an export too (booth/outbox_receipts.py).
+_EXPORTED = """CREATE TABLE IF NOT EXISTS exported (
+    sha256 TEXT PRIMARY KEY,
+    receipt_sha256 TEXT NOT NULL,
+    at REAL NOT NULL
+) STRICT"""
 _SCHEMA, _OLD_SCHEMA = (
-    [("packets", table.replace("IF NOT EXISTS ", "")), ("packets_due", _INDEX.replace("IF NOT EXISTS ", ""))]
+    [
+        (name, text.replace("IF NOT EXISTS ", ""))
+        for name, text in (("exported", _EXPORTED), ("packets", table), ("packets_due", _INDEX))
+    ]
     for table in (_TABLE, _OLD_TABLE)
 )
 _PRIMARY_CODE = 0xFF  # the low byte of SQLite's extended result codes: https://sqlite.org/rescode.html
@@ -290,6 +300,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise _NotReadBackError(answer)
         database.execute(_TABLE)
         database.execute(_INDEX)
+        database.execute(_EXPORTED)
         if _schema(database) == _OLD_SCHEMA:
             with transaction(database):
                 for column in ("application", "status"):

@@ -23,12 +23,15 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
-    """How much may wait, how long, and how much of the disk must stay free."""
+    """How much may wait, how long, how much of the disk must stay free, and which receipts always stay."""
 
     max_packets: int = 2_000
     max_bytes: int = 8_000 * 2**20
     min_free_bytes: int = 500 * 2**20
     max_age_s: float = 28 * DAY_S
+    # Receipts that stay whatever happens (booth/outbox_receipts.py).
+    receipts_kept: int = 20_000
+    receipts_kept_s: float = 400 * DAY_S
 
 
 @dataclass(frozen=True, slots=True)

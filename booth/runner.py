@@ -235,7 +235,12 @@ async def _opened_on(worker: ThreadPoolExecutor, config: Config) -> AsyncIterato
     loop = asyncio.get_running_loop()
     wanted = config.outbox
     limits = OutboxLimits(
-        wanted.max_packets, wanted.max_bytes, wanted.min_free_bytes, max_age_s=wanted.max_age_days * DAY_S
+        wanted.max_packets,
+        wanted.max_bytes,
+        wanted.min_free_bytes,
+        max_age_s=wanted.max_age_days * DAY_S,
+        receipts_kept=wanted.receipts_kept,
+        receipts_kept_s=wanted.receipt_days_kept * DAY_S,
     )
     opening = open_outbox(config.booth.data_dir / "outbox", limits, time.time)
     outbox = await loop.run_in_executor(worker, opening.__enter__)
