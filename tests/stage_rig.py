@@ -14,6 +14,8 @@ from tests.unit.fake_booth import FakeBooth, kiosk_state
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+    from booth.voice import Voice
+
 
 class Stage:
     """Shows a state, keeps the commands, and may be closed and opened again as a controller restarts."""
@@ -23,6 +25,7 @@ class Stage:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage")
         self._thread.start()
         self.booth: FakeBooth = self.run(self._make())
+        self.voice: Voice | None = None
         self.port = 0
         self.address = ""
         self._pages: AbstractAsyncContextManager[str] | None = None
@@ -38,7 +41,7 @@ class Stage:
         self.run(self.booth.show(kiosk_state(state, **values)))
 
     def open(self) -> str:
-        self._pages = open_pages(self.booth, self.port)
+        self._pages = open_pages(self.booth, self.port, voice=self.voice)
         self.address = self.run(self._pages.__aenter__())
         self.port = int(self.address.rstrip("/").rsplit(":", 1)[1])
         return self.address

@@ -17,10 +17,11 @@ from hardware.sim.card import CodeTooLongError, card_width
 from hardware.sim.control import ControlSocket, OrderRefusedError
 from hardware.sim.dmx import DmxWidget
 from hardware.sim.faults import DEFAULT_DELAY_MS, Faults, UnknownFaultError
-from hardware.sim.passes import CHANNELS, StackCache
+from hardware.sim.passes import CHANNELS, StackCache, looks_of
 from hardware.sim.port import Port
 from hardware.sim.room import Room, UnknownLampError
 from hardware.sim.scenarios import LAMPS, PREVIEW_FPS, PREVIEW_SIZE, STATUS, Scenario
+from hardware.sim.scene import Place
 from hardware.sim.sitter import Sitter, UnknownActionError
 from hardware.sim.visca import ViscaHead
 from hardware.sim.wled import WledController
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AMBIENT_LIMIT: Final = 4.0
+PLACE_LIMIT, SMALLEST_SITTER = 2.0, 0.3
 
 
 class VirtualBooth:
@@ -168,6 +170,8 @@ class VirtualBooth:
         orders: dict[str, Callable[[Any], None]] = {
             "sitter": self._order_sitter,
             "person": self._order_person,
+            "look": self._order_look,
+            "place": self._order_place,
             "show_code": self._order_code,
             "ambient": self._order_ambient,
             "visca": self._order_visca,
@@ -193,7 +197,23 @@ class VirtualBooth:
         self.room.sitter = self.room.sitter.told(str(value), _now_ms())
 
     def _order_person(self, value: object) -> None:
+        self.room.look = None
         self.room.sitter = self.room.sitter.replaced_by(str(value), _now_ms())
+
+    def _order_look(self, value: object) -> None:
+        looks = looks_of(self.room.sitter.person)
+        if value is not None and value not in looks:
+            raise OrderRefusedError(f"{self.room.sitter.person} cannot look '{value}'; possible: {', '.join(looks)}")
+        self.room.look = None if value is None else looks[str(value)]
+
+    def _order_place(self, value: object) -> None:
+        where = value if isinstance(value, dict) else {}
+        numbers = all(isinstance(number, int | float) and abs(number) <= PLACE_LIMIT for number in where.values())
+        if not numbers or not where.keys() <= {"x", "y", "size"} or where.get("size", 1) < SMALLEST_SITTER:
+            raise OrderRefusedError(
+                'a place is {"x": to the right, "y": down, "size": 1 as rendered}, in frame sizes; {} is the usual one'
+            )
+        self.room.place = Place(**where)
 
     def _order_code(self, value: object) -> None:
         if value is not None and (not isinstance(value, str) or not value):
@@ -249,6 +269,8 @@ class VirtualBooth:
                 "told": self.room.sitter.action,
                 "phase": action,
                 "frame": frame,
+                "look": self.room.look.name if self.room.look is not None else None,
+                "place": [self.room.place.x, self.room.place.y, self.room.place.size],
             },
             "code": self.room.code,
             "levels": {

@@ -1,11 +1,14 @@
 """The light passes: one picture per lamp group, decoded when needed and kept within a memory limit.
 
 A pass holds `encode_sRGB(linear * 2.0)`; a picture is the sum of its passes in linear light, each times its level (applicants/README.md).
+A variation (somebody with glasses, with the mouth open, …) was rendered in the light of all lamps: each lamp gets its mean share of it, so that
+the picture is the rendered one at full light and gets darker and warmer with the lamps, evenly everywhere.
 Passes stay 8 bit; light is added in 16-bit integers where 65535 is white (linear 1.0).
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -30,6 +33,7 @@ APPLICANTS: Final = Path(__file__).resolve().parent / "applicants"
 CHANNELS: Final = (*LAMPS, "ambient")
 EXPOSURE_SCALE: Final = 2.0  # labels.json, "exposure_scale"
 WHITE: Final = 65535
+VARIATION_WIDTH_PX: Final = 640
 CACHE_LIMIT_BYTES: Final = 56 * 2**20
 # A stack above this is not kept: it would push out everything else.
 CACHE_ITEM_LIMIT_BYTES: Final = 24 * 2**20
@@ -41,7 +45,7 @@ class ApplicantsMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A set of passes: `session` and a frame number, `people` or `stills` and a name, or the empty `wall`."""
+    """A set of passes: `session` and a frame number, `people` or `stills` and a name, `variations` and a file, or the empty `wall`."""
 
     kind: str
     name: str = ""
@@ -52,10 +56,17 @@ class Source:
         return {"people": (960, 1280), "stills": (1920, 2560)}.get(self.kind, (640, 853))
 
     def path(self, channel: str) -> Path:
-        """The file of one pass."""
+        """The file of one pass; of a variation, the one picture."""
+        if self.kind == "variations":
+            return APPLICANTS / "variations" / f"{self.name}.jpg"
         if self.kind == "session":
             return APPLICANTS / "session" / "passes" / f"frame_{int(self.name):02d}_{channel}.jpg"
         return APPLICANTS / self.kind / self.name / f"pass_{channel}.jpg"
+
+    @property
+    def is_rendered(self) -> bool:
+        """Whether a variation is a picture of its own; the others are the neutral one in another light, which the lamps do here."""
+        return bool(_read(self.path(""), cv2.IMREAD_REDUCED_GRAYSCALE_8).shape[1] == VARIATION_WIDTH_PX // 8)
 
     @property
     def exists(self) -> bool:
@@ -63,9 +74,39 @@ class Source:
         return all(self.path(channel).is_file() for channel in CHANNELS)
 
 
+def looks_of(person: str) -> dict[str, Source]:
+    """How a person can look: the rendered variations by name."""
+    found = sorted((APPLICANTS / "variations").glob(f"{person}_*.jpg"))
+    sources = {path.stem.removeprefix(f"{person}_"): Source("variations", path.stem) for path in found}
+    return {name: source for name, source in sources.items() if source.is_rendered}
+
+
 def read_pass(source: Source, channel: str, flags: int = cv2.IMREAD_COLOR_BGR) -> Image:
     """Decodes one pass."""
-    path = source.path(channel)
+    if source.kind == "variations":
+        return _share(_read(source.path(channel), flags), source.name.split("_")[0], channel)
+    return _read(source.path(channel), flags)
+
+
+def _share(pixels: Image, person: str, channel: str) -> Image:
+    """The part of a baked picture that comes from one lamp group."""
+    table = PASS_LIGHT * EXPOSURE_SCALE
+    part = [encode_srgb(table * share * EXPOSURE_SCALE) for share in _shares(person)[channel]]
+    return np.asarray(cv2.LUT(pixels, np.rint(255 * np.stack(part, axis=-1)[None]).clip(0, 255).astype(np.uint8)))
+
+
+@functools.cache
+def _shares(person: str) -> dict[str, tuple[float, ...]]:
+    """Each lamp group's share of the person's light (blue, green, red), all groups at level 1."""
+    sums = {
+        channel: PASS_LIGHT[_read(Source("people", person).path(channel), cv2.IMREAD_REDUCED_COLOR_8)].mean(axis=(0, 1))
+        for channel in CHANNELS
+    }
+    whole = np.sum(list(sums.values()), axis=0)
+    return {channel: tuple(float(part) for part in light / whole) for channel, light in sums.items()}
+
+
+def _read(path: Path, flags: int) -> Image:
     pixels = cv2.imread(str(path), flags)
     if pixels is None:
         raise ApplicantsMissingError(f"{path} is missing or not a picture: restore hardware/sim/applicants")

@@ -17,7 +17,7 @@ import numpy as np
 from hardware.sim.lens import Settings, blur_px, exposed, framing
 from hardware.sim.passes import CHANNELS, PASS_LIGHT, Source, read_pass
 from hardware.sim.scenarios import LAMPS, LEVEL_AT_FULL_DRIVE, STILL_SIZE
-from hardware.sim.scene import View
+from hardware.sim.scene import Place, View
 from hardware.sim.sitter import ABSENT, PORTRAIT, Sitter
 from hardware.sim.wall import empty_booth
 
@@ -62,6 +62,8 @@ class Room:
     def __init__(self, sitter: Sitter, ambient: float) -> None:
         self.sitter = sitter
         self.ambient = ambient
+        self.place = Place()
+        self.look: Source | None = None  # instead of what the sitter does
         self.code: str | None = None
         self.dead: set[str] = set()
         self.head: Callable[[], Settings] = (
@@ -87,6 +89,8 @@ class Room:
         action, frame = self.sitter.at(now_ms)
         if frame == ABSENT:
             return Source("wall")
+        if self.look is not None:
+            return self.look
         if frame != PORTRAIT and (still_size is None or action != "still"):
             return Source("session", str(frame))
         large = Source("stills", self.sitter.person)
@@ -105,7 +109,7 @@ class Room:
             source,
             tuple(_product(exposure.factors, level) for level in levels),
             self.code,
-            framing(head),
+            self.place.seen(framing(head)),
             blur_px(head),
             exposure.gain_db,
             head.flip,

@@ -52,6 +52,25 @@ class Framing:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the sitter is, from where the rendered one sits: to the picture's right and down in frame sizes, and how large."""
+
+    x: float = 0.0
+    y: float = 0.0
+    size: float = 1.0
+
+    def seen(self, framing: Framing) -> Framing:
+        """What the lens shows of the rendered frame when the sitter is there."""
+        if self == Place():
+            return framing
+        return Framing(
+            framing.magnification * self.size,
+            (framing.shift_x - self.x) / self.size,
+            (framing.shift_y - self.y) / self.size,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything a picture depends on."""
 
