@@ -13,12 +13,14 @@ from booth.kiosk import (
     REASON_CLASSES,
     DeviceView,
     EventView,
+    FaceLines,
     FaultNotice,
     Instruction,
     IntakeView,
     KioskCommand,
     KioskFinding,
     KioskState,
+    Marks,
     OutboxView,
     Oval,
     Overlay,
@@ -63,6 +65,19 @@ MEASURED = (
     ("light.exposure", 52.0, "%", None, None, "advice.light_problem"),
     ("image.size", 622, "px", 622, None, "advice.closer"),
 )
+FACE = FaceLines(crown=(0.5, 0.13), chin=(0.5, 0.76), eyes=((0.4, 0.43), (0.61, 0.43)))
+MARKS = {
+    "eyes.open": Marks(
+        outlines=(
+            ((0.34, 0.41), (0.45, 0.41), (0.45, 0.46), (0.34, 0.46)),
+            ((0.55, 0.41), (0.66, 0.41), (0.66, 0.46), (0.55, 0.46)),
+        )
+    ),
+    "geometry.horizontal": Marks(dots=((0.505, 0.435),)),
+    "mouth.closed": Marks(outlines=(((0.42, 0.61), (0.59, 0.61), (0.59, 0.68), (0.42, 0.68)),)),
+    "pose.yaw": Marks(dots=((0.5, 0.55), (0.28, 0.5), (0.72, 0.5))),
+    "background.uniform": Marks(outlines=(((0.02, 0.02), (0.2, 0.02), (0.14, 0.4), (0.02, 0.5)),)),
+}
 _MEASURED_IDS = {rule for rule, *_ in MEASURED}
 LEVELS = {rule: limits.level.value for rule, limits in load_profile("demo").rules.items()}
 RULES = (
@@ -84,6 +99,7 @@ def findings(broken: Mapping[str, str] | None = None) -> tuple[KioskFinding, ...
             low=low,
             high=high,
             advice=advice if rule in broken else "advice.none",
+            marks=MARKS.get(rule) if broken.get(rule) == "fail" else None,
         )
         for rule, value, unit, low, high, advice in RULES
     )
@@ -110,7 +126,10 @@ def kiosk_state(state: str, **values: Any) -> KioskState:
     if state == "thanks":
         default["reference"] = "9F3C-71AD-0B52"
         default["status_url"] = "https://passport.example/status#gezdgnbvgy3tqojqgezdgnbvgy"
-    return KioskState(**(default | values))
+    shown = default | values
+    if shown.get("portrait") is not None and "portrait_size" not in shown:
+        shown |= {"portrait_size": (622, 800), "face": FACE}
+    return KioskState(**shown)
 
 
 def technician_status(**values: Any) -> TechnicianStatus:

@@ -35,6 +35,7 @@ COMPOSED = (
     r"verdict\.\w+",
     r"staff\.(wrong|wait|no_list|not_now)",
     r"reason\.\w+",
+    r"staff\.action\.\w+(\.text)?",
     r"technician\.(state|device|level|intake|findings)\.\w+",
 )
 KEY = re.compile(
