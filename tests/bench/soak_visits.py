@@ -44,8 +44,8 @@ from booth.demo import DemoError
 from booth.demo_visit import Kiosk
 from booth.kiosk import LANGUAGES
 from booth.visit import State
-from crypto.heap import return_freed_memory
 from crypto.application import check_character
+from crypto.heap import return_freed_memory
 from tests.soak_rig import SoakBooth, Template
 from tests.virtual_clock import Clock, running
 from validation.face import FaceModel
