@@ -30,8 +30,8 @@ export function review(state, kit) {
   const spotless = !state.findings.some((finding) => finding.level !== "info" && finding.verdict === "warn");
   const words = good ? (spotless ? "review.good.text" : "review.borderline.text") : state.released ? "review.released.text" : "review.poor.text";
   const title = good ? "review.good.title" : state.released ? "review.released.title" : "review.poor.title";
-  const left = state.tries_left > 0 ? t("review.tries_left", { count: state.tries_left }) : t("review.last_try");
-  const tries = `${t("review.try_of", { number: state.tries_allowed - state.tries_left, count: state.tries_allowed })} ${left}`;
+  const left = state.released ? "" : state.tries_left > 0 ? t("review.tries_left", { count: state.tries_left }) : t("review.last_try");
+  const tries = `${t("review.try_of", { number: state.tries_allowed - state.tries_left, count: state.tries_allowed })} ${left}`.trim();
   const [figure, findings] = explained(state, kit);
   const main = el(
     "div",
