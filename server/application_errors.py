@@ -2,7 +2,7 @@
 
 ApplicationError             what a booth asks about an application: ApplicationUnknownError, ApplicationExpiredError, ApplicationCapturedError,
 ApplicationLookupsError
-ApplicationUndecidableError, ApplicationFileError   an operator's command
+ApplicationUndecidableError  an operator's command
 StatusUnknownError, StatusAsksError                 what an applicant asks with his token
 """
 
@@ -66,14 +66,6 @@ class ApplicationUndecidableError(ServerError):
     blame = "operator"
     status = 409
     title = "There is nothing to decide"
-
-
-class ApplicationFileError(ServerError):
-    """A file of applications cannot be imported: every fault with its row and column."""
-
-    code = "application.file"
-    blame = "operator"
-    title = "The file cannot be imported"
 
 
 class StatusUnknownError(RequestError):

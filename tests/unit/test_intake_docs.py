@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server import application_errors, errors
-from server.application_errors import ApplicationFileError, ApplicationUndecidableError
+from server.application_errors import ApplicationUndecidableError
 from server.errors import (
     AuthorityError,
     DeskError,
@@ -23,7 +23,7 @@ from server.errors import (
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "intake-api.md").read_text("utf-8")
 ROOMS = vars(errors) | vars(application_errors)
 ALL = [e for e in ROOMS.values() if isinstance(e, type) and issubclass(e, ServerError)]
-COMMANDS = (ApplicationFileError, ApplicationUndecidableError, StaffRefusedError)  # answered on a terminal
+COMMANDS = (ApplicationUndecidableError, StaffRefusedError)  # answered on a terminal
 LEAVES = [e for e in ALL if not e.__subclasses__()]
 ANSWERED = [
     ServerError,
