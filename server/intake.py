@@ -45,6 +45,7 @@ from server.uploads import Taken, Uploads
 log = logging.getLogger(__name__)
 
 NONCE_SWEEP_S = 60.0
+APPLICATIONS_SWEEP_S = 3600.0
 # How long an answer of /v1/ready is repeated: each asks the disk for a write.
 READY_KEPT_S = 1.0
 
@@ -70,8 +71,8 @@ class Intake:
         self._rooms = rooms
         self.signed = SignedRequests(rooms.trust, rooms.store, rooms.settings.public_url, rooms.now)
         self.uploads = Uploads(rooms.settings, rooms.store, rooms.objects, rooms.receipts, self.signed, rooms.now)
-        self._ready_until = 0.0
         self.registry = Registry(rooms.store, rooms.now)
+        self._ready_until = 0.0
 
     async def check_ready(self) -> ListState:
         """How good the revocation list is. Raises `StorageError` when packets cannot be taken just now."""
@@ -90,19 +91,19 @@ class Intake:
                 await self._rooms.store.forget_nonces(self._rooms.now())
                 if dropped := await self.uploads.partials.sweep():
                     log.info("Interrupted uploads were given up.", extra={"partials": dropped})
-            except ServerError as error:
                 if time.monotonic() >= look_at:
                     await self._look_after_applications()
                     look_at = time.monotonic() + APPLICATIONS_SWEEP_S
+            except ServerError as error:
                 log.warning("What is old could not be removed.", exc_info=error, extra={"code": error.code})
             await asyncio.sleep(NONCE_SWEEP_S)
-
 
     async def _look_after_applications(self) -> None:
         """Joins what an import was interrupted before it could, and forgets what is old."""
         await self.registry.settle()
         if gone := await self.registry.forget_old(timedelta(days=self._rooms.settings.applications_kept_days)):
             log.info("Applications were removed: their time is over.", extra={"applications": gone})
+
 
 def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     """The intake's web application and the work behind it."""
@@ -164,9 +165,9 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     app.include_router(make_enrolment_routes(rooms.enrolment, rooms.trust, intake.signed))
     app.include_router(make_centre_routes(CentreBundle(rooms.settings.resolved_centres)))
 
-    app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
     app.include_router(make_application_routes(Lookups(intake.registry, intake.signed, rooms.now)))
     app.include_router(make_status_routes(StatusDesk(intake.registry, rooms.settings.status_asks_per_minute)))
+    app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
 
     describe_itself(app)
     return RequestLog(app), intake
