@@ -1,6 +1,7 @@
 """`booth demo`: the virtual booth, the controller, the intake and the desk as separate programs on this machine.
 
-Order of operations: make the development keys, start the virtual booth, the intake and the desk, write booth.toml, start the controller;
+Order of operations: make the development keys, start the virtual booth, the intake and the desk, file applications (booth/demo_registry.py), write
+booth.toml, start the controller;
 then direct the rendered sitter by the kiosk's state, until Ctrl-C, or for one visit (`--visit`, booth/demo_visit.py). Everything that was
 started is stopped again in the opposite order; a child dies with its parent even when that is killed. Nothing here is known to the product:
 the programs meet at the wire as they would in a real booth.
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import ctypes
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -29,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from booth.demo_registry import DemoSlip
     from booth.demo_token import DemoToken
 
 READY_S = 60.0  # the first start reads models and makes keys; on two busy cores that took 12 s
@@ -148,6 +151,7 @@ class DemoOptions:
     browser: bool = True
     as_json: bool = False
     token: bool = False
+    registry: bool = True  # applications are filed; otherwise the intake knows of none
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ class Demo:
     sitter_moves: bool
     trust: Path
     programs: tuple[Program, ...]
+    slips: tuple[DemoSlip, ...] = ()  # of applications that wait for their photo; one for each visit
 
 
 class Sitter:
@@ -210,6 +215,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 started("intake", ["server.cli", "serve", *server], data),
                 started("desk", ["server.cli", "desk", *server, "--wait", str(READY_S)], data),
             )
+            slips = await _slips(data / "intake", pki) if options.registry else ()
             config = data / "booth.toml"
             config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile, token))
             passphrase = make_passphrase()  # of this run: a folder that is kept gets another one each time
@@ -233,6 +239,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 sitter_moves=options.person == MOVING_PERSON,
                 trust=pki / "ca.pem",
                 programs=(virtual, intake, desk, controller),
+                slips=slips,
             )
     finally:
         if temporary:
@@ -249,6 +256,15 @@ async def _started_together(
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
     return [task.result() for task in starting]
+
+
+async def _slips(data: Path, pki: Path) -> tuple[DemoSlip, ...]:
+    from booth.demo_registry import RegistryNotFilledError, file_applications
+
+    try:
+        return await file_applications(data, pki)
+    except RegistryNotFilledError as error:
+        raise DemoError(f"The applications of the demo were not filed: {error}") from error
 
 
 async def _token(data: Path, pki: Path) -> DemoToken:
@@ -331,17 +347,18 @@ def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
 
 async def _direct(demo: Demo) -> None:
     """Let the sitter do what each screen asks, until cancelled or a program ends."""
-    from booth.demo_visit import APPLICATION_NUMBER, LOOK_AWAY_S, Kiosk
+    from booth.demo_visit import LOOK_AWAY_S, Kiosk
 
     still = {"sitter": "still"}
     scenes: dict[str, tuple[dict[str, Any], ...]] = {
         "attract": ({"show_code": None}, {"sitter": "absent"}),
         "language": ({"sitter": "arrive"},),
-        "identify": (still, {"show_code": APPLICATION_NUMBER}),
+        "identify": (still,),
         "consent": ({"show_code": None}, still),
         "framing": ({"show_code": None}, {"sitter": "look_away"} if demo.sitter_moves else still),
         "thanks": ({"sitter": "absent"},),
     }
+    slips = itertools.cycle(demo.slips)
     async with httpx2.AsyncClient(timeout=20.0) as client:
         kiosk = Kiosk(demo.kiosk_url, client)
         async with kiosk.open(preview=False):
@@ -354,6 +371,8 @@ async def _direct(demo: Demo) -> None:
                 shown = state
                 for order in scenes.get(state, ()):
                     await demo.sitter.tell(**order)
+                if state == "identify":
+                    await demo.sitter.tell(show_code=next(slips).text)
                 if state == "framing":
                     await asyncio.sleep(LOOK_AWAY_S)
                     await demo.sitter.tell(**still)

@@ -30,7 +30,6 @@ import websockets
 from booth.demo import Demo, DemoError
 from booth.messages import Messages
 
-APPLICATION_NUMBER = "DEMO2026000017Q"
 STEP_S = 60.0  # far above what a step takes (told in the table); reached only when something is wrong
 OPENED = "opened"
 MARK = ".passbooth-demo"  # a folder of results, which the next demo may replace
@@ -284,10 +283,10 @@ async def _until_reviewed(demo: Demo, kiosk: Kiosk, outcome: VisitOutcome, done:
     await kiosk.until("identify")
     done("start", "language chosen")
     await demo.sitter.tell(sitter="still")
-    await demo.sitter.tell(show_code=APPLICATION_NUMBER)
+    await demo.sitter.tell(show_code=demo.slips[0].text)
     await kiosk.until("consent")
     await demo.sitter.tell(show_code=None)
-    done("identified", "code read by the camera")
+    done("identified", "slip read by the camera, its signature verified")
     await kiosk.post("consent", answer=True)
     await kiosk.until("framing")
     done("notice accepted")

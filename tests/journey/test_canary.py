@@ -213,7 +213,7 @@ def homes(tmp_path_factory):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(homes):
     folder = homes
-    async with running_demo(DemoOptions(data=folder / "demo", browser=False)) as demo:
+    async with running_demo(DemoOptions(data=folder / "demo", browser=False, registry=False)) as demo:
         await demo.programs[-1].stop()
         config = demo.data / "booth.toml"
         settings = config.read_text("utf-8")

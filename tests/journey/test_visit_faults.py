@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import httpx2
 
 from booth.demo import Demo, DemoOptions, running_demo
-from booth.demo_visit import APPLICATION_NUMBER, Kiosk
+from booth.demo_registry import demo_number
+from booth.demo_visit import Kiosk
 
 DEVICES = {"camera.kill": "camera", "visca.unplug": "controls", "lights.unplug": "lights"}
 WAIT_S = 40.0
@@ -55,7 +56,7 @@ async def framing(demo: Demo, kiosk: Kiosk) -> None:
     await kiosk.until("language")
     await kiosk.post("language", language="de")
     await kiosk.until("identify")
-    await kiosk.post("identify", number=APPLICATION_NUMBER)
+    await kiosk.post("identify", number=demo_number(0))
     await kiosk.until("consent")
     await demo.sitter.tell(sitter="look_away")
     await kiosk.post("consent", answer=True)

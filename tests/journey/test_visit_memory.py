@@ -43,7 +43,7 @@ from validation.expression import Expression
 from validation.face import Face, FaceModel, Scene
 from validation.report import Finding, Report, Series
 
-NUMBER = "CNRY-MEMORY-17"
+NUMBER = "CNRY-MEMORY-17E"
 GONE = (
     *(
         Application,
