@@ -269,9 +269,6 @@ class Studio:
                     if language == "pseudo":
                         await page.route("**/api/messages/en", _as_pseudo)
                     await page.goto(address)
-                    for choice in self._options.look:
-                        name, value = LOOKS[choice]
-                        await page.evaluate(f"document.documentElement.dataset.{name} = '{value}'")
                     for name, fields in kiosk_screens().items():
                         if self._options.only in name:
                             await self._screen(page, booth, context, (width, height), language, name, dict(fields))
@@ -300,6 +297,9 @@ class Studio:
         state = kiosk_state(fields.pop("state"), language=language, **fields)
         await booth.show(_neutral(language))  # every screen is built anew
         await page.wait_for_selector(f"html[lang={language}] body[data-state=language]")
+        for choice in self._options.look:  # forgotten when a visit was cleared
+            attribute, value = LOOKS[choice]
+            await page.evaluate(f"document.documentElement.dataset.{attribute} = '{value}'")
         await booth.show(state)
         await page.wait_for_selector(f"html[lang={language}] body[data-state={state.state}]")
         if state.overlay is not None and booth.picture is not None:
