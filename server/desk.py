@@ -197,6 +197,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             chip=chip_card(report.chip if report else None, chip_part.size if chip_part else None, language),
             signature=views.signature_facts(content, language),
             visit=visit,
+            released=views.released_text(visit, language) if visit else "",
             visit_facts=named,
             other_facts=other,
             course=views.course(visit, language) if visit else [],

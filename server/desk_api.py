@@ -112,6 +112,7 @@ def _summary(summary: Summary) -> dict[str, Any] | None:
         "application_number": summary.application_number,
         "typed": summary.typed,
         "unsigned": summary.unsigned,
+        "released": summary.released,
         "compliant": summary.compliant,
         "rules": summary.rules,
         "failed": summary.failed,

@@ -55,6 +55,7 @@ class Summary:
     application_number: str = ""
     typed: bool = False
     unsigned: bool = False
+    released: bool = False
     has_report: bool = False
     compliant: bool = False
     rules: int = 0
@@ -197,6 +198,7 @@ def summarise(content: PacketContent) -> Summary:
         application_number=visit.application_number if visit else "",
         typed=visit.typed if visit else False,
         unsigned=visit.unsigned if visit else False,
+        released=visit.released if visit else False,
         has_report=report is not None,
         compliant=report.compliant if report else False,
         rules=len(findings),

@@ -225,6 +225,11 @@ class VisitRecord(_Record):
         return self.fact("application.source") not in {"scanned", ""}
 
     @property
+    def released(self) -> bool:
+        """Whether a member of staff let the portrait pass although a rule does not hold."""
+        return bool(self.fact("override.staff", "override.reason_class"))
+
+    @property
     def unsigned(self) -> bool:
         """Whether the number was read from a code, and no centre's signature with it."""
         return self.fact("application.source") == "scanned" and self.fact("application.verified") != "yes"

@@ -256,7 +256,7 @@ def row_facts(stored: StoredPacket, language: Language) -> list[Fact]:
 def visit_facts(visit: VisitRecord, language: Language) -> tuple[list[Fact], list[Fact]]:
     """What the booth says of the visit: what the desk has a word for, then the rest under the booth's own names."""
     named = [
-        Fact(language(f"visit.{path}"), _instant(_word(f"visit.{path}", value, language), language))
+        Fact(language(f"visit.{path}"), _instant(_told(path, value, language), language))
         for path, value in visit.facts
         if value and language.has(f"visit.{path}")
     ]
@@ -266,6 +266,15 @@ def visit_facts(visit: VisitRecord, language: Language) -> tuple[list[Fact], lis
         if value and not language.has(f"visit.{path}")
     ]
     return named, other
+
+
+def released_text(visit: VisitRecord, language: Language) -> str:
+    """Who let the portrait pass and why; empty when nobody did."""
+    if not visit.released:
+        return ""
+    path = "override.reason_class"
+    reason = _word(f"visit.{path}", visit.fact(path), language) or NOTHING
+    return language("flag.released", staff=visit.fact("override.staff") or NOTHING, reason=reason)
 
 
 def course(visit: VisitRecord, language: Language) -> list[MomentLine]:
@@ -294,6 +303,13 @@ def reference(stored: StoredPacket) -> str:
 def _known(key: str, otherwise: str, language: Language) -> str:
     """The text of a key that came from a packet, or what the packet called it."""
     return language(key) if language.has(key) else otherwise
+
+
+def _told(path: str, value: str, language: Language) -> str:
+    """A fact of the visit in words: rules by their names, other values when they are one of few words."""
+    if path != "override.open_rules":
+        return _word(f"visit.{path}", value, language)
+    return ", ".join(_known(f"rule.{rule}.name", rule, language) for rule in value.split(", "))
 
 
 def _word(path: str, value: str, language: Language) -> str:

@@ -55,6 +55,34 @@ async def test_the_list_shows_packets_from_new_to_old_with_what_opening_told(off
     assert f"{stored.packet_id[:4]}-{stored.packet_id[4:8]}".upper() in page
 
 
+async def test_a_portrait_that_staff_released_says_so_with_who_and_why_in_the_officers_language(officer, keys):
+    override = {
+        "staff": "482103",
+        "reason_class": "head_cover",
+        "open_rules": ["pose.yaw"],
+        "at": "2026-11-22T12:00:00.000Z",
+    }
+    told = visit("B-77", override=override, assistance=[{"action": "override", "staff": "482103"}])
+    sha256 = await officer.receive(keys.packet(parts(finding("pose.yaw", 20.0, "fail"), told=told)))
+    assert "Released by staff" in (await officer.client.get("/")).text
+    page = (await officer.client.get(f"/packets/{sha256}")).text
+    assert "the member of staff 482103 let the photo pass. Reason: religious head cover." in page
+    assert "<dt>Rules not met</dt>" in page
+    assert "Rules not met" in page, "the report's own verdict stays"
+    german = (await officer.client.get(f"/packets/{sha256}", headers={"Accept-Language": "de"})).text
+    assert "religiöse Kopfbedeckung" in german
+    listed = (await officer.client.get("/api/packets")).json()
+    assert [one["summary"]["released"] for one in listed["packets"]] == [True]
+
+
+async def test_whatever_a_booth_says_of_a_release_is_shown_as_plain_text(officer, keys):
+    hostile = {"staff": "<script>alert(1)</script>", "reason_class": "a\u202eb", "open_rules": "x", "at": [1]}
+    sha256 = await officer.receive(keys.packet(parts(finding("pose.yaw"), told=visit("B-77", override=hostile))))
+    page = (await officer.client.get(f"/packets/{sha256}")).text
+    assert "<script>alert" not in page
+    assert "\u202e" not in page
+
+
 async def test_a_packet_that_does_not_open_has_its_line_and_one_opaque_sentence(officer, keys, caplog):
     packet = bytearray(keys.packet())
     packet[-1] ^= 1
