@@ -11,7 +11,7 @@ Order of operation for each judged frame (`advise`):
   3. the shutter is free when every frame of the last `hold_s` was right and still and had no hint left to say. One other frame starts the wait
      anew, whatever is shown;
   4. the time with a face in front of the camera is counted (`guided_s`): when it is over, the best picture so far is reviewed as it is. Frames
-     that came while the booth itself was not ready do not count (`interrupted`).
+     that came while the booth itself was not ready are no base for advice and do not count (`interrupted`).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ HINT_S, HINTS_S = 4.0, 8.0
 LONGEST_STEP_NS = 500_000_000
 
 NO_FACE = "advice.no_face"
+LOOK_HERE = "advice.look_here"
 HOLD_STILL = "advice.hold_still"
 
 ARROWS: Mapping[str, Arrow] = MappingProxyType(
@@ -74,9 +75,9 @@ HINTS = frozenset(
 class Guidance:
     """The instruction shown, what is wanted instead, since when everything is right, for how long somebody was guided, how long ago each hint was said."""
 
-    key: str = NO_FACE
+    key: str = LOOK_HERE  # true of everybody, until the first frame was judged
     since_ns: int | None = None
-    wanted: str = NO_FACE
+    wanted: str = LOOK_HERE
     wanted_since_ns: int = 0
     right_since_ns: int | None = None
     judged_ns: int = 0
@@ -162,6 +163,6 @@ def _hinted(before: Guidance, wanted: str, report: Report, step: int) -> tuple[t
     return tuple((aged if wanted == HOLD_STILL else {wanted: 0} | aged).items())
 
 
-def interrupted(guidance: Guidance, before: Guidance | None = None) -> Guidance:
-    """Guidance while the booth is not ready: what is shown stays, the wait for the shutter starts anew, and the time since `before` does not count."""
-    return replace(guidance, right_since_ns=None, guided_ns=(before or guidance).guided_ns)
+def interrupted(before: Guidance) -> Guidance:
+    """Guidance while the booth is not ready: what is shown stays, the wait for the shutter starts anew, and the time does not count."""
+    return replace(before, right_since_ns=None)

@@ -241,11 +241,10 @@ class Senses:
         performer, rooms = self._performer, self._rooms
         if rooms is None or performer.visit.state is not State.FRAMING:
             return
-        before = performer.scenery.guidance
-        guidance = advise(before, live.report, live.motion, live.at_ns)
-        if not rooms.lamps.lit.is_set() or performer.visit.obstructed:
-            guidance = interrupted(guidance, before)
-        elif guidance.wanted != NO_FACE and is_still(live.motion) and guidance.guided_s >= FIRST_S:
+        guidance = performer.scenery.guidance
+        ready = rooms.lamps.lit.is_set() and not performer.visit.obstructed
+        guidance = advise(guidance, live.report, live.motion, live.at_ns) if ready else interrupted(guidance)
+        if ready and guidance.wanted != NO_FACE and is_still(live.motion) and guidance.guided_s >= FIRST_S:
             performer.consider(rank(live.report, live.at_ns))
         if performer.record is not None:
             performer.record.note_instruction(guidance.key)

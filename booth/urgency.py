@@ -18,7 +18,12 @@ from validation.report import Finding
 # The beginnings of the rules' ids.
 STAGES: tuple[tuple[str, ...], ...] = (
     ("image.upright", "face.single"),
-    ("geometry.",),
+    # A head that reaches out of the picture sits to one side, too high or too close, and that is what to tell, if it can be told.
+    (
+        *("geometry.inter_eye", "geometry.head_height", "geometry.head_width"),
+        *("geometry.vertical", "geometry.horizontal"),
+    ),
+    ("geometry.head_inside",),
     ("pose.",),
     # Covered eyes and mouths first, then what they do: behind dark glass nobody can tell whether an eye is open.
     (
