@@ -168,6 +168,7 @@ class Demo:
     sitter_moves: bool
     trust: Path
     programs: tuple[Program, ...]
+    staff_code: str | None = None  # of whoever shows the demo
     slips: tuple[DemoSlip, ...] = ()  # of applications that wait for their photo; one for each visit
 
 
@@ -215,7 +216,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 started("intake", ["server.cli", "serve", *server], data),
                 started("desk", ["server.cli", "desk", *server, "--wait", str(READY_S)], data),
             )
-            slips = await _slips(data / "intake", pki) if options.registry else ()
+            slips, staff_code = await _counter(data / "intake", pki) if options.registry else ((), None)
             config = data / "booth.toml"
             config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile, token))
             passphrase = make_passphrase()  # of this run: a folder that is kept gets another one each time
@@ -240,6 +241,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 trust=pki / "ca.pem",
                 programs=(virtual, intake, desk, controller),
                 slips=slips,
+                staff_code=staff_code,
             )
     finally:
         if temporary:
@@ -258,13 +260,13 @@ async def _started_together(
     return [task.result() for task in starting]
 
 
-async def _slips(data: Path, pki: Path) -> tuple[DemoSlip, ...]:
-    from booth.demo_registry import RegistryNotFilledError, file_applications
+async def _counter(data: Path, pki: Path) -> tuple[tuple[DemoSlip, ...], str]:
+    from booth.demo_registry import RegistryNotFilledError, file_applications, make_staff_code
 
     try:
-        return await file_applications(data, pki)
+        return await asyncio.gather(file_applications(data, pki), make_staff_code(data))
     except RegistryNotFilledError as error:
-        raise DemoError(f"The applications of the demo were not filed: {error}") from error
+        raise DemoError(f"The demo's counter could not be set up: {error}") from error
 
 
 async def _token(data: Path, pki: Path) -> DemoToken:
@@ -335,6 +337,8 @@ def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
     print(f"Kiosk       {demo.kiosk_url}")
     print(f"Technician  {demo.kiosk_url}technician   passphrase {demo.passphrase}")
     print(f"Desk        {demo.desk_url}   access code {demo.desk_code}")
+    if demo.staff_code is not None:
+        print(f"Staff code  {demo.staff_code}")
     print(f"Intake      {demo.intake_url}", flush=True)
     console.print("Open the kiosk and touch the screen: the rendered sitter does what the screen asks.")
     console.print(

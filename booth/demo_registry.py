@@ -1,4 +1,4 @@
-"""The demo's counter: applications filed at the intake, and the slips that the demo's centre signed for them.
+"""The demo's counter: applications filed at the intake, the slips that the demo's centre signed for them, and a staff code.
 
 Order of operations: how many applications the registry holds → so many and `SPARE` more are imported, by the intake's own command (those that are known keep
 their state) → those that are still filed get slips. So a demo whose data are kept goes on with the next applicant.
@@ -47,21 +47,28 @@ async def file_applications(data: Path, pki: Path) -> tuple[DemoSlip, ...]:
     signer = open_signer(f"file:{pki / 'centre.key'}", curve=Purpose.CENTRE.curve)
     centre = centre_of(signer.certificate)
     last = datetime.now().astimezone().date() + timedelta(days=SLIP_DAYS)
-    known = sum((await _intake("list", "--limit", "1", data=data))["counts"].values())
+    known = sum((await _intake("applications", "list", "--limit", "1", data=data))["counts"].values())
     rows = [
         {"number": demo_number(index), "centre": centre.name, "expires": last.isoformat()}
         for index in range(known + SPARE)
     ]
-    await _intake("import", "-", data=data, content=json.dumps(rows).encode())
-    filed = [row["number"] for row in (await _intake("list", "--state", "filed", data=data))["applications"]]
+    await _intake("applications", "import", "-", data=data, content=json.dumps(rows).encode())
+    filed = [
+        row["number"] for row in (await _intake("applications", "list", "--state", "filed", data=data))["applications"]
+    ]
     return tuple(
         DemoSlip(number, write_slip(Slip(number, last, centre.name, centre.key_id), signer.sign)) for number in filed
     )
 
 
+async def make_staff_code(data: Path) -> str:
+    """A personal code for whoever shows the demo. Raises RegistryNotFilledError."""
+    return str((await _intake("staff", "add", data=data))["code"])
+
+
 async def _intake(*arguments: str, data: Path, content: bytes = b"") -> Any:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "server.cli", "applications", *arguments, "--data", str(data), "--json"),
+        *(sys.executable, "-m", "server.cli", *arguments, "--data", str(data), "--json"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -58,6 +58,7 @@ class StaffCodes:
 
     def __init__(self, copy: StaffListCopy, tries: KeptTries, centre: str, now: Callable[[], datetime]) -> None:
         self._copy, self._tries, self._centre, self._now = copy, tries, centre, now
+        self.on_unknown: Callable[[], None] = lambda: None  # called on the worker thread
 
     @property
     def wait_s(self) -> int:
@@ -81,6 +82,8 @@ class StaffCodes:
         if self._tries.wait_s:
             return WAIT
         entry = known.find(typed.staff)
+        if entry is None:
+            self.on_unknown()
         try:
             self._tries.begin()
             right = matches(NOBODY if entry is None else entry.hash, typed)
@@ -115,7 +118,14 @@ async def open_staff_codes(
     watch = StaffListWatch(copy, worker, settings, client, signer, tell, now)
     running = asyncio.create_task(watch.run(), name="staff list")
     try:
-        yield StaffCodes(copy, tries, centre, now)
+        codes = StaffCodes(copy, tries, centre, now)
+        loop = asyncio.get_running_loop()
+
+        def hasten() -> None:
+            loop.call_soon_threadsafe(watch.ask_again)
+
+        codes.on_unknown = hasten
+        yield codes
     finally:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -1,7 +1,7 @@
 """The list of staff codes as this booth knows it: kept on its disk, fetched from the intake, believed for its signature alone.
 
-Order of operation: what is on the disk is read before the first visit → the intake is asked at once, then hourly, by a signed request that names the
-number it has → what comes is bounded and verified up to a root (crypto/staff_list.py), and taken only when it is newer → stored whole or not at all, then
+Order of operation: what is on the disk is read before the first visit → the intake is asked at once, then hourly, and when a code of an unknown staff
+id was typed (at most every `AGAIN_S`), by a signed request that names the number it has → what comes is bounded and verified up to a root (crypto/staff_list.py), and taken only when it is newer → stored whole or not at all, then
 its number beside it → counts from then on.
 
 Rules: an older list is refused, from the network and from the disk: the highest number that was ever taken is kept in a file of its own. When that
@@ -13,6 +13,7 @@ A clock that stands before the list's issue is taken for that time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FETCH_S = 3600.0
+AGAIN_S = 60.0
 LOOK_S = 60.0
 NAME, NUMBER_NAME = "staff.list", "staff.number"
 SOURCE = "staff codes"
@@ -151,15 +153,25 @@ class StaffListWatch:
         self._url = f"{settings.url}/v1/staff"
         self._asked_at: float | None = None
         self._refused: CryptoError | None = None  # what the intake's newest answer was refused for
+        self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Looks for ever."""
         while True:
+            self._wake.clear()
             try:
                 await self.look()
             except Exception:
                 log.exception("staff codes are looked for again after an unexpected error")
-            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+
+    def ask_again(self) -> None:
+        """Somebody typed a code of an unknown staff id: it may have been given since."""
+        if self._asked_at is not None and self._monotonic() - self._asked_at >= AGAIN_S:
+            self._asked_at = None
+            self._wake.set()
 
     async def look(self) -> None:
         """Fetches when it is time, then tells what is wrong."""

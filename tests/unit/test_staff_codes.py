@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -22,8 +22,11 @@ from crypto.issuance import Revoked
 from crypto.keys import Purpose, TrustStore
 from crypto.staff_code import NOBODY, StaffCode
 from crypto.staff_list import MAX_LIST_BYTES, MEDIA_TYPE
+from server.staff import StaffRegistry
+from tests.intake_rig import running
 from tests.packets import BOOTH, NOW, make_authority, make_signer
 from tests.revocation_lists import list_of, trusting
+from tests.sealed_packets import Keys
 from tests.staff_lists import ANNA, BEN, MONTH, entry, signed_list
 
 HERE = "centre-07"
@@ -369,6 +372,46 @@ async def test_what_the_intake_answers_instead_is_told_or_overlooked_and_the_lis
     booth.pass_s(60)
     await watch.look()
     assert isinstance(told[-1][1], StaffListError), "told until the intake answers right"
+
+
+async def test_a_code_that_was_given_a_moment_ago_is_fetched_when_it_is_typed_but_not_for_every_guess(
+    watched, good, quick_hash
+):
+    booth, intake, watch, _ = watched
+    booth.codes.on_unknown = watch.ask_again
+    await watch.look()
+    intake.body = good
+    booth.pass_s(30)
+    booth.codes.on_unknown()
+    await watch.look()
+    assert len(intake.asked) == 1, "asked a moment ago"
+    booth.pass_s(30)
+    booth.codes.on_unknown()
+    await watch.look()
+    assert booth.check(ANNA) == ANNA.staff
+    booth.pass_s(60)
+    booth.check(GUESS)  # a known id
+    await watch.look()
+    assert len(intake.asked) == 2
+    booth.check(StaffCode("999999", ANNA.secret))
+    await watch.look()
+    assert len(intake.asked) == 3
+
+
+async def test_from_the_operators_command_to_the_booths_screen(booth, tmp_path):
+    """A real intake, asked by a real booth's signature."""
+    keys = Keys(tmp_path / "pki")
+    booth.trust, booth.at = keys.trust, datetime.now(UTC)
+    async with running(keys, tmp_path / "data") as intake:
+        code = await StaffRegistry(intake.rooms.store).add(None, HERE, None)
+        with ThreadPoolExecutor(1) as worker:
+            settings = IntakeSection(url="https://intake.test", trust=tmp_path / "ca.pem")
+            watch = StaffListWatch(
+                *(booth.copy, worker, settings, intake.client, lambda: keys.signer),
+                *(lambda _source, error: pytest.fail(str(error)) if error else None, lambda: booth.at),
+            )
+            await watch.look()
+            assert booth.check(code) == code.staff
 
 
 async def test_an_endless_answer_is_cut(watched):
