@@ -9,9 +9,10 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -26,8 +27,6 @@ def kiosk_profile() -> Iterator[Path]:
     """A folder on tmpfs, as systemd gives one."""
     if not Path(CHROMIUM).exists():
         pytest.skip("needs Chromium: apt-get install chromium")
-    if shutil.which("curl") is None:
-        pytest.skip("needs curl: apt-get install curl")
     folder = Path(tempfile.mkdtemp(prefix="kiosk-", dir=PROFILES))
     yield folder
     shutil.rmtree(folder)
@@ -36,7 +35,9 @@ def kiosk_profile() -> Iterator[Path]:
 class KioskBrowser:
     """The kiosk's browser as deploy/ starts it, without a screen and with a line for the test's hand."""
 
-    def __init__(self, folder: Path, address: str, *, check_s: float = 5.0) -> None:
+    def __init__(
+        self, folder: Path, address: str, *, check_s: float = 5.0, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         flags = "--headless=new --no-sandbox --disable-gpu --remote-debugging-port=0 --window-size=1080,1920"
         environment = {
             **os.environ,
@@ -46,6 +47,7 @@ class KioskBrowser:
             "PASSBOOTH_CHROMIUM": CHROMIUM,
             "PASSBOOTH_FLAGS": flags,
             "PASSBOOTH_CHECK_S": str(check_s),
+            **more,
         }
         self.folder = folder
         (folder / "profile" / "DevToolsActivePort").unlink(missing_ok=True)

@@ -1,17 +1,58 @@
-"""The screen as a machine: it waits for the controller, comes back with it, and is started anew when it shows something else."""
+"""The screen as a machine: it waits for the controller, comes back with it, forgets each visit, and is started anew when its page does not live."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from booth.web import open_pages
+from tests.bench.process_memory import family
+from tests.canaries import hits, text_needles
 from tests.kiosk_rig import KioskBrowser
 from tests.unit.fake_booth import FakeBooth, kiosk_state
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+SECRET = "CNRY-STORED-4711"
+PLANT = """async (secret) => {
+  localStorage.setItem("number", secret);
+  sessionStorage.setItem("number", secret);
+  await (await caches.open("visit")).put("/number", new Response(secret));
+  await new Promise((done, failed) => {
+    const opening = indexedDB.open("visit");
+    opening.onupgradeneeded = () => opening.result.createObjectStore("numbers");
+    opening.onerror = failed;
+    opening.onsuccess = () => {
+      const writing = opening.result.transaction("numbers", "readwrite");
+      writing.objectStore("numbers").put(secret, "number");
+      writing.oncomplete = () => (opening.result.close(), done());
+    };
+  });
+  window.kept = secret;
+}"""
+LEFT = """async () => ({
+  local: localStorage.length, session: sessionStorage.length, caches: (await caches.keys()).length,
+  databases: (await indexedDB.databases()).length, variable: window.kept ?? null, cookie: document.cookie,
+})"""
+NOTHING = {"local": 0, "session": 0, "caches": 0, "databases": 0, "variable": None, "cookie": ""}
+UNWELL = ("hangs", "crashes", "shows something else")
+
+
+def renderers(process: int) -> list[int]:
+    """The processes that hold pages."""
+    found = []
+    for one in family(process):
+        with suppress(OSError):
+            if b"--type=renderer" in Path(f"/proc/{one}/cmdline").read_bytes():
+                found.append(one)
+    return found
 
 
 def free_port() -> int:
@@ -40,6 +81,8 @@ async def test_the_screen_waits_for_the_controller_and_never_shows_an_error_of_t
                 await page.wait_for_selector("#lost:not([hidden])", state="attached")
             async with open_pages(booth, port):
                 await page.wait_for_selector("body[data-state=attract]")
+                assert len(renderers(screen.process.pid)) == 1, "no page behind an address line, none in reserve"
+                await page.evaluate(PLANT, SECRET)
                 await booth.show(kiosk_state("clearing", visit=None))
                 await page.wait_for_selector("body[data-state=clearing]")
                 before = len(seen)
@@ -47,11 +90,46 @@ async def test_the_screen_waits_for_the_controller_and_never_shows_an_error_of_t
                 await page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
                 await page.wait_for_selector("body[data-state=attract]")
                 assert len(seen) > before, "the next visit has a document of its own"
+                assert await page.evaluate(LEFT) == NOTHING
+                assert hits(text_needles("secret", SECRET), kiosk_profile) == []
             assert not [url for url in seen if not url.startswith(f"http://127.0.0.1:{port}/")], seen
             assert screen.process.poll() is None
-            # A controller that answers and a screen that shows something else: the browser ends, and systemd starts it anew.
-            async with open_pages(booth, port):
-                await page.goto("about:blank")
-                assert await asyncio.to_thread(screen.process.wait, 60) == 1
     finally:
         screen.kill()
+
+
+@pytest.mark.parametrize("what", UNWELL)
+async def test_a_page_that_does_not_live_is_started_anew(what, kiosk_profile, tmp_path):
+    from playwright.async_api import Error, async_playwright
+
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(60)
+    async with open_pages(FakeBooth(kiosk_state("attract")), 0) as url:
+        screen = KioskBrowser(kiosk_profile, url, check_s=0.7, more={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        try:
+            assert "READY=1" in (await asyncio.to_thread(next_good, manager))
+            async with async_playwright() as playwright:
+                remote = await playwright.chromium.connect_over_cdp(await screen.address())
+                page = remote.contexts[0].pages[0]
+                await page.wait_for_selector("body[data-state=attract]")
+                if what == "hangs":
+                    await page.evaluate("() => setTimeout(() => { for (;;); }, 0)")
+                elif what == "crashes":
+                    for process in renderers(screen.process.pid):
+                        os.kill(process, signal.SIGKILL)
+                else:
+                    await page.goto("about:blank")
+                assert await asyncio.to_thread(screen.process.wait, 60) == 1
+                with suppress(Error):
+                    await remote.close()
+        finally:
+            screen.kill()
+            manager.close()
+
+
+def next_good(manager: socket.socket) -> str:
+    """The next sign of life that systemd's watchdog would get."""
+    while "WATCHDOG=1" not in (told := manager.recv(4096).decode()):
+        pass
+    return told
