@@ -1,12 +1,13 @@
 """An intake behind httpx's seam: checks what a booth signed and gives real receipts, or answers as it is told. For tests without a process.
 
-Packets: PUT, HEAD, PATCH and GET of the receipt, as docs/intake-api.md has them; revocation list; consistency proofs. Anything else is 404.
+Packets: PUT, HEAD, PATCH and GET of the receipt, as docs/intake-api.md has them; revocation list; centres; applications; consistency proofs. Anything else is 404.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class FakeIntake(httpx2.MockTransport):
         self.came = asyncio.Event()  # a packet was taken
         self.date: float | None = None  # what its clock shows
         self.revocation_list: bytes | None = None
+        self.centres = (pki / "centres.pem").read_bytes()
+        self.applications: dict[str, str] | None = None  # state by number; None: there is no registry
 
     @property
     def signer(self) -> Signer:
@@ -51,6 +54,10 @@ class FakeIntake(httpx2.MockTransport):
         path = request.url.path
         if path == "/v1/crl" and self.revocation_list is not None:
             return httpx2.Response(200, content=self.revocation_list)
+        if path == "/v1/centres":
+            return httpx2.Response(200, content=self.centres)
+        if path == "/v1/applications/lookup" and self.applications is not None:
+            return await self._look_up(request, self.applications)
         if path == "/v1/log/consistency":
             return httpx2.Response(200, json=self.pad.consistency(dict(request.url.params)))
         if not path.startswith("/v1/packets/"):
@@ -64,6 +71,15 @@ class FakeIntake(httpx2.MockTransport):
             known = sha256 in self.stored
             return httpx2.Response(200, content=self.receipt(sha256)) if known else httpx2.Response(404)
         return self._upload(request, sha256, body)
+
+    async def _look_up(self, request: httpx2.Request, applications: dict[str, str]) -> httpx2.Response:
+        body = await request.aread()
+        verify_request(request.method, str(request.url), request.headers, body, self.trust, datetime.now(UTC))
+        state = applications.get(json.loads(body)["number"], "unknown")
+        if state in {"filed", "retake"}:
+            return httpx2.Response(200, json={"state": state, "centre": "centre-north", "expires": "2099-12-31"})
+        problem = {"code": f"application.{state}", "detail": "…", "retry": False}
+        return httpx2.Response(404, json=problem, headers={"Content-Type": "application/problem+json"})
 
     def _progress(self, sha256: str) -> httpx2.Response:
         if sha256 in self.stored:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from booth.errors import CommandRefusedError
 from booth.kiosk import Accept, Cancel, ChooseLanguage, Consent, Help, HelpGiven, Identify, MoreTime, Start
 from crypto.face_record_der import read_face_record
-from crypto.keys import load_recipient_key, load_trust, make_development_pki
+from crypto.keys import Purpose, load_recipient_key, load_trust, make_development_pki, open_signer
 from crypto.seal import open_packet
+from crypto.slip import Slip, centre_of, write_slip
 from tests.booth_rig import Simulator, booth_config, running_booth
 from tests.fake_intake import FakeIntake
 
@@ -62,18 +63,26 @@ async def until_framing(watcher):
     return await watcher.until("framing")
 
 
+def slip_of(pki):
+    """What the counter printed."""
+    signer = open_signer(f"file:{pki / 'centre.key'}", curve=Purpose.CENTRE.curve)
+    centre = centre_of(signer.certificate)
+    return write_slip(Slip(NUMBER, date(2099, 12, 31), centre.name, centre.key_id), signer.sign)
+
+
 def opened(pki, packet):
     return open_packet(packet, [load_recipient_key(pki / "desk.hpke")], load_trust(pki / "ca.pem"))
 
 
 async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake, pki, caplog, tmp_path, no_tasks_left):
+    intake.applications = {NUMBER: "filed"}
     async with opening() as watcher:
         await watcher.until("attract")
         watcher.booth.post(Start())
         watcher.booth.post(ChooseLanguage(language="de"))
         simulator.tell(sitter="still")
-        simulator.tell(show_code=NUMBER)
-        await watcher.until("consent")
+        simulator.tell(show_code=slip_of(pki))
+        assert (await watcher.until("consent")).identity == "scanned"
         simulator.tell(show_code=None)
         simulator.tell(sitter="look_away")
         watcher.booth.post(Consent(answer=True))
@@ -115,7 +124,8 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
     report = json.loads(content.parts["report.json"])
     assert [(f["rule"], f["value"]) for f in report["findings"]] == [(f.rule, f.value) for f in review.findings]
     visit = json.loads(content.parts["visit.json"])
-    assert visit["application"] == {"number": NUMBER, "how": "scanned"}
+    known = {"verified": True, "registry": "filed", "centre": "centre-development", "expires": "2099-12-31"}
+    assert visit["application"] == {"number": NUMBER, "source": "scanned", **known}
     assert visit["light"]["reading"]["evenness_pct"] > 50
     assert visit["camera"]["settings"]["exposure_us"] > 0
     assert any(line["key"].startswith("advice.turn") for line in visit["guidance"])
@@ -282,13 +292,17 @@ async def test_silence_warns_first_and_more_time_keeps_the_visit(opening):
         await watcher.until("attract")
 
 
-async def test_a_declined_notice_and_help_end_in_clearing(opening):
+async def test_a_declined_notice_and_help_end_in_clearing(opening, intake):
+    intake.applications = {NUMBER: "retake", "KNOWN0000O": "captured"}
     async with opening() as watcher:
         await watcher.until("attract")
         watcher.booth.post(Start())
         watcher.booth.post(ChooseLanguage(language="ar"))
         watcher.booth.post(Identify(number="??"))
         await watcher.until(lambda s: s.fault is not None and s.fault.message == "identify.mistyped")
+        for number, told in (("KNOWN0000O", "captured"), ("UNKNOWN00J", "unknown")):
+            watcher.booth.post(Identify(number=number))
+            await watcher.until(lambda s, key=f"identify.{told}": s.fault is not None and s.fault.message == key)
         watcher.booth.post(Identify(number=NUMBER))
         await watcher.until("consent")
         watcher.booth.post(Consent(answer=False))
