@@ -85,17 +85,17 @@ async def fuzz(
         for number in waiting:
             wild = wild_request(target, seed, number)
             tally.kinds[wild.kind] += 1
-            at = time.monotonic()
+            sent, at = tally.requests, time.monotonic()
             data, hung = await _send(door, wild, context)
             tally.slowest_s = max(tally.slowest_s, time.monotonic() - at)
             for failure in _judge(wild, data, tally, hung=hung, form=door.name == "desk"):
                 tally.failures.append(f"{door.name} {number} {wild.kind}: {failure}")
-            if tally.requests % PROBE_EVERY == 0:
+            if sent % PROBE_EVERY == 0:
                 await _probe(door, context, tally)
-                if progress and tally.requests % (PROBE_EVERY * 25) == 0:
-                    rate = tally.requests / (time.monotonic() - begun)
+                if progress and sent % (PROBE_EVERY * 25) == 0:
+                    rate = sent / (time.monotonic() - begun)
                     print(
-                        f"{door.name:6} {tally.requests:7} requests, {rate:.0f}/s, failures {len(tally.failures)}",
+                        f"{door.name:6} {sent:7} requests, {rate:.0f}/s, failures {len(tally.failures)}",
                         file=sys.stderr,
                         flush=True,
                     )
