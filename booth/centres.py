@@ -164,8 +164,7 @@ class CentreWatch:
                 trouble = error
             except (httpx2.HTTPError, TimeoutError, OSError, UplinkError) as error:
                 # An intake that does not answer is told by the deliveries.
-                why = why_unanswered(error) if isinstance(error, httpx2.HTTPError) else type(error).__name__
-                log.info("no centres from the intake: %s", why)
+                log.info("no centres from the intake: %s", why_unanswered(error))
             self._tell("centres", trouble or self._centres.trouble)
 
     async def _fetch(self) -> None:

@@ -72,7 +72,7 @@ class IntakeRegistry:
                 async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                     answer = await read_bounded(response, MAX_ANSWER_BYTES)
         except (httpx2.HTTPError, TimeoutError, OSError, UplinkError, CryptoError) as error:
-            log.info("the registry was not reached: %s", _why(error))
+            log.info("the registry was not reached: %s", why_unanswered(error))
             return UNREACHED
         return _judge(response.status_code, response.headers, answer)
 
@@ -96,7 +96,3 @@ def _judge(status: int, headers: Mapping[str, str], body: bytes) -> str | Notice
         return _REFUSALS[problem.code]
     log.info("the registry did not look the number up: %d %s", status, problem.code)
     return UNREACHED
-
-
-def _why(error: Exception) -> str:
-    return why_unanswered(error) if isinstance(error, httpx2.HTTPError) else type(error).__name__

@@ -184,8 +184,7 @@ class StaffListWatch:
                 self._refused = error
             except (httpx2.HTTPError, TimeoutError, OSError, UplinkError) as error:
                 # An intake that does not answer is told by the deliveries.
-                why = why_unanswered(error) if isinstance(error, httpx2.HTTPError) else type(error).__name__
-                log.info("no staff codes from the intake: %s", why)
+                log.info("no staff codes from the intake: %s", why_unanswered(error))
         trouble: BaseException | None = self._refused or self._copy.trouble
         try:
             await self._on_worker(self._copy.current, self._now())
