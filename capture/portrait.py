@@ -222,12 +222,28 @@ def _fill(encode: Callable[[int], bytes], target_bytes: int, raw_bytes: int) -> 
     return best
 
 
+class _Rate(int):
+    """A rate as Pillow reads it, used again and again: Pillow 13.0 never lets go of the object, so a number for each picture would stay for ever."""
+
+    value = 1.0
+
+    def __float__(self) -> float:
+        return self.value
+
+
+_SPARE_RATES: list[_Rate] = []
+
+
 def _encoded_jp2(picture: PIL.Image.Image, rate: float) -> bytes:
     file = io.BytesIO()
+    told = _SPARE_RATES.pop() if _SPARE_RATES else _Rate()
+    told.value = rate
     try:
-        picture.save(file, "JPEG2000", quality_mode="rates", quality_layers=[rate], irreversible=True, mct=1)
+        picture.save(file, "JPEG2000", quality_mode="rates", quality_layers=[told], irreversible=True, mct=1)
     except OSError as error:
         raise EncodingFailedError(f"The JPEG 2000 encoder refused {picture.width}x{picture.height} pixels.") from error
+    finally:
+        _SPARE_RATES.append(told)
     return _without_comment(file.getvalue())
 
 

@@ -383,8 +383,8 @@ class SoakBooth:
             self.wire = Wire(pki / "ca.pem", self.clock, self.orders)
             async with open_booth(config, transport=self.wire) as self.runner:
                 self.checker = self.runner._performer.rooms.checker
-                for _ in range(MAX_EVENTS):  # as after the first weeks: what is bounded is full
-                    self.runner._health.note("info", "nothing")
+                for number in range(MAX_EVENTS):  # as after the first weeks: what is bounded is full
+                    self.runner._health.note("info", f"nothing: {number}")
                 self.outbox = self.runner._performer.rooms.outbox
                 self.clock.busy = self.busy
                 async with open_pages(self.runner, 0) as self.address:

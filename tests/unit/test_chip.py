@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import sys
 from pathlib import Path
 
 import cv2
@@ -257,3 +259,18 @@ def test_the_search_ends_and_takes_the_fullest_that_fits(jumps, size):
     else:
         assert len(data) == max(one for one in given_out if one <= size)
     assert len(given_out) <= portraits.MOST_ENCODES
+
+
+def test_no_encode_leaves_a_number_behind():
+    pixels = np.random.default_rng(1).integers(0, 255, (120, 96, 3), dtype=np.uint8)
+    picture = PIL.Image.fromarray(pixels)
+
+    def kept(rates) -> int:
+        before = sys.getallocatedblocks()
+        sizes = {len(portraits._encoded_jp2(picture, rate)) for rate in rates}
+        assert len(sizes) > 50, "each rate counts"
+        gc.collect()
+        return sys.getallocatedblocks() - before
+
+    kept(np.linspace(5, 30, 100).tolist())
+    assert kept(np.linspace(5, 30, 300).tolist()) < 100
