@@ -49,6 +49,8 @@ RELOAD_PAUSE_S = 1.0
 # Motion is measured over this span: shorter and the landmarks' jitter of half a pixel looks like movement.
 MOTION_SPAN_NS = 150_000_000
 MOTION_KEPT_NS = 400_000_000
+# A slow camera or a busy machine gives fewer frames than that: the frame before counts then, unless it is older than this.
+MOTION_LOST_NS = 1_500_000_000
 # Width of a head without ears / its length; only draws the oval.
 HEAD_WIDTH_PER_LENGTH = 0.72
 
@@ -245,7 +247,7 @@ class Checker:
         if points is None:
             trail.clear()
             return None
-        while trail and not 0 <= at_ns - trail[0][0] <= MOTION_KEPT_NS:
+        while trail and not 0 <= at_ns - trail[0][0] <= (MOTION_KEPT_NS if len(trail) > 1 else MOTION_LOST_NS):
             trail.popleft()
         middle, apart = eye_midpoint(points), inter_eye_px(points)
         trail.append((at_ns, middle, apart))

@@ -7,7 +7,7 @@ Order of operation for each judged frame (`advise`):
      are over HINTS_S after the first one, not counting frames that were blocked; then the photo is taken as it is (the review and the officer
      see the warning);
   2. another instruction replaces the shown one only after it was wanted for SETTLE_S without a break and the shown one stood for at least
-     SHOWN_S, so that nothing flickers at a limit; the first instruction, and any after "nobody is there", comes at once;
+     SHOWN_S, so that nothing flickers at a limit; the first instruction, and any after "nobody is there", comes at once, but for praise;
   3. the shutter is free when every frame of the last `hold_s` was right and still and had no hint left to say. One other frame starts the wait
      anew, whatever is shown;
   4. the time with a face in front of the camera is counted (`guided_s`): when it is over, the best picture so far is reviewed as it is. Frames
@@ -149,7 +149,7 @@ def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -
         return replace(after, since_ns=before.since_ns if before.since_ns is not None else at_ns)
     settled = at_ns - after.wanted_since_ns >= SETTLE_S * 1e9
     read = before.since_ns is None or at_ns - before.since_ns >= SHOWN_S * 1e9
-    first = before.since_ns is None or before.key == NO_FACE
+    first = wanted != HOLD_STILL and (before.since_ns is None or before.key == NO_FACE)
     if first or (settled and read):
         return replace(after, key=wanted, since_ns=at_ns)
     return after

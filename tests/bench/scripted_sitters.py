@@ -29,6 +29,7 @@ from crypto.keys import make_development_pki
 from tests.booth_rig import FakeIntake, Simulator, booth_config
 
 REACTION_S = 0.9  # to hear or read a short sentence and to begin to follow it
+SEATED_S = 1.0  # between sitting down and the first touch: no picture of the one before is left
 LONGEST_S = 60.0
 NUMBER = "DEMO2026000017Q"
 Orders = Mapping[str, Any]
@@ -71,7 +72,12 @@ SITTERS: tuple[Sitter, ...] = (
         {"advice.closer": (({"place": {"size": 0.75}},), ({"place": {}},))},
         told=("advice.closer",),
     ),
-    Sitter("sits too close", _person("amara", look="too_close"), _obeys("back", "up", "down"), told=("advice.back",)),
+    Sitter(
+        "sits too close",
+        _person("amara", place={"size": 1.6, "y": 0.1}),
+        {"advice.back": (({"place": {"size": 1.3, "y": 0.05}},), ({"place": {}},))},
+        told=("advice.back",),
+    ),
     Sitter(
         "looks to the side",
         ({"person": "anna"}, {"sitter": "look_away"}),
@@ -146,6 +152,7 @@ class Player:
     async def sit_down(self) -> None:
         for order in (*_AS_USUAL[1:], *self._sitter.begins):
             await asyncio.to_thread(self._simulator.tell, **order)
+        await asyncio.sleep(SEATED_S)
 
     def begin(self) -> None:
         self._begun = time.monotonic()

@@ -68,6 +68,12 @@ async def test_frames_become_reports_and_a_still_sitter_becomes_still(anna):
         assert live.report.compliant
         assert motions[0] is None
         assert motions[-1] < 0.05
+        for sequence, pause_ns in ((6, 700_000_000), (7, 1_400_000_000), (8, 1_600_000_000)):
+            at_ns += pause_ns
+            checker.offer(frame(cv2.resize(anna, (600, 800)), sequence, at_ns))
+            motions.append((await heard(ears.live)).motion)
+        assert max(motions[5:7]) < 0.05, "a slow camera's sitter becomes still too"
+        assert motions[7] is None
         assert 0.3 < live.overlay.oval.centre_x < 0.7
         assert len(live.overlay.crop) == 4
         checker.offer(frame(np.zeros((800, 600, 3), np.uint8), 9))
