@@ -140,6 +140,7 @@ export function assistance(state, kit) {
     fault.hidden = told === null;
     if (told) setText(fault, t(told.message));
     waitUntil = wait ? performance.now() + wait * 1000 : 0;
+    if (!wait) ticking = clearInterval(ticking) ?? 0;
     if (step !== "code") return;
     showDigits();
     if (wait) {
