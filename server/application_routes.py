@@ -35,7 +35,7 @@ from server.rates import Rate, Rates
 from server.receiving import read_small_body
 from server.signed_requests import SignedRequests
 
-MAX_BODY_BYTES = 1024
+MAX_BODY_BYTES = 8 * 1024
 BODY_S = 10.0
 # A booth has a visit a minute at most; a number that is typed wrongly is asked for again.
 LOOKUPS = Rate(burst=20, per_s=3.0)

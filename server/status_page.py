@@ -34,7 +34,7 @@ from server.receiving import read_small_body
 
 PAGES, STATIC = Path(__file__).parent / "pages", Path(__file__).parent / "static"
 FILES = {"status.css": "text/css", "status.js": "text/javascript", "mark.svg": "image/svg+xml"}
-MAX_BODY_BYTES = 1024
+MAX_BODY_BYTES = 8 * 1024
 BODY_S = 10.0
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -127,7 +127,7 @@ async def test_what_is_no_number_is_refused_and_not_repeated(intake, registry, b
 
 
 async def test_too_large_and_of_another_type(intake, registry):
-    problem(await look_up(intake, b'{"number": "' + b" " * 1100 + b'"}'), 413, "request.too_large")
+    problem(await look_up(intake, b'{"number": "' + b" " * 8200 + b'"}'), 413, "request.too_large")
     content = b"number=1"
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     headers = form | sign_request("POST", URL, form, content, intake.keys.signer)
