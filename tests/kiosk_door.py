@@ -31,7 +31,7 @@ async def serve() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # as in booth/logs.py
     every = tuple(name_of(command) for command in COMMANDS)
-    status_url = f"https://intake.example/status#{CANARY}"
+    status_url = f"https://intake.example/status#{'a' * 26}"
     booth = FakeBooth(kiosk_state("review", commands=every, status_url=status_url), PORTRAIT, PORTRAIT)
     booth.status = technician_status(site=CANARY)
     booth.on_command = lambda _: booth.commands.clear()
