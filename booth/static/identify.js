@@ -1,13 +1,20 @@
 // Who is here: the slip's code before the camera, or its number by the keys on the screen (or any keyboard, or a hand scanner).
+// What came of it is told where the applicant looks: of a code in the words above, of a number below its field.
 
 import { el, icon, setText, svg } from "./dom.js";
 import { button, heading, livePicture } from "./parts.js";
 
 const MOST_CHARACTERS = 20; // docs/application.md
 const GROUP = 4; // as the number stands on the slip
+const ASKING = "identify.asking";
+const FINAL = ["identify.captured", "identify.expired"]; // there is nothing more to do here
 
 export function identify(state, { t, post, stir }) {
   const refusal = el("p", { id: "refusal", class: "refusal", role: "alert" });
+  const said = el("p", { class: "said", role: "status", "aria-live": "polite", text: t("state.identify.text") });
+  let sent = false; // a number was typed, and nothing told of it yet
+  let typed = false; // what is told is about a typed number
+  let last = null;
   const field = el("input", {
     id: "number",
     class: "number",
@@ -27,10 +34,11 @@ export function identify(state, { t, post, stir }) {
   keypad.addEventListener("key", ({ detail }) => show(detail === "backspace" ? plain(field.value).slice(0, -1) : field.value + detail));
   const next = button("button-primary", t("action.continue"), null, send, { disabled: true });
   next.append(icon("forward", { turns: true }));
+  const done = button("button-primary", t("action.done"), "check", () => post("cancel"), { hidden: true });
   const main = el(
     "div",
     { class: "identify", "data-way": "scan" },
-    el("div", { class: "words" }, heading(t("state.identify.title")), el("p", { text: t("state.identify.text") })),
+    el("div", { class: "words" }, heading(t("state.identify.title")), said),
     el("div", { class: "stage stage-code" }, livePicture(t), codeFrame()),
     el("div", { class: "typing" }, el("label", { for: "number", text: t("identify.typed.title") }), field, refusal, keypad),
   );
@@ -41,6 +49,9 @@ export function identify(state, { t, post, stir }) {
   next.classList.add("send");
   way("scan");
 
+  function asking() {
+    return main.dataset.outcome === "asking";
+  }
   function way(chosen) {
     main.dataset.way = chosen;
     for (const each of [typing, scanning]) each.dataset.shown = String(each.dataset.way === chosen);
@@ -50,23 +61,40 @@ export function identify(state, { t, post, stir }) {
   function show(typed) {
     const number = plain(typed);
     field.value = number.match(new RegExp(`.{1,${GROUP}}`, "g"))?.join("-") ?? "";
-    next.disabled = number.length === 0;
+    next.disabled = number.length === 0 || asking();
+    next.hidden = false;
+    done.hidden = true;
     stir();
   }
   async function send() {
     const number = plain(field.value);
-    if (number.length === 0) return;
+    if (number.length === 0 || asking()) return;
+    sent = true;
     const answer = await post("identify", { number });
     if (answer?.error) setText(refusal, t("identify.refused"));
   }
   return {
     main,
-    actions: [typing, scanning, next],
+    actions: [typing, scanning, next, done],
     // The field keeps what was typed: one wrong letter is one correction.
     update(newer) {
-      if (!isRefusal(newer)) return;
-      setText(refusal, t(newer.fault.message));
-      way("type");
+      const looking = newer.instruction.key === ASKING;
+      const told = looking ? ASKING : isRefusal(newer) ? newer.fault.message : null;
+      if (told === null && !main.dataset.outcome) return;
+      if (told !== last) {
+        typed = sent;
+        sent &&= looking;
+        if (told !== null && !looking) way(typed ? "type" : "scan");
+        last = told;
+      }
+      main.dataset.outcome = looking ? "asking" : told === null ? "" : "refused";
+      main.setAttribute("aria-busy", String(looking));
+      setText(refusal, typed && told !== null ? t(told) : "");
+      setText(said, typed || told === null ? t("state.identify.text") : t(told));
+      main.dataset.told = told === null ? "" : typed ? "number" : "code";
+      done.hidden = !FINAL.includes(told);
+      next.hidden = !done.hidden;
+      next.disabled = looking || plain(field.value).length === 0;
     },
     tellsFault: isRefusal,
     typed: (character) => {

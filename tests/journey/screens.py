@@ -144,6 +144,11 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
             "state": "identify",
             "fault": FaultNotice(code="application.malformed", message="identify.refused"),
         },
+        "03-identify-asking": {"state": "identify", "instruction": Instruction(key="identify.asking")},
+        **{
+            f"03-identify-{name}": {"state": "identify", "fault": FaultNotice(code=name, message=f"identify.{name}")}
+            for name in ("unknown", "captured", "expired", "unconfirmed", "unreadable", "other_code")
+        },
         "04-consent": {"state": "consent"},
         **{
             f"05-framing-{name}": {"state": "framing", "instruction": Instruction(key=f"advice.{name}", arrow=arrow)}
