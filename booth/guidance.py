@@ -135,7 +135,7 @@ def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -
     wanted = wanted_key(before, report)
     right = wanted == HOLD_STILL and is_right(report, motion)
     right_since = (before.right_since_ns if before.right_since_ns is not None else at_ns) if right else None
-    step = min(at_ns - before.judged_ns, LONGEST_STEP_NS)
+    step = min(at_ns - before.judged_ns, LONGEST_STEP_NS) if before.judged_ns else 0
     after = replace(
         before,
         right_since_ns=right_since,

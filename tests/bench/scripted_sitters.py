@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from booth.kiosk import Cancel, ChooseLanguage, Consent, Identify, KioskFinding, KioskState, Start
+from booth.kiosk import BoothFacade, Cancel, ChooseLanguage, Consent, Identify, KioskFinding, KioskState, Start
 from booth.messages import Messages
-from booth.runner import Runner, open_booth
+from booth.runner import open_booth
 from crypto.keys import make_development_pki
 from tests.booth_rig import FakeIntake, Simulator, booth_config
 
@@ -192,7 +192,7 @@ class Player:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def play(booth: Runner, simulator: Simulator, sitter: Sitter) -> Played:
+async def play(booth: BoothFacade, simulator: Simulator, sitter: Sitter) -> Played:
     """One visit up to its review; the booth is free again afterwards."""
     player = Player(simulator, sitter)
     await player.sit_down()
@@ -222,7 +222,7 @@ async def play(booth: Runner, simulator: Simulator, sitter: Sitter) -> Played:
     )
 
 
-def _go_on(booth: Runner, state: KioskState) -> None:
+def _go_on(booth: BoothFacade, state: KioskState) -> None:
     """The applicant's touches up to the camera."""
     match state.state:
         case "attract":
@@ -239,7 +239,7 @@ def _breaks(found: KioskFinding) -> bool:
     return found.verdict in {"fail", "not_assessed"}
 
 
-async def _leave(booth: Runner) -> None:
+async def _leave(booth: BoothFacade) -> None:
     booth.post(Cancel())
     async with asyncio.timeout(LONGEST_S), booth.subscribe() as states:
         async for state in states:

@@ -130,6 +130,7 @@ def test_the_time_with_somebody_there_is_counted_while_the_booth_is_ready():
     assert guidance.guided_s == 0
     guidance = feed(guidance, *[FAR] * 20, *[RIGHT] * 20)
     assert guidance.guided_s == pytest.approx(40 * FRAME_NS / 1e9)
+    assert feed(Guidance(), RIGHT).guided_s == 0
     paused = advise(guidance, FAR, STILL, guidance.judged_ns + int(60e9))
     assert paused.guided_s - guidance.guided_s == pytest.approx(0.5)
 
