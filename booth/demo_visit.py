@@ -245,7 +245,8 @@ async def make_visit(demo: Demo, keep: Path | None, tell: Callable[[Step], None]
             outcome.compliant = bool(kiosk.state["compliant"])
             done("review", f"{len(outcome.findings)} rules, portrait {len(portrait) / 1000:.0f} kB")
             await kiosk.post("accept")
-            outcome.reference = (await kiosk.until("thanks"))["reference"]
+            thanks = await kiosk.until("thanks")
+            outcome.reference = thanks["reference"]
             done("sealed", f"committed to the outbox; reference {outcome.reference}")
             await demo.sitter.tell(sitter="absent")
             desk = Desk(demo.desk_url, demo.desk_code, secure)
@@ -255,6 +256,7 @@ async def make_visit(demo: Demo, keep: Path | None, tell: Callable[[Step], None]
             done("delivered", f"packet {listed['sha256'][:12]}… received by the intake")
             await _until_receipted(kiosk)
             done("receipted", "receipt verified and stored; the booth's copy is deleted")
+            done("status", await _ask_status(thanks["status_url"], secure, outcome))
             await _compare(demo, desk, listed, portrait, outcome, keep)
             done(
                 "opened at the desk",
@@ -316,6 +318,16 @@ async def _until_receipted(kiosk: Kiosk) -> None:
             return
         await asyncio.sleep(0.1)
     raise DemoError(f"No receipt was stored within {STEP_S:.0f} s.")
+
+
+async def _ask_status(address: str, secure: httpx2.AsyncClient, outcome: VisitOutcome) -> str:
+    """What the applicant's own page tells, asked as its script does."""
+    page, _, token = address.partition("#")
+    answer = await secure.post(f"{page}/v1/lookup", json={"token": token})
+    if answer.status_code != 200 or answer.json() != {"state": "received", "reason": None}:
+        outcome.faults.append("the status page does not know the visit")
+        return "unknown"
+    return f"{page} tells the applicant: received"
 
 
 async def _compare(
