@@ -54,7 +54,8 @@ LOOKS = {
 INSPECT = """
 () => {
   const told = [];
-  const visible = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest(".hidden-text");
+  const onlySpoken = (e) => e !== null && (getComputedStyle(e).clipPath === "inset(50%)" || onlySpoken(e.parentElement));
+  const visible = (e) => e.checkVisibility({ visibilityProperty: true }) && !onlySpoken(e);
   for (const e of document.querySelectorAll("#screen, #screen *, #actions *, #ways-out *, #head *, #notice, dialog[open], dialog[open] *")) {
     if (!visible(e) || e.closest("svg")) continue;
     const box = e.getBoundingClientRect();
