@@ -151,7 +151,7 @@ def test_a_typed_number_with_a_mistake_is_told_and_corrected(page, booth_address
     settle(page)
     page.keyboard.type("AB")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".refusal:has-text('not accepted')")
+    page.wait_for_selector(".refusal:has-text('wrong or missing')")
     for _ in range(2):
         page.click(".key-wide")
     for key in NUMBER:
