@@ -20,10 +20,9 @@ from server.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
-from server.log_rows import log_heads
 from server.made_store import await_store
 from server.objects import ABANDONED_S, open_folder_objects
-from server.store import NewPacket, Nonce, make_engine, migrate, open_store
+from server.store import NewPacket, Nonce, make_engine, metadata, migrate, open_store
 from server.store import packets as rows
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -169,7 +168,7 @@ async def test_migrations_make_exactly_the_tables_of_the_code_and_remove_them_ag
         from alembic.migration import MigrationContext
 
         differences = await connection.run_sync(
-            lambda c: compare_metadata(MigrationContext.configure(c, opts={"compare_type": True}), log_heads.metadata)
+            lambda c: compare_metadata(MigrationContext.configure(c, opts={"compare_type": True}), metadata)
         )
     assert differences == []
     await migrate(engine, "base")
