@@ -32,7 +32,7 @@ export function portraitFigure(state, t, numbers = new Map()) {
 
 /** Shows the marks of these rules alone: those whose explanation is on the screen. */
 export function markOnly(figure, rules) {
-  for (const mark of figure.querySelectorAll(".mark")) mark.toggleAttribute("hidden", !rules.includes(mark.dataset.rule));
+  for (const mark of figure.querySelectorAll(".region")) mark.toggleAttribute("hidden", !rules.includes(mark.dataset.rule));
 }
 
 function faceLines({ crown, chin, eyes }, place, width) {
@@ -46,11 +46,11 @@ function faceLines({ crown, chin, eyes }, place, width) {
 }
 
 function markOf({ rule, marks: { dots, outlines } }, number, place, width, height) {
-  const group = svg("g", { class: "mark", "data-rule": rule });
+  const group = svg("g", { class: "region", "data-rule": rule });
   const shapes = outlines.map((outline) => outline.map(place));
   const points = dots.map(place);
   const radius = DOT * width;
-  for (const kind of ["mark-halo", "mark-line"]) {
+  for (const kind of ["region-halo", "region-line"]) {
     for (const shape of shapes) group.append(svg("polygon", { class: kind, points: shape.map((point) => point.join(",")).join(" ") }));
     for (const [cx, cy] of points) group.append(svg("circle", { class: kind, cx, cy, r: radius }));
   }
@@ -59,8 +59,8 @@ function markOf({ rule, marks: { dots, outlines } }, number, place, width, heigh
   const corner = BADGE * 1.1 * width; // beside the mark, so that it covers nothing of it
   const x = within(Math.min(...all.map(([one]) => one)) - corner, width);
   const y = within(Math.min(...all.map(([, one]) => one)) - corner, height);
-  const label = svg("text", { class: "mark-label", x, y, "font-size": BADGE * 1.25 * width });
+  const label = svg("text", { class: "region-label", x, y, "font-size": BADGE * 1.25 * width });
   label.textContent = String(number);
-  group.append(svg("circle", { class: "mark-badge", cx: x, cy: y, r: BADGE * width }), label);
+  group.append(svg("circle", { class: "region-badge", cx: x, cy: y, r: BADGE * width }), label);
   return group;
 }

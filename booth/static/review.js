@@ -68,15 +68,11 @@ function findingsList(findings, kit, numbers, figure) {
   const broken = brokenOf(findings);
   const explained = el("ul", { class: "explained" }, ...broken.map((finding) => explain(finding, t, numbers.get(finding.rule))));
   const onTurn = () => markOnly(figure, [...explained.children].filter((each) => !each.hidden).map((each) => each.dataset.rule));
-  const leaves = leavesOf(explained, kit, { most: EXPLAINED_AT_MOST, onTurn });
   const named = told.filter((finding) => finding.verdict === "warn").slice(0, NAMED_AT_MOST);
   const met = subjects(told.filter((finding) => finding.verdict === "pass"), t, broken.length > 0 ? LINES_AT_MOST - named.length : Infinity);
-  const list = el(
-    "section",
-    { class: "findings", "aria-label": t("review.rules") },
-    broken.length > 0 && [explained, leaves.nav],
-    el("ul", { class: "ticked" }, ...named.map((finding) => tick(finding, t)), ...met),
-  );
+  const ticked = el("ul", { class: "ticked" }, ...named.map((finding) => tick(finding, t)), ...met);
+  const leaves = broken.length > 0 ? leavesOf(explained, kit, { most: EXPLAINED_AT_MOST, onTurn }) : leavesOf(ticked, kit);
+  const list = el("section", { class: "findings", "aria-label": t("review.rules") }, broken.length > 0 && explained, leaves.nav, ticked);
   return { list, lay: leaves.lay };
 }
 
@@ -103,7 +99,7 @@ function explain(finding, t, number) {
     el(
       "div",
       {},
-      el("h2", {}, number && el("span", { class: "mark-number", "aria-hidden": "true", text: String(number) }), t(`rule.${finding.rule}.name`)),
+      el("h2", {}, number && el("span", { class: "region-number", "aria-hidden": "true", text: String(number) }), t(`rule.${finding.rule}.name`)),
       el("p", { text: reason }),
       el("p", { class: "advice" }, icon(yours ? ADVICE_ICONS[finding.advice] : "help"), el("span", { text: t(yours ? finding.advice : "review.not_you") })),
     ),
