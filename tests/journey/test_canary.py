@@ -260,6 +260,7 @@ async def test_a_controller_that_is_killed_at_any_state_leaves_nothing_readable(
                 assert await program.ended() == -signal.SIGKILL
             if state == "thanks":
                 confirmed = (number, screen.state["reference"])
+                stage.needles += text_needles("status token", screen.state["status_url"].partition("#")[2])
             stage.saw(f"screen at {state}", screen.pictures[-2:])
             stage.saw(f"camera at {state}", stage.tee.take()[-3:])
             await stage.demo.sitter.tell(show_code=None)
