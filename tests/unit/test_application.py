@@ -8,7 +8,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from booth.senses import read_number
 from crypto.application import (
     ALPHABET,
     MAX_LENGTH,
@@ -131,7 +130,6 @@ def test_how_many_swaps_are_confused():
 )
 def test_what_is_no_number_is_refused_and_not_repeated(text, reason):
     assert refusal(text) == reason
-    assert read_number(text) is None
 
 
 @given(st.text(max_size=80))

@@ -53,7 +53,9 @@ def staged(tmp_path):
     async def make(*verdicts, **visit):
         runner = Runner(config(tmp_path, **visit), load_profile("demo"))
         with ThreadPoolExecutor(1) as worker:
-            rooms = Rooms(Station(), Checker(), Lamps(), Outbox(), Uplink(), WitnessSealer(), worker, Staff(), Identifier())
+            rooms = Rooms(
+                Station(), Checker(), Lamps(), Outbox(), Uplink(), WitnessSealer(), worker, Staff(), Identifier()
+            )
             rooms.checker.results += [attempt(verdict) for verdict in verdicts]
             runner.start(rooms)
             try:
