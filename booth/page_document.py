@@ -123,18 +123,22 @@ def describe_pages(version: str) -> dict[str, Any]:
             },
             "/api/pages": {
                 "get": _operation(
-                    "How many pages follow the booth's states.",
+                    "How many pages follow the booth's states, and how long ago one gave a sign of life.",
                     {
                         200: _content(
                             "application/json",
                             {
                                 "type": "object",
-                                "properties": {"pages": {"type": "integer", "minimum": 0}},
-                                "required": ["pages"],
+                                "properties": {
+                                    "pages": {"type": "integer", "minimum": 0},
+                                    "silent_s": {"type": ["number", "null"], "minimum": 0},
+                                },
+                                "required": ["pages", "silent_s"],
                             },
                         )
                     },
-                )
+                ),
+                "post": _operation("A page's sign of life.", {204: {"description": "Heard."}, 403: _error()}, [_TOKEN]),
             },
             **{f"/api/visit/{name_of(command)}": {"post": _command(command)} for command in COMMANDS},
             "/api/visit/portrait": {

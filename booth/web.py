@@ -21,6 +21,7 @@ import json
 import secrets
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -190,6 +191,7 @@ class _Pages:
         self._token = secrets.token_urlsafe(32)
         self._instance = secrets.token_hex(8)  # a page of another controller run reloads itself
         self._following = 0
+        self._lived_at: float | None = None
         self._templates = Environment(
             loader=FileSystemLoader([PAGES, STATIC]), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
@@ -201,6 +203,7 @@ class _Pages:
         router = APIRouter()
         router.get("/", response_class=HTMLResponse)(self.kiosk_page)
         router.get("/api/pages")(self.followers)
+        router.post("/api/pages", status_code=204)(self.sign_of_life)
         router.get("/api/messages/{language}")(self.messages)
         router.get("/api/events", response_class=EventSourceResponse)(self.events)
         router.post("/api/visit/{event}", status_code=202)(self.command)
@@ -224,8 +227,19 @@ class _Pages:
                 await feed.close()
 
     async def followers(self) -> Response:
-        """How many pages follow the visit; none means that the screen shows something else (deploy/kiosk/kiosk-browser)."""
-        return JSONResponse({"pages": self._following})
+        """How many pages follow the visit, and since when none gave a sign of life: what the screen is watched by (deploy/kiosk/kiosk-browser)."""
+        silent_s = None if self._lived_at is None else round(time.monotonic() - self._lived_at, 1)
+        return JSONResponse({"pages": self._following, "silent_s": silent_s})
+
+    async def sign_of_life(self, request: Request) -> Response:
+        """A page's own thread works: it heard the event stream just now."""
+        if not self._holds_token(request):
+            return problem(403, "page.token", "The token of this page is not valid: reload the page.")
+        self._lived_at = time.monotonic()
+        return Response(status_code=204)
+
+    def _holds_token(self, request: Request) -> bool:
+        return secrets.compare_digest(request.headers.get("x-kiosk-token", "").encode(), self._token.encode())
 
     async def kiosk_page(self) -> Response:
         """The applicant's page, loaded anew after each visit: the browser forgets what it may have kept of the one before."""
@@ -278,7 +292,7 @@ class _Pages:
 
     async def command(self, event: str, request: Request) -> Response:
         """Pass a command to the visit: 202, or 409 when the visit does not allow it now, or why it cannot be read; with the current state."""
-        if not secrets.compare_digest(request.headers.get("x-kiosk-token", "").encode(), self._token.encode()):
+        if not self._holds_token(request):
             return problem(403, "page.token", "The token of this page is not valid: reload the page.")
         body = await limited_body(request)
         if isinstance(body, Response):

@@ -4,6 +4,7 @@
 //   both are watched here. A page that finds another run of the controller reloads itself: its token and its files are of yesterday.
 // - States come by the event stream alone. The answer to a command holds one too, but may arrive after a newer one was shown.
 // - A page is left only when the controller has just given the next one: a browser's own error page would never come back.
+// - What is heard is answered by a sign of life: a page that hangs gives none, and the screen is started anew (deploy/kiosk/kiosk-browser).
 // - One command at a time. A command names the screen it was given on, so the controller refuses a tap that came too late.
 
 const RETRY_MS = 500;
@@ -21,6 +22,11 @@ export async function renewPage() {
     // Not now; the screen that stands says so.
   }
   setTimeout(renewPage, RETRY_MS);
+}
+
+function signOfLife() {
+  const options = { method: "POST", headers: { "X-Kiosk-Token": meta("kiosk-token") }, signal: AbortSignal.timeout(SILENCE_MS) };
+  fetch("/api/pages", options).catch(() => {}); // the event stream tells when the controller is gone
 }
 
 export class Link {
@@ -46,9 +52,13 @@ export class Link {
     source.addEventListener("hello", (event) => {
       if (JSON.parse(event.data).instance !== meta("kiosk-instance")) renewPage();
     });
-    source.addEventListener("alive", () => this.#heard());
+    source.addEventListener("alive", () => {
+      this.#heard();
+      signOfLife();
+    });
     source.addEventListener("state", (event) => {
       this.#heard();
+      signOfLife();
       this.#onState(JSON.parse(event.data));
     });
     source.addEventListener("error", () => {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from booth import web
 from booth.web import open_pages
 from tests.bench.process_memory import family
 from tests.canaries import hits, text_needles
@@ -99,14 +100,15 @@ async def test_the_screen_waits_for_the_controller_and_never_shows_an_error_of_t
 
 
 @pytest.mark.parametrize("what", UNWELL)
-async def test_a_page_that_does_not_live_is_started_anew(what, kiosk_profile, tmp_path):
+async def test_a_page_that_does_not_live_is_started_anew(what, kiosk_profile, tmp_path, monkeypatch):
     from playwright.async_api import Error, async_playwright
 
+    monkeypatch.setattr(web, "ALIVE_S", 0.5)
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
     manager.settimeout(60)
     async with open_pages(FakeBooth(kiosk_state("attract")), 0) as url:
-        screen = KioskBrowser(kiosk_profile, url, check_s=0.7, more={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        screen = KioskBrowser(kiosk_profile, url, check_s=1, more={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         try:
             assert "READY=1" in (await asyncio.to_thread(next_good, manager))
             async with async_playwright() as playwright:

@@ -123,11 +123,11 @@ def test_the_waiting_page_may_open_the_kiosk_page_and_nothing_else(client):
 
 
 async def test_pages_that_follow_are_counted(served):
-    assert (await served.get("/api/pages")).text == '{"pages":0}'
+    assert (await served.get("/api/pages")).text == '{"pages":0,"silent_s":null}'
     async with served.stream("GET", "/api/events") as stream:
         async for _ in stream.aiter_lines():
             break
-        assert (await served.get("/api/pages")).json() == {"pages": 1}
+        assert (await served.get("/api/pages")).json() == {"pages": 1, "silent_s": None}
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.7", "testclient", "10.0.0.1", "2001:db8::1"])
