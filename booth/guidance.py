@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from booth.kiosk import Arrow, Instruction
-from booth.urgency import most_urgent
-from validation.report import Level, Report, Verdict
+from booth.urgency import distance, most_urgent
+from validation.report import Finding, Level, Report, Verdict
 
 SETTLE_S = (
     0.25  # about four judged frames: shorter than a blink's worth of noise, long enough against single wrong frames
@@ -71,6 +71,14 @@ HINTS = frozenset(
 )
 
 
+# Rules that tell of a hidden eye, the more specific one first, and how far beyond its limit that makes the mesh guess (rendered sitters: hair across
+# one eye reads as a roll of 9 degrees; heads that are turned, tilted or far away stay below 0.1).
+HIDES_EYES = ("eyes.hair", "eyes.visible")
+HIDDEN = 1.0
+MISREAD_FAMILIES = ("pose.", "light.")
+MISREAD = frozenset({"eyes.open", "eyes.gaze"})
+
+
 @dataclass(frozen=True, slots=True)
 class Guidance:
     """The instruction shown, what is wanted instead, since when everything is right, for how long somebody was guided, how long ago each hint was said."""
@@ -112,11 +120,19 @@ def hint(before: Guidance, report: Report) -> str | None:
     return None if found is None else found.advice
 
 
+def _cover(report: Report, blocks: Finding) -> str | None:
+    """What to uncover first: a face with a hidden eye seems turned and badly lit, and moving the head would not help."""
+    if blocks.rule not in MISREAD and not blocks.rule.startswith(MISREAD_FAMILIES):
+        return None
+    hidden = (f for f in report.findings if f.rule in HIDES_EYES and f.verdict is Verdict.WARN)
+    return next((found.advice for found in hidden if distance(found) >= HIDDEN), None)
+
+
 def wanted_key(before: Guidance, report: Report) -> str:
     """What would be said of this frame alone."""
     blocks = most_urgent(report.blocking, before.wanted)
     if blocks is not None:
-        return blocks.advice
+        return _cover(report, blocks) or blocks.advice
     return hint(before, report) or HOLD_STILL
 
 

@@ -74,8 +74,8 @@ SITTERS: tuple[Sitter, ...] = (
     ),
     Sitter(
         "sits too close",
-        _person("amara", place={"size": 1.6, "y": 0.1}),
-        {"advice.back": (({"place": {"size": 1.3, "y": 0.05}},), ({"place": {}},))},
+        _person("amara", place={"size": 1.5}),
+        {f"advice.{way}": (({"place": {"size": 1.25}},), ({"place": {}},)) for way in ("back", "up", "down")},
         told=("advice.back",),
     ),
     Sitter(
@@ -212,7 +212,7 @@ async def play(booth: BoothFacade, simulator: Simulator, sitter: Sitter) -> Play
     assert review is not None
     broken = [found.rule for found in review.findings if found.level == "reject" and _breaks(found)]
     remarks = [found.rule for found in review.findings if found.level != "info" and found.verdict == "warn"]
-    reached = sitter.ends == "passes" or sitter.ends in (broken or remarks)
+    reached = sitter.ends == "passes" or sitter.ends in {*broken, *remarks}
     fits = bool(review.compliant) == (not broken) and (sitter.ends != "passes" or not broken)
     obeyed = {key for _, key in player.told} >= set(sitter.told)
     await _leave(booth)

@@ -118,6 +118,22 @@ def test_all_hints_together_never_keep_a_sitter_longer_than_their_time(pattern):
     assert guidance.held_s > 0
 
 
+def hair(covered: float) -> Finding:
+    limits = {"limit": Limit(high=18), "value": covered, "verdict": Verdict.WARN, "level": Level.WARN}
+    return finding("eyes.hair", "advice.hair_from_eyes").model_copy(update=limits)
+
+
+def test_a_hidden_eye_is_uncovered_before_anybody_moves_a_head_that_only_seems_turned():
+    tilted = finding("pose.roll", "advice.tilt_head_left")
+    assert feed(Guidance(), report(tilted, hair(46.0))).key == "advice.hair_from_eyes"
+    assert feed(Guidance(), report(tilted, hair(20.0))).key == "advice.tilt_head_left"
+    dark = finding("light.even", "advice.light_problem")
+    assert feed(Guidance(), report(dark, hair(46.0))).key == "advice.hair_from_eyes"
+    lenses = finding("eyes.dark_lenses", "advice.take_off_glasses")
+    assert feed(Guidance(), report(lenses, hair(46.0))).key == "advice.take_off_glasses"
+    assert feed(Guidance(), report(*FAR.findings, hair(46.0))).key == "advice.closer"
+
+
 def test_a_hint_that_was_said_long_enough_leaves_room_for_the_next_one():
     both = report(*GLASSES.findings, *HAIR.findings)
     guidance = feed(Guidance(), *[both] * int((HINT_S + SHOWN_S) * 1e9 / FRAME_NS))
