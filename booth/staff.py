@@ -91,6 +91,9 @@ class StaffCodes:
                 log.warning("A staff code was refused.")
                 return WRONG
             self._tries.right()
+        except StaffCodeError as error:
+            log.error("no staff code is looked at: %s", error)  # noqa: TRY400 - the sentence suffices
+            return NO_LIST
         except OSError as error:
             log.error("no staff code is looked at, because tries cannot be counted: %s", error.strerror)  # noqa: TRY400 - the disk's own words suffice
             return NO_LIST

@@ -17,7 +17,7 @@ import secrets
 from dataclasses import dataclass, field
 
 import argon2
-from argon2.exceptions import Argon2Error
+from argon2.exceptions import Argon2Error, VerifyMismatchError
 
 from crypto.errors import StaffCodeError
 
@@ -71,8 +71,10 @@ def hash_code(code: StaffCode) -> str:
 
 
 def matches(stored: str, code: StaffCode) -> bool:
-    """Whether this is the code of the hash; takes as long as `hash_code`, right or wrong."""
+    """Whether this is the code of the hash; takes as long as `hash_code`, right or wrong. Raises StaffCodeError when it cannot be compared."""
     try:
         return HASHER.verify(stored, code.secret)
-    except Argon2Error:  # another code, or a hash that is damaged inside
+    except VerifyMismatchError:
         return False
+    except Argon2Error as err:  # no memory for it, say
+        raise StaffCodeError("The staff code cannot be compared just now.") from err

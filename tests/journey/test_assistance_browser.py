@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from booth.kiosk import FaultNotice, HelpGiven, Staff
-from tests.journey.test_kiosk_screens import AXE, AXE_TAGS
+from tests.axe_rules import AXE, AXE_TAGS
 from tests.stage_rig import leave, settle, shows, stage_at
 from tests.unit.fake_booth import findings
 

@@ -7,8 +7,10 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import argon2
 import httpx2
 import pytest
+from argon2.exceptions import VerificationError
 from cryptography.x509 import ReasonFlags
 
 from booth import kept_tries
@@ -198,6 +200,14 @@ def test_nothing_is_looked_at_when_it_cannot_be_counted(staffed, quick_hash, mon
     monkeypatch.setattr(kept_tries, "write_whole", fail)
     assert staffed.check(ANNA) == NO_LIST
     assert quick_hash == []
+
+
+def test_a_machine_without_memory_for_the_comparison_says_so_and_calls_no_code_wrong(staffed, monkeypatch):
+    def verify(*_):
+        raise VerificationError("Memory allocation error")
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", verify)
+    assert staffed.check(ANNA) == NO_LIST
 
 
 # --- the list ----------------------------------------------------------------------------------------------------------
