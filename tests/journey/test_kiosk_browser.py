@@ -7,19 +7,16 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright import sync_api as playwright_errors
 
 from booth.demo import booth_toml
 from booth.kiosk import Consent, Instruction, MoreTime, Start
-from booth.web import open_pages
 from crypto.keys import make_development_pki
 from tests.booth_rig import Simulator
-from tests.unit.fake_booth import FakeBooth, findings, kiosk_state
+from tests.stage_rig import leave, settle, shows, stage_at
+from tests.unit.fake_booth import findings, kiosk_state
 
 PROJECT = Path(__file__).resolve().parents[2]
 NUMBER = "DEMO2026000017Q"
@@ -43,25 +40,11 @@ def page(browser):
     assert page.mistakes == []
 
 
-def shows(page, state, language=None):
-    """Waits for a screen."""
-    page.wait_for_selector(f"{f'html[lang={language}] ' if language else ''}body[data-state={state}]")
-
-
-def settle(page):
-    """Waits until touches on a new screen count (kiosk.js, SETTLE_MS)."""
-    page.wait_for_timeout(500)
-
-
-def leave(page):
-    """Closes the page's connections; a page that has just shown the invitation may be loading itself anew, and that comes first."""
-    try:
-        page.goto("about:blank")
-    except playwright_errors.Error as error:
-        if "interrupted by another navigation" not in str(error):
-            raise
-        page.wait_for_load_state()
-        page.goto("about:blank")
+def change_language(page, language):
+    """As the applicant does it in the middle of a visit."""
+    settle(page)
+    page.click("#change-language")
+    page.click(f"#languages button[lang={language}]")
 
 
 # --- a whole visit -----------------------------------------------------------------------------------------------------
@@ -111,18 +94,24 @@ def test_a_whole_visit_in_the_browser(page, booth_address, simulator):
     shows(page, "consent", "de")
     simulator.tell(show_code=None)
     simulator.tell(sitter="look_away")
+    change_language(page, "ru")
+    shows(page, "consent", "ru")
     settle(page)
-    page.click("#actions .button-primary")
-    shows(page, "framing")
+    page.click("#actions .button:has-text('Даю согласие')")
+    shows(page, "framing", "ru")
     page.wait_for_selector("booth-preview:not([data-stale])")
     page.wait_for_selector(".guide-oval")
-    page.wait_for_selector(".instruction h1:has-text('Drehen Sie den Kopf')")
+    page.wait_for_selector(".instruction h1:has-text('Поверните голову')")
+    change_language(page, "ar")
+    page.wait_for_selector("html[lang=ar][dir=rtl] .instruction h1:has-text('أدر رأسك')")
     simulator.tell(sitter="still")
-    shows(page, "review")
+    shows(page, "review", "ar")
     assert page.evaluate("() => document.querySelector('.portrait img').decode().then(() => true)")
     assert page.locator(".review[data-good=true]").count() == 1, page.locator(".findings").inner_text()
     assert page.locator(".ticked li[data-subject][data-verdict=pass]").count() == 6
     assert page.locator(".findings [data-verdict=fail]").count() == 0
+    change_language(page, "de")
+    shows(page, "review", "de")
     settle(page)
     page.click("#actions .button:has-text('Dieses Foto verwenden')")
     shows(page, "thanks")
@@ -160,62 +149,14 @@ def test_a_typed_number_with_a_mistake_is_told_and_corrected(page, booth_address
     shows(page, "consent", "en")
     settle(page)
     page.click("#actions .button:has-text('I do not agree')")
+    settle(page)
+    page.click("#actions .button:has-text('Finish')")
     shows(page, "clearing")
     assert "counter" in page.locator(".clearing .lead").inner_text()
     shows(page, "attract")
 
 
 # --- manners, before a scripted booth ----------------------------------------------------------------------------------
-
-
-class Stage:
-    """A scripted booth and its pages on a loop of their own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="stage")
-        self._thread.start()
-        self.booth = self.run(self._make())
-        self.port = 0
-        self._pages = None
-
-    @staticmethod
-    async def _make():
-        return FakeBooth(kiosk_state("attract"))
-
-    def run(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
-
-    def show(self, state, **values):
-        self.run(self.booth.show(kiosk_state(state, **values)))
-
-    def open(self):
-        self._pages = open_pages(self.booth, self.port)
-        address = self.run(self._pages.__aenter__())
-        self.port = int(address.rstrip("/").rsplit(":", 1)[1])
-        return address
-
-    def close(self):
-        if self._pages is not None:
-            self.run(self._pages.__aexit__(None, None, None))
-            self._pages = None
-
-    def end(self):
-        self.close()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-@contextmanager
-def stage_at(state, **values):
-    stage = Stage()
-    try:
-        stage.show(state, **values)
-        stage.address = stage.open()
-        yield stage
-    finally:
-        stage.end()
 
 
 def test_a_double_tap_is_one_tap(page):
@@ -244,19 +185,6 @@ def test_the_page_comes_back_by_itself_with_the_true_state(page):
         page.wait_for_selector("html[lang=ru] body[data-state=review]", timeout=RECONNECT_MS + 1500)
         assert page.locator("#lost").is_hidden()
         assert not page.evaluate("() => document.querySelector('#actions').inert")
-        leave(page)
-
-
-@pytest.mark.parametrize("state", ["framing", "thanks", "out_of_service", "assistance"])
-def test_a_restart_is_survived_in_any_state(page, state):
-    with stage_at(state) as stage:
-        page.goto(stage.address)
-        shows(page, state)
-        stage.close()
-        page.wait_for_selector("#lost:not([hidden])", state="attached")
-        stage.show("attract")
-        stage.open()
-        shows(page, "attract")
         leave(page)
 
 
