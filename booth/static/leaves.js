@@ -8,7 +8,7 @@ import { el, icon, setText } from "./dom.js";
  */
 export function leavesOf(list, { t, turn: once }, { most = Infinity, onTurn = () => {} } = {}) {
   const items = [...list.children];
-  const count = el("span", { class: "leaf-count", "aria-hidden": "true" });
+  const count = el("span", { class: "leaf-count", dir: "ltr", "aria-hidden": "true" });
   const back = el("button", { class: "button leaf-turn", type: "button", "aria-label": t("leaf.back"), onclick: () => once(() => turn(-1)) }, icon("previous", { turns: true }));
   const next = el("button", { class: "button leaf-turn", type: "button", "aria-label": t("leaf.next"), onclick: () => once(() => turn(1)) }, icon("forward", { turns: true }));
   const said = el("span", { class: "hidden-text", role: "status" });
@@ -19,7 +19,9 @@ export function leavesOf(list, { t, turn: once }, { most = Infinity, onTurn = ()
   list.classList.add("leaf-list");
 
   const showOnly = (shown) => items.forEach((item) => (item.hidden = !shown.includes(item)));
-  const fits = (shown) => shown.length <= most && list.scrollHeight <= list.clientHeight + 1;
+  // Ascenders of tight lines reach out of their boxes.
+  const room = () => list.clientHeight + parseFloat(getComputedStyle(list).fontSize) * 0.3;
+  const fits = (shown) => shown.length <= most && list.scrollHeight <= room();
 
   function lay() {
     nav.hidden = true;

@@ -85,7 +85,7 @@ function subjects(met, t, most) {
     return el("li", { "data-verdict": "pass", "data-subject": families[0] }, sign({ verdict: "pass" }, t), words);
   });
   if (counted.length <= most) return counted;
-  const all = el("span", { class: "met-count", text: t("review.rules_met", { count: met.length }) });
+  const all = el("span", { text: t("review.rules_met", { count: met.length }) });
   return [el("li", { "data-verdict": "pass" }, sign({ verdict: "pass" }, t), all)];
 }
 
