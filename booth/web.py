@@ -48,7 +48,7 @@ from booth.voice_pages import VoicePages
 
 PAGES = Path(__file__).resolve().parent / "pages"
 STATIC = Path(__file__).resolve().parent / "static"
-RECONNECT_MS = 500  # the page shows the true state within a second of a restart
+RECONNECT_MS = 200  # the page shows the true state within a second of a restart
 ALIVE_S = 2.0  # an event stream is never silent for longer; the page takes silence of three times this for a loss
 PREVIEW_POLL_S = 0.004  # a tenth of a frame at 25 per second; looking costs one attribute while the frame is the same
 PREVIEW_STATES = frozenset({"identify", "framing", "capturing"})

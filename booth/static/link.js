@@ -7,7 +7,7 @@
 // - What is heard is answered by a sign of life: a page that hangs gives none, and the screen is started anew (deploy/kiosk/kiosk-browser).
 // - One command at a time. A command names the screen it was given on, so the controller refuses a tap that came too late.
 
-const RETRY_MS = 500;
+const RETRY_MS = 200; // with the page's own loading, the true state stands within a second of a restart
 const SILENCE_MS = 6000; // three times the controller's sign of life
 const TOLD_LOST_MS = 400; // a shorter gap is not worth a word
 
