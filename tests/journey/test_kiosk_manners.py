@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from booth.kiosk import ChooseLanguage, Consent, Identify, Start, StateName
+from booth.kiosk import ChooseLanguage, Consent, Identify, MoreTime, Start, StateName
 from tests.journey.screens import LOOKS
 from tests.stage_rig import leave, settle, shows, stage_at
 
@@ -152,6 +152,15 @@ def test_a_visit_needs_no_more_than_next_and_select(page, stage):
     select("#actions .button-primary")
     settle(page)
     assert stage.booth.commands == [Consent(answer=True)]
+
+
+def test_who_types_is_there_and_a_sign_of_life_swallows_no_wish(page, stage):
+    at(page, stage, "identify", commands=("identify", "more_time", "cancel"))
+    page.keyboard.type("demo2026000017q")
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.locator("#number").input_value() == "DEMO-2026-0000-17Q"
+    assert stage.booth.commands == [MoreTime(), Identify(number="DEMO2026000017Q")]
 
 
 def test_a_no_says_what_happens_next_and_can_be_taken_back(page, stage):
