@@ -2,7 +2,8 @@
 
 One reader thread reads the source (`camera_source`) as fast as it delivers; the newest picture wins. An overseer task in the event loop
 replaces the reader: after its end every `RETRY_S` seconds, and when it hangs in a read, which must not keep the booth blind: the hanging
-thread is given up (what it still delivers is ignored) and another is started, at most `MAX_GIVEN_UP` hanging at a time.
+thread is given up (what it still delivers is ignored) and another is started, at most `MAX_GIVEN_UP` hanging at a time. A camera that repeats one picture
+is told as frozen, and its stream is opened anew, then and every `REOPEN_S` seconds while that lasts: it stays READY unless it does not open.
 
 `at_ns` is the moment the picture was received (CLOCK_MONOTONIC). A picture that cannot be read is passed over. What is wrong with pictures that
 do come stands in the status and is logged once each way: `info["picture"]` is live, frozen, black, resized or slow (`picture_state`). A preview
@@ -56,6 +57,8 @@ STALE_NS = 1_000_000_000
 DAMAGED_S = 3.0
 STATUS_EVERY_NS = 500_000_000
 MAX_GIVEN_UP = 2
+# Between two attempts to wake a frozen camera by opening it anew: a camera needs seconds to start, and each attempt costs the preview a moment.
+REOPEN_S = 10.0
 # 64 million pixels of 24 bits compress to less in practice; a larger answer is no still of this camera.
 MAX_STILL_BYTES = 96 * 1024 * 1024
 ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
@@ -122,6 +125,7 @@ class Reader:
     def __init__(self, source: Source, deliver: Callable[[Reader, Shot], None], end: Callable[[Reader], None]) -> None:
         self.source = source
         self.given_up = False
+        self.renewing = False  # ended on purpose, so that the source is opened anew
         self.failure = CameraLostError("The camera is not connected.")
         self.busy_since = time.monotonic()
         # Set in the event loop when the thread has let go of the source.
@@ -139,7 +143,7 @@ class Reader:
         try:
             self.source.open()
             good_at = time.monotonic()
-            while not self.given_up:
+            while not (self.given_up or self.renewing):
                 self.busy_since = time.monotonic()
                 while self._stills:
                     self._stills.popleft()(self.source)
@@ -188,6 +192,7 @@ class OpenCvCamera:
         asked = (settings.width, settings.height) if settings.width and settings.height else None
         self._pictures = PictureState(asked, settings.fps)
         self._told_ns = 0
+        self._reopened_at: float | None = None
         self._upscaled_from = ""
         self._seen = False
 
@@ -337,6 +342,17 @@ class OpenCvCamera:
             info["still_upscaled_from"] = self._upscaled_from
         self._seen = True
         self._board.tell(DeviceState.READY, detail, info)
+        self._wake(picture)
+
+    def _wake(self, picture: str) -> None:
+        """Has the stream of a frozen camera opened anew; not while a still is taken."""
+        if picture != "frozen":
+            return
+        now = self._loop.time()
+        due = self._reopened_at is None or now - self._reopened_at >= REOPEN_S
+        if due and self._reader is not None and not self._taking.locked():
+            self._reopened_at = now
+            self._reader.renewing = True
 
     async def oversee(self) -> None:
         """Keep one reader alive; runs until cancelled."""
@@ -347,6 +363,8 @@ class OpenCvCamera:
             await self._watch(reader)
             self._let_go()
             self._pictures.interrupted()
+            if reader.renewing and not reader.given_up:
+                continue
             self._board.tell(DeviceState.LOST if self._seen else DeviceState.MISSING, str(reader.failure))
             while len(self._given_up) >= MAX_GIVEN_UP:
                 self._freed.clear()

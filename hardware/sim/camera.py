@@ -118,6 +118,7 @@ class Camera:
         self.port = 0
         self.address = ADDRESSES[0]
         self.frames = 0
+        self.streams = 0
         self.stills = 0
 
     # ---- life
@@ -258,7 +259,12 @@ class Camera:
         self._somebody.set()
         try:
             held = b""
+            frozen: Part | None = None
+            born_live = self._faults.is_on("camera.freeze_stream")
+            self.streams += 1
             while (part := await queue.get()) is not None and not self._ended():
+                if self._faults.is_on("camera.freeze_stream") and not born_live:
+                    part = frozen = frozen or part
                 cut = self._faults.take("camera.cut")
                 damaged = cut or self._faults.take("camera.damage")
                 body = part.body[: len(part.body) // 2] if damaged else part.body
@@ -326,6 +332,7 @@ class Camera:
             "listening": self._server is not None,
             "watchers": len(self._clients),
             "frames": self.frames,
+            "streams": self.streams,
             "stills": self.stills,
             "relit": self._preview.renderer.renders,
             "relit_last_ms": round(self._preview.renderer.last_ms, 2),

@@ -34,6 +34,7 @@ _LINE_FAULTS = {
 FAULTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "camera.freeze": "the preview repeats one and the same picture",
+        "camera.freeze_stream": "connections that are open repeat one and the same picture; a new one is live",
         "camera.black": "the picture is black (lens cap)",
         "camera.kill": "the HTTP server is gone; off brings it back on the same port",
         "camera.slow": "every picture takes `ms` longer",

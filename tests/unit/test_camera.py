@@ -105,6 +105,65 @@ def test_v4l2_that_stops_is_lost():
         v4l2(device)
 
 
+class Faulty(Device):
+    """A V4L2 device with one fault."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__({"MJPG": (32, 24)} if fault in {"cut", "empty"} else {"YUYV": (32, 24)})
+        self.fault = fault
+
+    def open(self, path: str, backend: int) -> bool:
+        if self.fault == "refused":
+            raise cv2.error("VIDIOC_QUERYCAP")
+        return super().open(path, backend) and self.fault != "busy"
+
+    def retrieve(self) -> tuple[bool, Any]:
+        taken, pixels = super().retrieve()
+        if self.fault == "unreadable":
+            return False, None
+        if self.fault == "grey":
+            return True, pixels[:, :, 0]
+        if self.fault == "cut":
+            return True, pixels[:, : pixels.shape[1] // 2]
+        if self.fault == "empty":
+            return True, pixels[:, :0]
+        return taken, pixels
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("refused", CameraLostError, "cannot be opened as a camera"),
+        ("busy", CameraLostError, "no other program holds it"),
+        ("unreadable", CameraPictureError, "cannot be read"),
+        ("grey", CameraPictureError, "without colour"),
+        ("cut", CameraPictureError, "incomplete"),
+        ("empty", CameraPictureError, "neither JPEG nor PNG"),
+    ],
+)
+def test_each_fault_of_a_v4l2_device_is_told_as_what_it_is(fault: str, error: type[Exception], words: str):
+    with pytest.raises(error, match=words):
+        v4l2(Faulty(fault)).read()
+
+
+def test_a_v4l2_picture_that_repeats_is_known_by_its_content():
+    device = Device({"YUYV": (32, 24)})
+    source = v4l2(device)
+    assert source.read().digest != source.read().digest
+    device.grab = lambda: True  # the same buffer again
+    assert source.read().digest == source.read().digest
+
+
+def test_a_still_that_fails_leaves_the_v4l2_preview_as_it_was():
+    device = Device({"YUYV": (64, 48), "MJPG": (64, 48)})
+    source = v4l2(device)
+    device.works = False
+    with pytest.raises(CameraLostError):
+        source.still()
+    device.works = True
+    assert source.read().pixels.shape == (24, 32, 3)
+
+
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
@@ -137,6 +196,7 @@ class Scripted:
     hang: ClassVar[threading.Event | None] = None
     value: ClassVar[int] = 0
     damaged: ClassVar[bool] = False
+    stuck: ClassVar[int | None] = None  # how many sources repeat one picture
     tick: ClassVar[threading.Event] = threading.Event()
 
     def __init__(self) -> None:
@@ -154,7 +214,8 @@ class Scripted:
         if Scripted.damaged:
             raise CameraPictureError("damaged")
         pixels = np.full((4, 6, 3), Scripted.value, np.uint8)
-        return Shot(pixels, time.monotonic_ns(), "MJPG", True, time.monotonic_ns())
+        repeats = Scripted.stuck is not None and self.made.index(self) < Scripted.stuck
+        return Shot(pixels, time.monotonic_ns(), "MJPG", True, 7 if repeats else time.monotonic_ns())
 
     still = read
 
@@ -164,7 +225,7 @@ class Scripted:
 
 @pytest.fixture
 def scripted():
-    Scripted.made, Scripted.hang, Scripted.value, Scripted.damaged = [], None, 100, False
+    Scripted.made, Scripted.hang, Scripted.value, Scripted.damaged, Scripted.stuck = [], None, 100, False, None
     return Scripted
 
 
@@ -236,6 +297,35 @@ async def test_a_black_picture_is_told(scripted, no_tasks_left):
     async with Opened() as camera:
         assert camera.status.info["picture"] == "black"
         assert camera.status.state is DeviceState.READY
+
+
+async def picture_becomes(camera: OpenCvCamera, kind: str) -> None:
+    sequence = 0
+    async with asyncio.timeout(20):
+        while camera.status.info.get("picture") != kind:
+            sequence = (await camera.next_preview(sequence, 5)).sequence
+
+
+@pytest.mark.parametrize("stuck", [1, 3])
+async def test_a_frozen_camera_is_opened_anew_at_a_bounded_rate_and_told_once(
+    scripted, stuck, monkeypatch, caplog, no_tasks_left
+):
+    monkeypatch.setattr("hardware.picture_state.FROZEN_NS", 300_000_000)
+    monkeypatch.setattr("hardware.camera.STATUS_EVERY_NS", 50_000_000)
+    monkeypatch.setattr("hardware.camera.REOPEN_S", 0.6)
+    caplog.set_level("INFO", logger="hardware")
+    scripted.stuck = stuck
+    opened = Opened()
+    begun = time.monotonic()
+    async with opened as camera:
+        await picture_becomes(camera, "frozen")
+        await picture_becomes(camera, "live")
+        assert len(scripted.made) == stuck + 1
+        assert time.monotonic() - begun > 0.6 * (stuck - 1)
+    assert opened.told == [DeviceState.READY], "a stream that is opened anew is not lost"
+    told = [line.getMessage().partition(":")[0] for line in caplog.records]
+    assert told == ["camera is ready", "camera is frozen", "camera is live"]
+    assert all(source.closed for source in scripted.made)
 
 
 @pytest.mark.parametrize("rotate_deg", [0, 90])

@@ -358,6 +358,32 @@ async def hold_and_heal(bout: Bout) -> None:
         await opening.__aexit__(None, None, None)
 
 
+async def test_a_stream_that_froze_is_opened_anew_and_lives(booths, caplog, no_tasks_left):
+    """The one fault that heals before the device does: the camera is well, its stream is not."""
+    if not booths:
+        pytest.skip("needs the simulator's knob camera.freeze_stream")
+    caplog.set_level(logging.INFO, logger="hardware")
+    bench, booth = make_bench("camera", None, booths)
+    states: list[DeviceState] = []
+    async with bench.open(lambda status: states.append(status.state)) as driver:
+        await until(lambda: driver.status.info.get("picture") == "live", "pictures at first")
+        streams = booth.state("camera")["streams"]
+        booth.fault("camera.freeze_stream")
+        try:
+            told = lambda: [one.getMessage() for one in caplog.records if PICTURE.match(one.getMessage())]  # noqa: E731 - looked at twice
+            await until(lambda: len(told()) == 1, "told as frozen")
+            begun_ns = time.monotonic_ns()
+            await until(lambda: driver.status.info["picture"] == "live", "live again, with the fault still there")
+            healed_s = (time.monotonic_ns() - begun_ns) / 1e9
+            await bench.prove(driver)
+        finally:
+            booth.mend()
+        assert booth.state("camera")["streams"] == streams + 1
+        assert "frozen: switch the camera off and on" in told()[0]
+    assert states == [DeviceState.READY], "never lost"
+    print(f"opened anew and live {healed_s:.1f} s after it was told")
+
+
 def test_every_cell_stands_in_one_round_beside_other_devices():
     cells = [cell for cells in ROUNDS for cell in cells]
     assert sorted(cells) == sorted((device, fault) for device, table in TABLES.items() for fault in table)
