@@ -91,8 +91,9 @@ class Machine:
 
     def run(self, *command: str, check: bool = True) -> str:
         """A command of its root user; what it prints."""
-        enter = ["nsenter", "-t", str(self._process), "-m", "-p", "-i", "-u", "-n", "-C", "--wd=/", "--"]
-        done = subprocess.run([*enter, *command], capture_output=True, text=True, timeout=START_S, check=False)
+        enter = ["nsenter", "-t", str(self._process), "-m", "-p", "-i", "-u", "-n", "-C", "-r", "-w", "--"]
+        plain = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        done = subprocess.run([*enter, *plain, *command], capture_output=True, text=True, timeout=START_S, check=False)
         assert done.returncode == 0 or not check, (command, done.stdout, done.stderr)
         return done.stdout.strip()
 

@@ -2,8 +2,8 @@
 
     nice .venv/bin/python -m tests.bench.process_memory --minutes 5
 
-The controller, the intake, the desk and the virtual booth run as in `booth demo`; Chromium shows the kiosk page without a screen, with the flags of
-deploy/kiosk that count for memory. The scripted visit of `booth demo --visit` is made again and again. After every visit the PSS (memory shared
+The controller, the intake, the desk and the virtual booth run as in `booth demo`; Chromium shows the kiosk page without a screen, started by
+deploy/kiosk/kiosk-browser, which counts too. The scripted visit, each time of another applicant, of `booth demo --visit` is made again and again. After every visit the PSS (memory shared
 with others counts in parts), or where it cannot be read the RSS, of each program and its children is read. The bound of 700 MB is for
 what runs on a booth: controller and browser; intake and desk run elsewhere, the virtual booth nowhere. Fails when the booth's own programs
 are above it, or grow by more than GROWTH_MB_PER_VISIT after the first FIRST visits.
@@ -14,7 +14,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,11 +30,8 @@ from booth.demo import Demo, DemoError, DemoOptions, running_demo
 from booth.demo_visit import make_visit
 
 CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--incognito", "--no-first-run", "--window-size=1080,1920"),
-    *("--disk-cache-size=1", "--media-cache-size=1", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--disable-extensions", "--disable-quic", "--no-pings", "--disable-breakpad"),
-)
+KEEPER = Path(__file__).resolve().parents[2] / "deploy" / "kiosk" / "kiosk-browser"
+MEMORY = Path("/dev/shm")  # the keeper wants a profile on tmpfs
 BOUND_MB = 700
 BOOTH = ("controller", "chromium")
 FIRST = 3  # visits until models, arenas and the page's scripts are loaded
@@ -69,18 +69,26 @@ def memory_mb(process: int) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def chromium(url: str, folder: Path):
+def chromium(url: str):
     """The kiosk page in a browser without a screen; None where there is no Chromium."""
     if not Path(CHROMIUM).exists():
         yield None
         return
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0", url]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
+    with tempfile.TemporaryDirectory(prefix="memory-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        environment = {
+            **os.environ,
+            **dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "RUNTIME_DIRECTORY"), folder),
+            "PASSBOOTH_URL": url,
+            "PASSBOOTH_CHROMIUM": CHROMIUM,
+            "PASSBOOTH_FLAGS": "--headless=new --no-sandbox --disable-gpu --window-size=1080,1920",
+        }
+        process = subprocess.Popen([KEEPER], env=environment, start_new_session=True)
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
 
 
 async def watch(demo: Demo, browser: int | None, minutes: float) -> list[dict[str, object]]:
@@ -90,12 +98,17 @@ async def watch(demo: Demo, browser: int | None, minutes: float) -> list[dict[st
     samples: list[dict[str, object]] = []
     end, visits = time.monotonic() + minutes * 60, 0
     while time.monotonic() < end:
+        if not demo.slips:
+            print("no applicants are left", flush=True)
+            break
         try:
             outcome = await make_visit(demo, None, lambda _step: None)
         except DemoError as error:  # a busy machine: the visit ended by a time limit; the next one counts
             print(f"visit given up: {error}", flush=True)
             await asyncio.sleep(5)
             continue
+        finally:
+            demo = dataclasses.replace(demo, slips=demo.slips[1:])
         visits += 1
         found = {name: memory_mb(process) for name, process in programs.items()}
         samples.append({"visits": visits, "faults": outcome.faults, **found})
@@ -127,10 +140,9 @@ def judge(samples: list[dict[str, object]]) -> list[str]:
 
 
 async def measure(minutes: float) -> list[dict[str, object]]:
-    with tempfile.TemporaryDirectory(prefix="memory-") as folder:
-        async with running_demo(DemoOptions(visit=True, browser=False)) as demo:
-            with chromium(demo.kiosk_url, Path(folder)) as browser:
-                return await watch(demo, None if browser is None else browser.pid, minutes)
+    async with running_demo(DemoOptions(visit=True, browser=False)) as demo:
+        with chromium(demo.kiosk_url) as browser:
+            return await watch(demo, None if browser is None else browser.pid, minutes)
 
 
 def main() -> int:

@@ -142,6 +142,18 @@ def test_the_browser_is_forbidden_to_keep_anything():
     )
 
 
+def test_udev_takes_the_rules_and_modem_manager_keeps_off_serial_ports():
+    rules = DEPLOY / "udev" / "70-passbooth.rules"
+    serial = next(line for line in rules.read_text("utf-8").splitlines() if line.startswith('SUBSYSTEM=="tty"'))
+    for wanted in ("ttyUSB*|ttyACM*", 'ENV{ID_MM_DEVICE_IGNORE}="1"', 'ENV{ID_MM_PORT_IGNORE}="1"', 'GROUP="dialout"'):
+        assert wanted in serial
+    udevadm = shutil.which("udevadm")
+    if udevadm is None or run(udevadm, "verify", "--help").returncode != 0:
+        pytest.skip("needs `udevadm verify` (systemd 254) for the rest")
+    verified = run(udevadm, "verify", str(rules))
+    assert verified.returncode == 0, verified.stderr
+
+
 def test_core_dumps_are_kept_nowhere():
     reader = configparser.ConfigParser()
     reader.read(DEPLOY / "coredump.conf.d" / "passbooth.conf")

@@ -85,7 +85,9 @@ def table(found: Runs) -> str:
         "| device | fault | told after, s | healed after, s | what the status says |",
         "|---|---|---|---|---|",
     ]
-    for (device, fault), runs in found.items():
+    cells = [(device, fault) for device, table in TABLES.items() for fault in FAULTS if fault in table]
+    for device, fault in (cell for cell in cells if cell in found):
+        runs = found[device, fault]
         told = seconds(runs, "told_s")
         if told:
             words = plain(runs[-1]["detail"])
