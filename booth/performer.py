@@ -192,6 +192,8 @@ class Performer:
             self.scenery = Scenery()
         if self.record is not None:
             self.record.note_state(self.visit.state, self.visit.turn)
+            if self.visit.state is State.CAPTURING:
+                self.record.note_shutter(overdue=self.visit.overdue)
 
     def _perform(self, effect: Effect) -> None:
         rooms = self.rooms

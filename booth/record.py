@@ -52,6 +52,7 @@ class VisitRecord:
         self._assistance: list[dict[str, Any]] = []
         self._released: tuple[int, dict[str, Any]] | None = None  # which try a member of staff let pass
         self._attempts: list[tuple[str, Attempt]] = []
+        self._shutter: str | None = None
 
     @property
     def attempt(self) -> Attempt | None:
@@ -67,6 +68,10 @@ class VisitRecord:
         """An instruction was shown; repeated ones count once."""
         if not self._guidance or self._guidance[-1]["key"] != key:
             self._add(self._guidance, {"key": key})
+
+    def note_shutter(self, *, overdue: bool) -> None:
+        """The newest photo was taken because everything was right for long enough (held), or because the time for it was over (overdue)."""
+        self._shutter = "overdue" if overdue else "held"
 
     def note_error(self, code: str) -> None:
         """A device or the booth itself failed."""
@@ -107,7 +112,7 @@ class VisitRecord:
             attempt.wipe()
         for part in (self._attempts, self._steps, self._guidance, self._errors, self._assistance):
             part.clear()
-        self._consent = self._released = None
+        self._consent = self._released = self._shutter = None
 
     def visit_json(
         self,
@@ -134,6 +139,7 @@ class VisitRecord:
                 "steps": self._steps,
                 "guidance": self._guidance,
                 "tries": self.tries,
+                "shutter": self._shutter,
                 "assistance": self._assistance,
                 "override": self._released[1]
                 if self._released is not None and self._released[0] == self.tries

@@ -172,7 +172,6 @@ class Runner:
             uplink=rooms.uplink.status,
             sealer=rooms.sealer,
             findings=() if live is None else show_findings(live),
-            preview_fps=self.senses.preview_fps,
             now=datetime.now(UTC),
         )
 

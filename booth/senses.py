@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,7 +40,6 @@ RENEW_DAYS = 30
 KEY_PERIOD_S = 5.0
 CAMERA_PAUSE_S = 0.2
 DEVICE_PAUSE_S = 2.0
-FPS_FRAMES = 30
 
 
 def _key_trouble(rooms: Rooms) -> CryptoError | ConfigInvalidError | None:
@@ -61,7 +59,6 @@ class Senses:
         self._settings = settings
         self._rooms: Rooms | None = None
         self._countdown: tuple[int, int] | None = None  # turn of the visit and when it began
-        self._frame_times: deque[int] = deque(maxlen=FPS_FRAMES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._told_days: int | None = None
         self._shown = ShownCodes()
@@ -88,14 +85,6 @@ class Senses:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    @property
-    def preview_fps(self) -> float:
-        """Preview frames per second, lately; 0 when they stopped."""
-        times = self._frame_times
-        if len(times) < 2 or times[-1] == times[0] or time.monotonic_ns() - times[-1] > 1e9:
-            return 0.0
-        return (len(times) - 1) / ((times[-1] - times[0]) / 1e9)
 
     # --- devices and disk ----------------------------------------------------------------------------------------------
 
@@ -217,7 +206,7 @@ class Senses:
                 continue
             self.on_trouble("preview", self._picture_trouble(rooms))
             sequence = frame.sequence
-            self._frame_times.append(frame.at_ns)
+            rooms.station.rest(self._performer.visit.idle)
             rooms.checker.offer(frame)
 
     @staticmethod

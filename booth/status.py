@@ -28,7 +28,6 @@ def technician_status(
     uplink: UplinkStatus,
     sealer: Sealer,
     findings: tuple[KioskFinding, ...],
-    preview_fps: float,
     now: datetime,
 ) -> TechnicianStatus:
     """Everything on the technician's page."""
@@ -67,7 +66,7 @@ def technician_status(
         fault=None if worst is None else FaultNotice(code=worst.code, message=worst.message),
         fault_hint=None if worst is None else f"{worst.detail} {worst.hint}",
         findings=findings,
-        preview_fps=preview_fps,
+        preview_fps=station.preview_fps,
         events=tuple(health.events),
     )
 

@@ -106,6 +106,15 @@ class Station:
         return self._camera.status.info.get("picture", "live")
 
     @property
+    def preview_fps(self) -> float:
+        """Pictures per second that the camera delivers, lately; 0 when they stopped."""
+        return 0.0 if self._camera.preview() is None else float(self._camera.status.info.get("fps", "0"))
+
+    def rest(self, resting: bool) -> None:
+        """Nobody is there to be seen: most preview pictures stay undecoded."""
+        self._camera.rest(resting)
+
+    @property
     def levels_pct(self) -> Mapping[str, float]:
         """The lamps' acknowledged levels; empty without lamps."""
         return {} if self._lights is None else self._lights.levels_pct

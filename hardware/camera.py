@@ -112,6 +112,9 @@ class Camera(Protocol):
     def preview(self) -> CameraImage | None:
         """The newest picture, or None when there is none or it is older than a second. Never blocks."""
 
+    def rest(self, resting: bool) -> None:
+        """While nobody looks only about five pictures a second are decoded; what is told of the camera stays the same."""
+
     async def next_preview(self, after_sequence: int, timeout_s: float) -> CameraImage:
         """Wait for a picture with a higher sequence number. Raise `CameraTimeoutError` or `CameraLostError`."""
 
@@ -193,6 +196,7 @@ class OpenCvCamera:
         self._pictures = PictureState(asked, settings.fps)
         self._told_ns = 0
         self._reopened_at: float | None = None
+        self._resting = False
         self._upscaled_from = ""
         self._seen = False
 
@@ -219,6 +223,12 @@ class OpenCvCamera:
         """See `Camera`."""
         image = self._latest
         return image if image is not None and time.monotonic_ns() - image.at_ns < STALE_NS else None
+
+    def rest(self, resting: bool) -> None:
+        """See `Camera`."""
+        self._resting = resting
+        if self._reader is not None:
+            self._reader.source.resting = resting
 
     async def next_preview(self, after_sequence: int, timeout_s: float) -> CameraImage:
         """See `Camera`; a camera that is lost has until the time-out to come back."""
@@ -359,6 +369,7 @@ class OpenCvCamera:
         while True:
             begun = self._loop.time()
             reader = self._reader = Reader(self._make_source(), self._deliver, self._end)
+            reader.source.resting = self._resting
             reader.thread.start()
             await self._watch(reader)
             self._let_go()

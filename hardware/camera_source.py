@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import cv2
 import httpx2
@@ -37,6 +37,8 @@ PICTURE_S = 3.0
 # A frame that was there at once waited in a buffer: a newer one may wait behind it. At most so many are passed over in a row.
 AT_ONCE_NS = 2_000_000
 MAX_PASSED_OVER = 30
+# Of a camera at rest a picture is decoded so often: enough to notice a frozen, black or damaged one, a sixth of the work at 30 a second.
+REST_NS = 200_000_000
 # V4L2 drivers answer a size they do not have with their nearest one: this asks for the largest.
 LARGEST = 16384
 # After a change of format a sensor delivers frames that were exposed before it, and its exposure control needs a few more.
@@ -44,6 +46,9 @@ SETTLE_FRAMES = 4
 UNCOMPRESSED = ("YUYV", "NV12")
 COMPRESSED = "MJPG"
 DIGEST = frozenset({"Digest", "digest"})
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +61,8 @@ class Shot:
     lossy: bool
     # Equal for pictures of equal content; tells a frozen camera.
     digest: int
+    # When pictures came before this one that a resting source did not decode.
+    passed_ns: tuple[int, ...] = ()
 
 
 class Source(Protocol):
@@ -63,6 +70,8 @@ class Source(Protocol):
 
     # A call that takes longer than this hangs.
     stuck_s: ClassVar[float]
+    # Nobody looks: a picture is decoded every `REST_NS` only. May be set from another thread.
+    resting: bool
 
     def open(self) -> None:
         """Connect; raise `CameraLostError`."""
@@ -104,7 +113,24 @@ class Patience:
         self.read_s = min(2 * self.read_s, LONGEST_READ_S)
 
 
-class HttpSource:
+class Restful:
+    """A source that decodes few pictures while nobody looks."""
+
+    resting = False
+    _decoded_ns = 0
+
+    def _wanted(self, take: Callable[[], tuple[T, int]]) -> tuple[T, int, tuple[int, ...]]:
+        """The next picture that is to be decoded, when it came, and when those before it came that are not."""
+        passed: list[int] = []
+        while True:
+            taken, at_ns = take()
+            if not self.resting or at_ns - self._decoded_ns >= REST_NS:
+                self._decoded_ns = at_ns
+                return taken, at_ns, tuple(passed)
+            passed.append(at_ns)
+
+
+class HttpSource(Restful):
     """MJPEG over HTTP."""
 
     stuck_s: ClassVar[float] = OPEN_TIMEOUT_S + LONGEST_READ_S + PICTURE_S + 1.0
@@ -153,6 +179,12 @@ class HttpSource:
 
     def read(self) -> Shot:
         """See `Source`."""
+        data, at_ns, passed_ns = self._wanted(self._newest)
+        header, pixels = decode(data)
+        return Shot(pixels, at_ns, header.format, header.lossy, hash(data), passed_ns)
+
+    def _newest(self) -> tuple[bytes, int]:
+        """The next picture that did not wait in a buffer, and when it came."""
         data, at_ns = b"", 0
         for _ in range(MAX_PASSED_OVER):
             started = time.monotonic_ns()
@@ -160,8 +192,7 @@ class HttpSource:
             at_ns = time.monotonic_ns()
             if at_ns - started > AT_ONCE_NS:
                 break
-        header, pixels = decode(data)
-        return Shot(pixels, at_ns, header.format, header.lossy, hash(data))
+        return data, at_ns
 
     def _next(self) -> bytes:
         """The newest picture of those that come next."""
@@ -191,6 +222,7 @@ class HttpSource:
     def still(self) -> Shot:
         """See `Source`; without an address for stills, the second preview picture from now on (the first may be older)."""
         self._next()
+        self._decoded_ns = 0
         return self.read()
 
     def close(self) -> None:
@@ -224,7 +256,7 @@ def _why_refused(status: int) -> str:
     return f"The camera answers {status} instead of its stream: check its address, switch it off and on."
 
 
-class V4l2Source:
+class V4l2Source(Restful):
     """A video device of this machine."""
 
     stuck_s: ClassVar[float] = 4.0
@@ -274,22 +306,29 @@ class V4l2Source:
 
     def read(self) -> Shot:
         """See `Source`."""
+        _, at_ns, passed_ns = self._wanted(self._grab)
+        return self._retrieve(at_ns, passed_ns)
+
+    def _grab(self) -> tuple[None, int]:
         if not self._capture.grab():
             raise CameraLostError(f"The camera at {self._path} gives no more pictures: check its cable.")
-        at_ns = time.monotonic_ns()
+        return None, time.monotonic_ns()
+
+    def _retrieve(self, at_ns: int, passed_ns: tuple[int, ...]) -> Shot:
         taken, taken_pixels = self._capture.retrieve()
         if not taken or taken_pixels is None:
             raise CameraPictureError(f"The camera at {self._path} gave a picture that cannot be read.")
         if self._raw:
             data = taken_pixels.tobytes()
             header, pixels = decode(data)
-            return Shot(pixels, at_ns, header.format, header.lossy, hash(data))
+            return Shot(pixels, at_ns, header.format, header.lossy, hash(data), passed_ns)
         if taken_pixels.ndim != 3 or taken_pixels.shape[2] != 3:
             raise CameraPictureError(f"The camera at {self._path} gives pictures without colour.")
         # OpenCV reuses its buffer for the next picture.
         pixels = np.array(taken_pixels, np.uint8)
         source_format = fourcc_name(self._capture.get(cv2.CAP_PROP_FOURCC))
-        return Shot(pixels, at_ns, source_format, source_format not in UNCOMPRESSED, hash(pixels[::16, ::16].tobytes()))
+        digest = hash(pixels[::16, ::16].tobytes())
+        return Shot(pixels, at_ns, source_format, source_format not in UNCOMPRESSED, digest, passed_ns)
 
     def still(self) -> Shot:
         """See `Source`: the largest size that the device has, uncompressed where that has the same size."""
@@ -304,7 +343,7 @@ class V4l2Source:
             for _ in range(SETTLE_FRAMES):
                 if not self._capture.grab():
                     raise CameraLostError(f"The camera at {self._path} gives no full-resolution picture.")
-            return self.read()
+            return self._retrieve(self._grab()[1], ())
         finally:
             self._set_preview()
 

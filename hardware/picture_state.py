@@ -49,12 +49,12 @@ class PictureState:
         self._slow_since_ns = None
 
     def note(self, shot: Shot) -> None:
-        """One more picture."""
-        self._arrivals.append(shot.at_ns)
+        """One more picture, and when others came that nobody decoded."""
+        self._arrivals.extend((*shot.passed_ns, shot.at_ns))
         if shot.digest != self._digest:
             self._digest, self._digest_since_ns = shot.digest, shot.at_ns
-        self._in_window += 1
-        if self._in_window == WINDOW:
+        self._in_window += 1 + len(shot.passed_ns)
+        if self._in_window >= WINDOW:
             # The lower of two windows: pictures that waited somewhere and came in a burst are no frame rate.
             self._best_fps = max(self._best_fps, min(self._window_fps, self.rate))
             self._in_window, self._window_fps = 0, self.rate

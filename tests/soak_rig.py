@@ -142,6 +142,9 @@ class SimCamera:
     def preview(self) -> CameraImage | None:
         return None if self._orders.camera_lost else self._newest
 
+    def rest(self, resting: bool) -> None:
+        self.resting = resting
+
     async def next_preview(self, after_sequence: int, timeout_s: float) -> CameraImage:
         await asyncio.sleep(FRAME_S)
         if self._orders.camera_lost:

@@ -70,6 +70,14 @@ def slip_of(pki):
     return write_slip(Slip(NUMBER, date(2099, 12, 31), centre.name, centre.key_id), signer.sign)
 
 
+async def pictures(station, count):
+    """The seconds between the first and the last of so many preview pictures."""
+    frames = [await station.next_preview(-1)]
+    while len(frames) < count:
+        frames.append(await station.next_preview(frames[-1].sequence))
+    return (frames[-1].at_ns - frames[0].at_ns) / 1e9
+
+
 def opened(pki, packet):
     return open_packet(packet, [load_recipient_key(pki / "desk.hpke")], load_trust(pki / "ca.pem"))
 
@@ -78,6 +86,12 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
     intake.applications = {NUMBER: "filed"}
     async with opening() as watcher:
         await watcher.until("attract")
+        station = watcher.booth._rooms.station
+        await pictures(station, 2)
+        assert (
+            await pictures(station, 3) > 0.35
+        )  # nobody is there: few pictures are decoded, the rate told is the camera's
+        assert watcher.booth.technician().preview_fps > 10
         watcher.booth.post(Start())
         watcher.booth.post(ChooseLanguage(language="de"))
         simulator.tell(sitter="still")
@@ -88,6 +102,7 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
         watcher.booth.post(Consent(answer=True))
         guided = await watcher.until(lambda s: s.state == "framing" and s.instruction.key.startswith("advice.turn"))
         assert guided.overlay is not None
+        assert not station._camera._resting
         simulator.tell(sitter="still")
         review = await watcher.until("review")
         assert review.compliant, [f.rule for f in review.findings if f.verdict == "fail"]
@@ -126,6 +141,7 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
     visit = json.loads(content.parts["visit.json"])
     known = {"verified": True, "registry": "filed", "centre": "centre-development", "expires": "2099-12-31"}
     assert visit["application"] == {"number": NUMBER, "source": "scanned", **known}
+    assert visit["shutter"] == "held"
     assert visit["light"]["reading"]["evenness_pct"] > 50
     assert visit["camera"]["settings"]["exposure_us"] > 0
     assert any(line["key"].startswith("advice.turn") for line in visit["guidance"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import cv2
@@ -12,10 +14,12 @@ import numpy as np
 import pytest
 
 from capture.frames import Frame
+from hardware import camera_source
 from hardware.camera import CameraSettings, OpenCvCamera, open_camera, source_maker
 from hardware.camera_source import HttpSource, Shot, V4l2Source, fourcc_code
 from hardware.errors import CameraLostError, CameraPictureError, CameraTimeoutError, SettingsError
 from hardware.link import DeviceState, StatusBoard
+from hardware.picture_state import PictureState
 
 
 class Device:
@@ -154,6 +158,24 @@ def test_a_v4l2_picture_that_repeats_is_known_by_its_content():
     assert source.read().digest == source.read().digest
 
 
+def test_a_source_at_rest_decodes_five_pictures_a_second_and_tells_when_the_others_came(monkeypatch):
+    clock = itertools.count(10**12, 10**9 // 30)
+    monkeypatch.setattr(camera_source, "time", SimpleNamespace(monotonic_ns=lambda: next(clock)))
+    source, state = v4l2(Device({"YUYV": (32, 24)})), PictureState(None, None)
+    shots = [source.read() for _ in range(3)]
+    source.resting = True
+    shots += [source.read() for _ in range(20)]
+    source.resting = False
+    shots += [source.read() for _ in range(3)]
+    for shot in shots:
+        state.note(shot)
+    assert {len(shot.passed_ns) for shot in shots[3:23]} == {6}
+    assert not any(shot.passed_ns for shot in (*shots[:3], *shots[-3:]))
+    times = [at for shot in shots for at in (*shot.passed_ns, shot.at_ns)]
+    assert times == sorted(times)
+    assert state.rate == 30.0
+
+
 def test_a_still_that_fails_leaves_the_v4l2_preview_as_it_was():
     device = Device({"YUYV": (64, 48), "MJPG": (64, 48)})
     source = v4l2(device)
@@ -198,6 +220,8 @@ class Scripted:
     damaged: ClassVar[bool] = False
     stuck: ClassVar[int | None] = None  # how many sources repeat one picture
     tick: ClassVar[threading.Event] = threading.Event()
+
+    resting = False
 
     def __init__(self) -> None:
         self.closed = False
@@ -280,6 +304,21 @@ async def test_a_reader_that_hangs_is_replaced_and_what_hangs_stays_bounded(scri
         await camera.next_preview(0, 3)
     assert opened.told == [DeviceState.READY, DeviceState.LOST, DeviceState.READY]
     assert all(source.closed for source in scripted.made)
+
+
+async def test_a_camera_at_rest_stays_so_when_it_is_opened_anew(scripted, no_tasks_left):
+    async with Opened() as camera:
+        camera.rest(True)
+        scripted.hang = hang = threading.Event()
+        hang.set()  # the reader ends at once
+        with pytest.raises(CameraLostError):
+            await camera.next_preview(camera.preview().sequence + 5, 0.5)
+        scripted.hang = None
+        await camera.next_preview(0, 3)
+        assert len(scripted.made) > 1
+        assert scripted.made[-1].resting
+        camera.rest(False)
+        assert not scripted.made[-1].resting
 
 
 async def test_damaged_pictures_are_passed_over(scripted, no_tasks_left):

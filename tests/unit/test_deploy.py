@@ -9,9 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from booth.cli import app as booth_app
+from server.cli import app as intake_app
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -118,18 +123,19 @@ def test_programs_are_watched(unit):
 
 
 def test_the_commands_of_the_units_exist():
-    from typer.testing import CliRunner
-
-    from booth.cli import app as booth
-    from server.cli import app as intake
-
     for unit in PROGRAMS:
         program, *arguments = settings(unit)["Service"]["ExecStart"][0].split()
-        app = {"booth": booth, "intake": intake}[Path(program).name]
+        app = {"booth": booth_app, "intake": intake_app}[Path(program).name]
         asked = CliRunner().invoke(app, [arguments[0], "--help"], env={"COLUMNS": "200"})
         assert asked.exit_code == 0
         for option in (each for each in arguments if each.startswith("--")):
             assert option in re.sub(r"\x1b\[[0-9;]*m", "", asked.stdout), (unit.name, option)
+
+
+@pytest.mark.parametrize(("app", "name"), [(booth_app, "booth"), (intake_app, "intake")])
+def test_a_program_tells_its_version(app, name):
+    asked = CliRunner().invoke(app, ["--version"])
+    assert (asked.exit_code, asked.output) == (0, f"{name} {metadata.version('passbooth')}\n")
 
 
 def test_the_browser_is_forbidden_to_keep_anything():

@@ -69,6 +69,7 @@ async def test_after_half_a_minute_the_best_picture_so_far_is_reviewed_with_its_
         assert (review.compliant, review.tries_left) == (False, 2)
         assert judged == [spare, last]
         assert not spare.pixels.any()
+        assert stage.booth._performer.record._shutter == "overdue"
         stage.booth.post(Retake())
         assert stage.booth._performer._spare._frame is None
 
