@@ -384,7 +384,8 @@ def test_the_control_socket_answers_nonsense_with_a_sentence(booth):
 def test_state_tells_cpu_memory_and_what_is_shown(booth):
     assert booth.order(person="kwame", ambient=0.5)["ok"]
     state = booth.state()
-    assert state["sitter"] == {"person": "kwame", "told": "still", "phase": "still", "frame": -2}
+    sits = {"person": "kwame", "told": "still", "phase": "still", "frame": -2}
+    assert state["sitter"] == {**sits, "look": None, "place": [0.0, 0.0, 1.0]}
     assert state["levels"]["ambient"] == [0.5, 0.5, 0.5]
     assert state["cpu_s"] > 0
     assert state["rss_mb"] < 256
