@@ -116,6 +116,10 @@ class RevocationWatch:
         self._asked_at = None
         self._wake.set()
 
+    def renewed(self) -> None:
+        """Another certificate was installed: it is judged now."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Looks for ever."""
         while True:

@@ -123,6 +123,7 @@ class Uplink:
         self._refused_serial: int | None = None  # of the certificate that the intake calls revoked
         self.on_delivery: Callable[[], None] = lambda: None
         self.on_revoked: Callable[[], None] = lambda: None
+        self.on_renewed: Callable[[], None] = lambda: None
         self.status = UplinkStatus(last_receipt_at=outbox.status.last_receipt_at)
 
     def wake(self) -> None:
@@ -167,6 +168,7 @@ class Uplink:
         """Handles the packet whose turn it is; returns how long to wait for the next one, None for until there is one."""
         if self._refused_serial is not None and await self._has_other_certificate():
             log.info("another certificate is installed: packets are tried again")
+            self.on_renewed()
             self._refused_serial, self._resume_at = None, self._monotonic()
             await self._record(self._outbox.hasten)
         if (left_s := self._resume_at - self._monotonic()) > 0:
@@ -335,7 +337,7 @@ async def open_uplink(
     ) as client:
         uplink = Uplink(outbox, worker, settings, signer, lambda: lists.trust, client, clock, tell)
         watch = RevocationWatch(lists, worker, settings, signer, client, tell)
-        uplink.on_delivery, uplink.on_revoked = watch.delivered, watch.refused
+        uplink.on_delivery, uplink.on_revoked, uplink.on_renewed = watch.delivered, watch.refused, watch.renewed
         if witness is not None:
             uplink.delivery.judge = lambda receipt: witness.judge(receipt, client, settings, worker, tell)
         await watch.judge_own()  # before anybody is invited; asking the intake may take its time

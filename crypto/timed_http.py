@@ -19,6 +19,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 UNREAD = "unread_body"
+# For the rest of an answer on its way and for TLS's goodbye when a server stops.
+GOODBYE_S = 0.5
 
 
 class TimedProtocol(H11Protocol):
@@ -29,6 +31,7 @@ class TimedProtocol(H11Protocol):
     malformed_type: ClassVar[str] = "application/json"
     read_ahead_bytes: ClassVar[int] = HIGH_WATER_LIMIT
     left: Callable[[], None] | None = None
+    _stopping = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -55,6 +58,7 @@ class TimedProtocol(H11Protocol):
         """Give a sender whose body was refused the same time to finish it."""
         super().on_response_complete()
         self._watch()
+        self._part()
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not HTTP in our own words."""
@@ -77,6 +81,17 @@ class TimedProtocol(H11Protocol):
             ):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops: close once the running request is answered."""
+        self._stopping = True
+        super().shutdown()
+        self._part()
+
+    def _part(self) -> None:
+        """Wait no longer for TLS's goodbye of a peer that keeps the connection and does not look at it."""
+        if self._stopping and self.transport.is_closing():
+            self.loop.call_later(GOODBYE_S, self.transport.abort)
 
     def _watch(self) -> None:
         theirs, ours = self.conn.their_state, self.conn.our_state

@@ -9,6 +9,7 @@ import os
 import signal
 import ssl
 import sys
+import time
 from pathlib import Path
 
 import httpx2
@@ -131,7 +132,9 @@ async def test_a_packet_survives_a_stop_and_a_start_with_its_receipt(keys, packe
             assert intake.ready["ready"] is True
             first = await put(client, keys, intake.url, packet)
             assert first.status_code == 201
+            begun = time.monotonic()
             assert await intake.stop() == 0
+            assert time.monotonic() - begun < 8  # the client's kept connection does not use up the 10 s of `stop_s`
         async with started("serve", keys, data) as intake:
             again = await put(client, keys, intake.url, packet)
             assert again.status_code == 200
