@@ -13,6 +13,7 @@ import pytest
 
 from booth.demo import booth_toml
 from booth.kiosk import Consent, Instruction, MoreTime, Start
+from booth.messages import Messages, known_languages
 from crypto.keys import make_development_pki
 from tests.booth_rig import Simulator
 from tests.stage_rig import leave, settle, shows, stage_at
@@ -79,7 +80,8 @@ def booth_address(tmp_path_factory, simulator):
     process.stdout.close()
 
 
-def test_a_whole_visit_in_the_browser(page, booth_address, simulator):
+def begin(page, booth_address, simulator, language):
+    """From the invitation to the notice, by the code of the slip."""
     simulator.calm()
     page.goto(booth_address)
     shows(page, "attract")
@@ -87,43 +89,67 @@ def test_a_whole_visit_in_the_browser(page, booth_address, simulator):
     page.click(".start")
     shows(page, "language")
     settle(page)
-    page.click("button[lang=de]")
-    shows(page, "identify", "de")
+    page.click(f"button[lang={language}]")
+    shows(page, "identify", language)
     simulator.tell(sitter="still")
     simulator.tell(show_code=NUMBER)
-    shows(page, "consent", "de")
+    shows(page, "consent", language)
     simulator.tell(show_code=None)
+    settle(page)
+
+
+@pytest.mark.parametrize("language", known_languages())
+def test_a_whole_visit_in_the_browser(page, booth_address, simulator, language):
+    text = Messages.load(language).text
+    begin(page, booth_address, simulator, language)
+    simulator.tell(sitter="look_away")
+    page.click(f"#actions .button:has-text('{text('action.agree')}')")
+    shows(page, "framing", language)
+    page.wait_for_selector("booth-preview:not([data-stale])")
+    page.wait_for_selector(".guide-oval")
+    page.wait_for_selector(f".instruction h1:has-text('{text('advice.turn_head_left')}')")
+    assert page.evaluate("() => document.documentElement.dir") == ("rtl" if language == "ar" else "ltr")
+    simulator.tell(sitter="still")
+    shows(page, "review", language)
+    assert page.evaluate("() => document.querySelector('.portrait img').decode().then(() => true)")
+    assert page.locator(".review[data-good=true]").count() == 1, page.locator(".findings").inner_text()
+    assert page.locator(".ticked li[data-subject][data-verdict=pass]").count() == 6
+    assert page.locator(".findings [data-verdict=fail]").count() == 0
+    settle(page)
+    page.click(f"#actions .button:has-text('{text('action.accept')}')")
+    shows(page, "thanks", language)
+    assert re.fullmatch(r"[0-9A-F-]{8,}", page.locator(".reference-number").inner_text())
+    settle(page)
+    page.click("#actions .button-primary")
+    shows(page, "clearing", language)
+    page.wait_for_selector(".clearing[data-done=true]")
+    page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
+    shows(page, "attract", "en")
+    assert NUMBER not in page.content()
+    assert page.evaluate("() => [document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+
+
+def test_the_language_can_be_changed_at_every_step(page, booth_address, simulator):
+    begin(page, booth_address, simulator, "de")
     simulator.tell(sitter="look_away")
     change_language(page, "ru")
     shows(page, "consent", "ru")
     settle(page)
     page.click("#actions .button:has-text('Даю согласие')")
     shows(page, "framing", "ru")
-    page.wait_for_selector("booth-preview:not([data-stale])")
-    page.wait_for_selector(".guide-oval")
     page.wait_for_selector(".instruction h1:has-text('Поверните голову')")
     change_language(page, "ar")
     page.wait_for_selector("html[lang=ar][dir=rtl] .instruction h1:has-text('أدر رأسك')")
     simulator.tell(sitter="still")
     shows(page, "review", "ar")
-    assert page.evaluate("() => document.querySelector('.portrait img').decode().then(() => true)")
-    assert page.locator(".review[data-good=true]").count() == 1, page.locator(".findings").inner_text()
-    assert page.locator(".ticked li[data-subject][data-verdict=pass]").count() == 6
-    assert page.locator(".findings [data-verdict=fail]").count() == 0
     change_language(page, "de")
     shows(page, "review", "de")
     settle(page)
     page.click("#actions .button:has-text('Dieses Foto verwenden')")
-    shows(page, "thanks")
-    assert re.fullmatch(r"[0-9A-F-]{8,}", page.locator(".reference-number").inner_text())
+    shows(page, "thanks", "de")
     settle(page)
     page.click("#actions .button-primary")
     shows(page, "clearing", "de")
-    page.wait_for_selector(".clearing[data-done=true]")
-    page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
-    shows(page, "attract", "en")
-    assert NUMBER not in page.content()
-    assert page.evaluate("() => [document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
 
 
 def test_a_typed_number_with_a_mistake_is_told_and_corrected(page, booth_address, simulator):
