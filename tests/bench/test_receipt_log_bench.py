@@ -65,6 +65,9 @@ async def append_s(url: str, at_once: int) -> float:
         return (time.perf_counter() - start) / APPENDS
 
 
+@pytest.mark.usefixtures(
+    "measuring"
+)  # the suite holds what makes it cheap: tests/unit/test_receipt_log.py, committed together under one signature
 @pytest.mark.parametrize("at_once", [1, 8, 32])
 def test_an_append_costs_a_bounded_multiple_of_one_synced_commit(tmp_path, at_once, record_property):
     ratios, appends, floors = [], [], []

@@ -21,12 +21,6 @@ from validation.rules import load_profile
 FRAMES = 300
 
 
-@pytest.fixture
-def measuring(request):
-    if request.config.getoption("benchmark_disable") and not request.config.getoption("benchmark_enable"):
-        pytest.skip("a benchmark; run ./run bench")
-
-
 def seconds(work: Callable[[np.ndarray], object], frames: list[np.ndarray], count: int) -> float:
     start = time.perf_counter()
     for number in range(count):

@@ -56,6 +56,10 @@ def renderers(process: int) -> list[int]:
     return found
 
 
+# A page of the run before shows the new run's state at once, and only then makes way for a page of its own.
+SHOWN = "(state) => !window.old && document.body.dataset.state === state"
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as line:
         return line.getsockname()[1]
@@ -78,10 +82,11 @@ async def test_the_screen_waits_for_the_controller_and_never_shows_an_error_of_t
             for state in ("attract", "consent", "attract"):
                 booth = FakeBooth(kiosk_state(state))
                 async with open_pages(booth, port):
-                    await page.wait_for_selector(f"body[data-state={state}]")
+                    await page.wait_for_function(SHOWN, arg=state)
                 await page.wait_for_selector("#lost:not([hidden])", state="attached")
+                await page.evaluate("() => { window.old = true; }")
             async with open_pages(booth, port):
-                await page.wait_for_selector("body[data-state=attract]")
+                await page.wait_for_function(SHOWN, arg="attract")
                 assert len(renderers(screen.process.pid)) == 1, "no page behind an address line, none in reserve"
                 await page.evaluate(PLANT, SECRET)
                 await booth.show(kiosk_state("clearing", visit=None))
