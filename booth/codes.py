@@ -24,6 +24,7 @@ from crypto.slip import is_slip
 SQUARES = zxingcpp.barcode_formats_from_str("QRCode|DataMatrix")
 BARS = zxingcpp.barcode_formats_from_str("PDF417|Code128")
 TURNS_DEG = (90.0, 8.0, -8.0, 82.0, 98.0)
+SLIP, NUMBER, OTHER = range(3)  # which of several codes counts
 
 
 class CodeReader:
@@ -36,8 +37,8 @@ class CodeReader:
         """The text of the code in the picture that matters most."""
         grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         found = _texts(grey, SQUARES, rotated=True)
-        if not found:
-            found = _texts(grey, BARS) or _texts(_turned(grey, next(self._turns)), BARS)
+        if not any(_rank(text) == SLIP for text in found):  # a square code of somebody else may lie beside a slip of bars
+            found += _texts(grey, BARS) or _texts(_turned(grey, next(self._turns)), BARS)
         return min(found, key=_rank, default=None)
 
 
@@ -48,12 +49,12 @@ def _texts(grey: NDArray[np.uint8], formats: zxingcpp.BarcodeFormats, *, rotated
 
 def _rank(text: str) -> int:
     if is_slip(text):
-        return 0
+        return SLIP
     try:
         parse_number(text)
     except ApplicationNumberError:
-        return 2
-    return 1
+        return OTHER
+    return NUMBER
 
 
 def _turned(grey: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:

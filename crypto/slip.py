@@ -116,8 +116,14 @@ def write_slip(slip: Slip, sign: Callable[[bytes], bytes]) -> str:
 
 
 def is_slip(text: str) -> bool:
-    """Whether a scanned text claims to be a slip; other codes are somebody else's."""
-    return text.startswith(PREFIX)
+    """Whether a scanned text claims to be a slip; other codes are somebody else's, and a number may begin with these letters too."""
+    if not text.startswith(PREFIX):
+        return False
+    try:
+        parse_number(text)  # the shortest slip is longer than the longest number
+    except ApplicationNumberError:
+        return True
+    return False
 
 
 def read_slip(text: str, centres: Mapping[bytes, Centre], today: date) -> Slip:

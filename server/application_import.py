@@ -107,6 +107,8 @@ def read_json(data: bytes, today: date, step: Step = lambda _rows: None) -> Read
         return ReadFile(faults=(Fault(0, None, f"not JSON (line {error.lineno}, character {error.colno})"),))
     except (_RepeatedError, RecursionError):
         return ReadFile(faults=(Fault(0, None, "an object names a field twice, or nests too deep"),))
+    except ValueError:  # Python reads no number of more than 4300 digits
+        return ReadFile(faults=(Fault(0, None, "a number in it is far too long"),))
     if not isinstance(rows, list):
         return ReadFile(faults=(Fault(0, None, "not an array of objects"),))
     return _read(enumerate(rows, start=1), today, step)

@@ -110,7 +110,11 @@ def make_status_routes(desk: StatusDesk) -> APIRouter:
     @api.post("/status", include_in_schema=False)
     async def ask_without_script(request: Request) -> Response:
         body = await read_small_body(request, "application/x-www-form-urlencoded", MAX_BODY_BYTES, BODY_S)
-        token = parse_qs(body.decode("utf-8", "replace"), max_num_fields=5).get("token", [""])[0]
+        try:
+            token = parse_qs(body.decode("utf-8", "replace"), max_num_fields=5).get("token", [""])[0]
+        except ValueError:
+            # Without its cause, as below.
+            raise MalformedRequestError("Send a form with one field: token.") from None
         try:
             found = await desk.answer(request, token)
         except StatusUnknownError:

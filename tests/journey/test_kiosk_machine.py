@@ -69,7 +69,8 @@ async def test_the_screen_waits_for_the_controller_and_never_shows_an_error_of_t
     from playwright.async_api import async_playwright
 
     port = free_port()
-    screen = KioskBrowser(kiosk_profile, f"http://127.0.0.1:{port}/", check_s=1)
+    # Not more often: each run lives for a second, and a look that falls four times between its first answer and its page would be a screen not well.
+    screen = KioskBrowser(kiosk_profile, f"http://127.0.0.1:{port}/", check_s=3)
     try:
         async with async_playwright() as playwright:
             remote = await playwright.chromium.connect_over_cdp(await screen.address())
