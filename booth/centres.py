@@ -60,7 +60,9 @@ class CentreCertificates:
         now = datetime.now(UTC)
         try:
             if self._path.exists():
-                self._kept = self._judged(_pairs(_read_bundle(read_file(self._path, MAX_CENTRES_BYTES))), now)
+                stored = _pairs(_read_bundle(read_file(self._path, MAX_CENTRES_BYTES)))
+                # Whatever the clock says: one that is wrong at the start may be right an hour later.
+                self._kept = self._judged(stored, lambda leaf: min(max(now, _begin(leaf)), leaf.not_valid_after_utc))
         except OSError as error:
             self.trouble = CentresUnusableError(
                 f"The centres' certificates in {self._path} cannot be read: {error.strerror}."
@@ -71,10 +73,11 @@ class CentreCertificates:
 
     def take(self, data: bytes, now: datetime) -> bool:
         """Adds what is certified and not known yet; whether anything was. Raises CentresUnusableError."""
-        came = self._judged(_pairs(_read_bundle(data)), now)
-        if came.keys() <= self._kept.keys():
+        came = self._judged(_pairs(_read_bundle(data)), lambda _: now)
+        kept = self._judged(self._kept.items(), lambda leaf: max(now, _begin(leaf)))
+        if came.keys() <= kept.keys():
             return False
-        kept = self._judged(self._kept.items(), now) | came
+        kept |= came
         text = b"".join(one.public_bytes(_PEM) for one in dict.fromkeys(one for path in kept.values() for one in path))
         if len(text) > MAX_CENTRES_BYTES:
             raise CentresUnusableError("There are more centres' certificates than a booth keeps.")
@@ -91,19 +94,21 @@ class CentreCertificates:
     def judge(self, now: datetime) -> None:
         """Which centres count now, by the present revocation lists."""
         found = {}
-        for leaf in self._judged(self._kept.items(), now):
+        for leaf in self._judged(self._kept.items(), lambda _: now):
             centre = centre_of(leaf)
             found[centre.key_id] = centre
         self.known = MappingProxyType(found)
 
     def _judged(
-        self, pairs: Iterable[tuple[x509.Certificate, Sequence[x509.Certificate]]], now: datetime
+        self,
+        pairs: Iterable[tuple[x509.Certificate, Sequence[x509.Certificate]]],
+        at: Callable[[x509.Certificate], datetime],
     ) -> dict[x509.Certificate, Way]:
-        """Of these centres, each with authorities that may be above it, those that lead to a root now, and how."""
+        """Of these centres, each with authorities that may be above it, those that lead to a root at a time of each, and how."""
         trust, found = self._trust(), dict[x509.Certificate, Way]()
         for leaf, others in pairs:
             try:
-                path = trust.path(leaf, [one for one in others if one != leaf], Purpose.CENTRE, now)
+                path = trust.path(leaf, [one for one in others if one != leaf], Purpose.CENTRE, at(leaf))
                 centre_of(leaf)
             except CertificateRefusedError as error:
                 log.info("a centre's certificate does not count: %s", error)
@@ -200,6 +205,10 @@ async def open_centres(
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+
+
+def _begin(certificate: x509.Certificate) -> datetime:
+    return certificate.not_valid_before_utc
 
 
 def _is_centre(certificate: x509.Certificate) -> bool:

@@ -3,7 +3,8 @@
 Rules:
   - A capture is written in the transaction that takes its packet (server/receipt_log.py), once; it names application and token by their digests. So an
     upload needs no registry: the application may be imported later, `settle` joins them then.
-  - State changes follow server/applications.py. A decision is the application's and the newest capture's in one transaction; an older capture keeps the
+  - State changes follow server/applications.py, one transaction after the other (`_alone`): a portrait that arrives while another one is decided, or
+    while its application is imported, is not missed. A decision is the application's and the newest capture's in one transaction; an older capture keeps the
     outcome that it had.
   - What an applicant learns by his token is his own capture's outcome.
   - `forget` removes applications some time after their last day, with their captures; captures that no application ever came for go by their age.
@@ -28,6 +29,8 @@ from server.applications import Application, NewApplication, Outcome, State, dec
 from server.store import Store, UtcDateTime, metadata
 
 BATCH = 500
+# Any constant; names the registry's lock among PostgreSQL's advisory locks.
+REGISTRY_LOCK = 0x70626170
 
 applications = sa.Table(
     "applications",
@@ -103,6 +106,7 @@ async def note_captures(
     linked = [(sha256, links) for sha256, links in came if links]
     if not linked:
         return
+    await _alone(connection)
     at = now()
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     rows = [
@@ -237,6 +241,7 @@ class Registry:
         )
         change = sa.update(applications).where(applications.c.state == State.FILED, waiting.exists())
         async with self._store.writing() as connection:
+            await _alone(connection)
             done = await connection.execute(change.values(state=State.CAPTURED, changed_at=self._now()))
             return int(done.rowcount)
 
@@ -245,7 +250,8 @@ class Registry:
         if not is_reason_right(outcome, reason):
             raise ApplicationUndecidableError("A retake has one of the known reasons, acceptance has none.")
         async with self._store.writing() as connection:
-            found = await _find(connection, number, for_update=True)
+            await _alone(connection)
+            found = await _find(connection, number)
             if found is None:
                 raise ApplicationUnknownError("There is no such application.")
             state = decided(found.state, outcome)
@@ -271,6 +277,7 @@ class Registry:
         """Applications and their captures, by number; how many there were."""
         removed = 0
         async with self._store.writing() as connection:
+            await _alone(connection)
             for number in numbers:
                 gone = sa.delete(captures).where(captures.c.application == application_digest(number).hex())
                 await connection.execute(gone)
@@ -285,6 +292,7 @@ class Registry:
         known = sa.select(applications.c.digest)
         morning = datetime.combine(last_day, datetime.min.time(), self._now().tzinfo)
         async with self._store.writing() as connection:
+            await _alone(connection)
             of_them = captures.c.application.in_(known.where(over))
             alone = sa.or_(captures.c.application.is_(None), captures.c.application.not_in(known))
             await connection.execute(
@@ -301,10 +309,14 @@ class _TakenBackError(Exception):
     """Ends the transaction of a dry run."""
 
 
-async def _find(connection: AsyncConnection, number: str, *, for_update: bool = False) -> Application | None:
+async def _alone(connection: AsyncConnection) -> None:
+    """Until the transaction ends no other one changes states: each sees what those before it did. With SQLite a writing transaction is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTRY_LOCK)))
+
+
+async def _find(connection: AsyncConnection, number: str) -> Application | None:
     query = sa.select(applications).where(applications.c.number == number)
-    if for_update:
-        query = query.with_for_update()  # SQLite has none and needs none: a writing transaction is alone there
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _application(row)
 

@@ -107,6 +107,7 @@ def test_csv_that_is_none(data, told):
         (b"[]", "the file: there is no application in it"),
         (b"[" * 100_000, "the file: an object names a field twice, or nests too deep"),
         (b'[{"number": "a", "number": "b"}]', "the file: an object names a field twice, or nests too deep"),
+        (b"[" + b"7" * 5_000 + b"]", "the file: a number in it is far too long"),
         (b"[7]", "row 1: not an object"),
         (b'["number"]', "row 1: not an object"),
         (b'[{"number": 7, "centre": "c", "expires": "2027-01-31"}]', "row 1, column number: is not a text"),

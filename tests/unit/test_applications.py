@@ -203,6 +203,20 @@ async def test_uploads_and_an_import_at_once_leave_no_application_behind(registr
     assert (await registry.counts())[State.CAPTURED] == len(numbers)
 
 
+async def test_a_portrait_on_its_way_is_missed_by_no_decision_and_no_import(registry, store):
+    await registry.file([filed(1)])
+    await capture(store, "one", links_of(1))
+    async with store.writing() as connection:
+        await note_captures(connection, [(packet("two"), links_of(1)), (packet("three"), links_of(2))], lambda: NOW)
+        beside = [registry.decide(number(1), Outcome.RETAKE, "eyes"), registry.file([filed(2)])]
+        running = {asyncio.create_task(work) for work in beside}
+        await asyncio.wait(running, timeout=0.3)  # both wait for the commit, or are done without it
+    await asyncio.gather(*running)
+    outcomes = [one.outcome for one in await registry.captures_of(number(1))]
+    assert outcomes == [Outcome.RECEIVED, Outcome.RETAKE], "the newest portrait was decided"
+    assert (await registry.find(number(2))).state is State.CAPTURED
+
+
 async def test_what_is_old_is_forgotten_with_its_captures(registry, store):
     tokens = {name: make_status_token() for name in ("old", "fresh", "alone old", "alone new")}
     await registry.file([filed(1, days=-91), filed(2, days=-90), filed(3, days=10)])

@@ -90,6 +90,35 @@ def test_a_centre_ends_with_its_certificate_and_with_its_revocation(centres, tru
     assert names(centres) == ["centre-short"]
 
 
+@pytest.mark.parametrize("started", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
+def test_a_clock_that_is_wrong_at_the_start_loses_no_centre(centres, tmp_path, trust, monkeypatch, started):
+    centres.take(NORTH.pem + BELOW.pem + ISSUING.pem, NOW)
+
+    class WrongClock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return started
+
+    monkeypatch.setattr("booth.centres.datetime", WrongClock)
+    again = CentreCertificates(tmp_path, trust)
+    assert names(again) == []
+    again.judge(NOW)
+    assert names(again) == names(centres) == ["centre-below", "centre-north"]
+    assert again.take(SOUTH.pem, NOW)
+    assert names(CentreCertificates(tmp_path, trust)) == []
+    monkeypatch.undo()
+    assert names(CentreCertificates(tmp_path, trust)) == ["centre-below", "centre-north", "centre-south"]
+
+
+def test_a_file_that_lost_a_centres_authority_is_mended_by_the_next_answer(centres, tmp_path, trust):
+    centres.take(BELOW.pem + ISSUING.pem, NOW)
+    (tmp_path / NAME).write_bytes(BELOW.pem)
+    again = CentreCertificates(tmp_path, trust)
+    assert names(again) == []
+    assert again.take(BELOW.pem + ISSUING.pem, NOW)
+    assert names(again) == ["centre-below"]
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -54,6 +54,7 @@ def test_a_slip_comes_before_other_codes():
     assert CodeReader().read(picture(other, slip_code)) == SLIP
     assert CodeReader().read(picture(bare, slip_code)) == SLIP
     assert CodeReader().read(picture(other, bare)) == NUMBER
+    assert CodeReader().read(picture(other, KINDS["PDF417"])) == SLIP
     assert CodeReader().read(picture(other)) == "https://example.org/menu"
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import crypto.errors
-from crypto.application import ALPHABET, check_character
+from crypto.application import ALPHABET, check_character, grouped_number
 from crypto.errors import CertificateRefusedError, SealingError, SlipError, SlipMalformedError
 from crypto.slip import MAX_TEXT, Slip, centre_of, is_slip, read_slip, write_slip
 from crypto.trust import Purpose, TrustStore
@@ -54,6 +54,13 @@ def test_a_bad_slip_is_refused(case):
 
 def test_the_longest_slip_has_the_greatest_length():
     assert max(len(case["text"]) for case in SET["good"]) == MAX_TEXT
+
+
+def test_a_number_that_begins_like_a_slip_is_a_number():
+    number = "PB12026001" + check_character("PB12026001")
+    assert not is_slip(number)
+    assert not is_slip(grouped_number(number))
+    assert is_slip(slip()[:40]), "a slip that is cut off is told as one"
 
 
 @given(NUMBERS, DAYS, NAMES)

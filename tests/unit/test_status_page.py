@@ -114,6 +114,9 @@ async def test_without_script_the_form_tells_the_same(intake):
     assert told == [("pose", load_messages().languages["de"]("status.reason.pose"))]
     assert token not in page
     assert shown((await intake.client.get("/status")).text) == ["ask"]
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b"&" * 6, b"token=a&" * 6):
+        problem(await intake.client.post("/status", content=body, headers=headers), 400, "request.malformed")
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
