@@ -103,7 +103,7 @@ def test_a_whole_visit_in_the_browser(page, booth_address, simulator, language):
     text = Messages.load(language).text
     begin(page, booth_address, simulator, language)
     simulator.tell(sitter="look_away")
-    page.click(f"#actions .button:has-text('{text('action.agree')}')")
+    page.get_by_role("button", name=text("action.agree"), exact=True).click()
     shows(page, "framing", language)
     page.wait_for_selector("booth-preview:not([data-stale])")
     page.wait_for_selector(".guide-oval")
@@ -116,7 +116,7 @@ def test_a_whole_visit_in_the_browser(page, booth_address, simulator, language):
     assert page.locator(".ticked li[data-subject][data-verdict=pass]").count() == 6
     assert page.locator(".findings [data-verdict=fail]").count() == 0
     settle(page)
-    page.click(f"#actions .button:has-text('{text('action.accept')}')")
+    page.get_by_role("button", name=text("action.accept"), exact=True).click()
     shows(page, "thanks", language)
     assert re.fullmatch(r"[0-9A-F-]{8,}", page.locator(".reference-number").inner_text())
     settle(page)
