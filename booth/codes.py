@@ -37,7 +37,8 @@ class CodeReader:
         """The text of the code in the picture that matters most."""
         grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         found = _texts(grey, SQUARES, rotated=True)
-        if not any(_rank(text) == SLIP for text in found):  # a square code of somebody else may lie beside a slip of bars
+        # A square code of somebody else may lie beside a slip of bars.
+        if not any(_rank(text) == SLIP for text in found):
             found += _texts(grey, BARS) or _texts(_turned(grey, next(self._turns)), BARS)
         return min(found, key=_rank, default=None)
 

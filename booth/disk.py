@@ -10,8 +10,11 @@ Rules
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Protocol
+
+from crypto.seal import MAX_PACKET_BYTES
 
 
 class Files(Protocol):
@@ -36,6 +39,12 @@ class Files(Protocol):
     def free_bytes(self, folder: Path) -> int:
         """Space left."""
         ...
+
+
+def read_packet(path: Path) -> bytes:
+    """What a packet's file holds; nothing when it is a link, a FIFO, a folder, a device, or larger than any packet: such a one must not hold or fill the booth. Raises OSError."""
+    facts = path.lstat()
+    return path.read_bytes() if stat.S_ISREG(facts.st_mode) and facts.st_size <= MAX_PACKET_BYTES else b""
 
 
 class DiskFiles:

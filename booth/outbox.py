@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from booth.disk import DiskFiles, Files
+from booth.disk import DiskFiles, Files, read_packet
 from booth.errors import (
     BoothRevokedError,
     CommitRevokedError,
@@ -192,7 +192,7 @@ class Outbox:
         open files, no memory, a cable): OutboxUnreadableError, and the packet waits as before.
         """
         try:
-            packet = self._path(sha256).read_bytes()
+            packet = read_packet(self._path(sha256))
         except FileNotFoundError:
             reason = "its file is missing"
         except OSError as error:

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from booth.disk import read_packet
 from booth.errors import OutboxDamagedError, OutboxExportError
 from booth.outbox_database import DATABASE, SUFFIX, Entry, PacketState, check, entry_of, plain_connection
 from crypto.errors import CryptoError, ReceiptError
@@ -126,7 +127,7 @@ def _fault_of(folder: Path, entry: Entry, receipt: bytes | None, trust: TrustSto
     if entry.state is PacketState.RECEIPTED:
         return _fault_of_receipt(entry.sha256, receipt, trust)
     try:
-        packet = _packet(folder, entry.sha256).read_bytes()
+        packet = read_packet(_packet(folder, entry.sha256))
     except FileNotFoundError:
         return "its file is missing."
     except OSError as error:
@@ -227,13 +228,17 @@ def _copy(folder: Path, place: Path, entry: Entry, receipt: bytes | None) -> dic
     data = receipt
     if data is None:
         try:
-            data = _packet(folder, entry.sha256).read_bytes()
+            data = read_packet(_packet(folder, entry.sha256))
         except FileNotFoundError as error:
             again = _row(folder, entry.sha256)  # a running booth may just have delivered it
             if again is None or again[1] is None:
                 raise OutboxDamagedError(f"Packet {entry.sha256[:12]}: its file is missing.") from error
             entry, receipt = again
             data = again[1]
+        except OSError as error:  # a disk that fails here is why the others are copied
+            raise OutboxDamagedError(
+                f"Packet {entry.sha256[:12]}: its file cannot be read ({error.strerror})."
+            ) from error
         else:
             if hashlib.sha256(data).hexdigest() != entry.sha256:
                 raise OutboxDamagedError(f"Packet {entry.sha256[:12]}: its file does not have its digest any more.")

@@ -21,7 +21,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from booth.disk import Files
+from booth.disk import Files, read_packet
 from booth.errors import OutboxDamagedError, OutboxUnreadableError, OutboxWriteError
 from booth.outbox_database import DATABASE, PARTIAL, SUFFIX, PacketState, plain_connection, transaction
 
@@ -153,4 +153,4 @@ def _prove(database: sqlite3.Connection, sha256: str, file: Path, problems: list
 
 
 def _is_whole(file: Path, sha256: str) -> bool:
-    return hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+    return hashlib.sha256(read_packet(file)).hexdigest() == sha256

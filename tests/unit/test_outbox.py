@@ -24,7 +24,7 @@ from booth.errors import (
 )
 from booth.faults import fault_of
 from booth.outbox import DATABASE, TURN_TRIES, OutboxLimits, PacketState, open_outbox
-from booth.outbox_audit import read_entries
+from booth.outbox_audit import read_entries, verify_outbox
 from booth.outbox_quota import VISIT_BYTES
 from tests.fault_disk import PowerCutError, StoppingFiles
 
@@ -421,6 +421,30 @@ def test_a_disk_that_does_not_give_a_packet_now_flags_nothing(opened, number, mo
         assert outbox.status.damaged == 0
         assert outbox.next_due().sha256 == SHA
         assert outbox.read(SHA) == PACKET
+
+
+@pytest.mark.parametrize("made", ["fifo", "link", "folder", "huge"])
+def test_what_is_no_packet_file_neither_holds_nor_fills_the_booth(opened, folder, made):
+    path = folder / "packets" / f"{SHA}.packet"
+    with opened() as outbox:
+        outbox.put(PACKET, "id1")
+        path.unlink()
+        match made:
+            case "fifo":
+                os.mkfifo(path)
+            case "link":
+                path.symlink_to("/dev/zero")
+            case "folder":
+                path.mkdir()
+            case "huge":
+                with path.open("wb") as file:
+                    file.truncate(1 << 40)
+        with pytest.raises(OutboxDamagedError, match="digest"):
+            outbox.read(SHA)
+    lose_database(folder, None)
+    with opened() as outbox:
+        assert [entry.state for entry in outbox.entries()] == [PacketState.DAMAGED]
+    assert any("digest" in finding or "bytes" in finding for finding in verify_outbox(folder).findings)
 
 
 def test_a_damaged_packet_whose_file_is_whole_again_waits_again(opened, folder):

@@ -139,6 +139,23 @@ def test_an_export_is_whole_and_names_every_digest(call, running, folder, tmp_pa
     assert all((folder / "packets" / f"{sha}.packet").exists() for sha in running.digests[:3])
 
 
+def test_a_packet_that_the_disk_does_not_give_keeps_no_other_from_the_export(call, running, tmp_path, monkeypatch):
+    stick, bad, read = tmp_path / "stick", running.digests[0], outbox_audit.read_packet
+
+    def failing(path):
+        if path.stem == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    stick.mkdir()
+    monkeypatch.setattr(outbox_audit, "read_packet", failing)
+    answer = call("export", str(stick), "--json")
+    assert answer.exit_code == 1
+    told = json.loads(answer.output)
+    assert (told["packets"], told["receipts"]) == (2, 1)
+    assert told["left_out"] == [f"Packet {bad[:12]}: its file cannot be read (Input/output error)."]
+
+
 @pytest.mark.parametrize("at", range(1, 6))
 def test_an_export_that_fails_leaves_nothing(call, tmp_path, monkeypatch, at):
     stick, calls, fsync = tmp_path / "stick", [], os.fsync
