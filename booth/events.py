@@ -21,6 +21,7 @@ class Event(StrEnum):
     ACCEPT = "accept"
     HELP = "help"
     HELP_GIVEN = "help_given"
+    RESUME = "resume"
     CANCEL = "cancel"
     MORE_TIME = "more_time"
     STAFF_ASKED = "staff_asked"  # a personal code was typed; what it is worth comes as one of the outcomes

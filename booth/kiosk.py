@@ -203,6 +203,12 @@ class HelpGiven(_Value):
     event: Literal["help_given"] = "help_given"
 
 
+class Resume(_Value):
+    """Goes on where help was asked for."""
+
+    event: Literal["resume"] = "resume"
+
+
 class Staff(_Value):
     """A member of staff acts by a personal code: lets the refused portrait pass, gives tries anew, or ends the visit."""
 
@@ -225,7 +231,18 @@ class MoreTime(_Value):
 
 
 KioskCommand = Annotated[
-    Start | ChooseLanguage | Identify | Consent | Retake | Accept | Help | HelpGiven | Staff | Cancel | MoreTime,
+    Start
+    | ChooseLanguage
+    | Identify
+    | Consent
+    | Retake
+    | Accept
+    | Help
+    | HelpGiven
+    | Resume
+    | Staff
+    | Cancel
+    | MoreTime,
     Field(discriminator="event"),
 ]
 _COMMANDS: TypeAdapter[KioskCommand] = TypeAdapter(KioskCommand)

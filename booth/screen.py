@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Event] = MappingProxyType(
         "accept": Event.ACCEPT,
         "help": Event.HELP,
         "help_given": Event.HELP_GIVEN,
+        "resume": Event.RESUME,
         "staff": Event.STAFF_ASKED,
         "cancel": Event.CANCEL,
         "more_time": Event.MORE_TIME,

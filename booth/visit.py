@@ -16,7 +16,8 @@ Theory of operation
   - CLEARING is the only way to ATTRACT. It drops everything about the applicant on entry, and is left only after WIPED.
   - After the last try, and whenever asked for, there is ASSISTANCE. A member of staff shows there who he is by a personal code (STAFF_ASKED; one code
     is looked at at a time) and releases the refused portrait, gives tries anew, or ends the visit. A released portrait goes back to REVIEW,
-    where the applicant keeps it or not. Without a code the visit can always be ended.
+    where the applicant keeps it or not. Without a code the visit can always be ended; and whoever only asked for help, or whose portrait could not
+    be saved, goes on where he was (RESUME, RESUMED_IN).
 
 Rules that the tests prove: never two visits at once; SEALING only with consent and a passed check or a portrait that staff released; THANKS only by SEALED, which the
 runner sends after the outbox commit; from every state back to ATTRACT or OUT_OF_SERVICE by time-outs alone.
@@ -122,6 +123,7 @@ class Visit:
     overdue: bool = False  # the time for framing was over: the best picture so far counts
     has_portrait: bool = False  # the judged one could be kept
     asking_staff: bool = False  # a code is being looked at
+    came_from: State | None = None  # where RESUME leads back to, in ASSISTANCE
     reference: str | None = None
     warned: bool = False
     wiped: bool = True
@@ -194,6 +196,11 @@ class Guard(StrEnum):
     ACCEPTABLE = "consent, passed or released"
     RELEASABLE = "consent, refused portrait"
     CONSENTED = "consent"
+    FROM_LANGUAGE = "help asked for in language"
+    FROM_IDENTIFY = "help asked for in identify"
+    FROM_CONSENT = "help asked for in consent"
+    FROM_FRAMING = "help asked for in framing"
+    FROM_REVIEW = "help asked for in review, or not saved"
     NO_NUMBER_ASKED = "no number under way"
     NO_CODE_ASKED = "no code under way"
     CLEARED = "wiped, all well"
@@ -213,6 +220,11 @@ GUARDS: Mapping[Guard, Callable[[Visit], bool]] = MappingProxyType(
         Guard.ACCEPTABLE: lambda visit: visit.consented and visit.verdict in ACCEPTED,
         Guard.RELEASABLE: lambda visit: visit.consented and visit.has_portrait and visit.verdict in REFUSED,
         Guard.CONSENTED: lambda visit: visit.consented,
+        Guard.FROM_LANGUAGE: lambda visit: visit.came_from is State.LANGUAGE,
+        Guard.FROM_IDENTIFY: lambda visit: visit.came_from is State.IDENTIFY,
+        Guard.FROM_CONSENT: lambda visit: visit.came_from is State.CONSENT,
+        Guard.FROM_FRAMING: lambda visit: visit.came_from is State.FRAMING,
+        Guard.FROM_REVIEW: lambda visit: visit.came_from is State.REVIEW,
         Guard.NO_NUMBER_ASKED: lambda visit: not visit.identifying,
         Guard.NO_CODE_ASKED: lambda visit: not visit.asking_staff,
         Guard.CLEARED: lambda visit: visit.wiped and not visit.obstructed,
@@ -234,6 +246,9 @@ class Row:
 
 _S, _E, _G = State, Event, Guard
 _PRESENT = (_S.LANGUAGE, _S.IDENTIFY, _S.CONSENT, _S.FRAMING, _S.REVIEW)  # the applicant is asked for something
+
+# Where a visit goes on that came to ASSISTANCE from here; from elsewhere only staff can let it go on.
+RESUMED_IN: Mapping[State, State] = MappingProxyType({**{state: state for state in _PRESENT}, _S.SEALING: _S.REVIEW})
 
 TRANSITIONS: tuple[Row, ...] = (
     Row(_S.ATTRACT, _E.START, _S.LANGUAGE),
@@ -272,6 +287,11 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(_S.ASSISTANCE, _E.STAFF_RELEASED, _S.REVIEW, _G.RELEASABLE),
     Row(_S.ASSISTANCE, _E.STAFF_RETAKE, _S.FRAMING, _G.CONSENTED),
     Row(_S.ASSISTANCE, _E.STAFF_ENDED, _S.CLEARING),
+    Row(_S.ASSISTANCE, _E.RESUME, _S.LANGUAGE, _G.FROM_LANGUAGE),
+    Row(_S.ASSISTANCE, _E.RESUME, _S.IDENTIFY, _G.FROM_IDENTIFY),
+    Row(_S.ASSISTANCE, _E.RESUME, _S.CONSENT, _G.FROM_CONSENT),
+    Row(_S.ASSISTANCE, _E.RESUME, _S.FRAMING, _G.FROM_FRAMING),
+    Row(_S.ASSISTANCE, _E.RESUME, _S.REVIEW, _G.FROM_REVIEW),
     *(Row(state, _E.LANGUAGE_CHOSEN) for state in (_S.IDENTIFY, _S.CONSENT, _S.FRAMING, _S.REVIEW, _S.ASSISTANCE)),
     *(Row(state, _E.HELP, _S.ASSISTANCE) for state in _PRESENT),
     *(Row(state, _E.CANCEL, _S.CLEARING) for state in (*_PRESENT, _S.CAPTURING, _S.CHECKING, _S.ASSISTANCE)),
@@ -360,7 +380,9 @@ def _enter(visit: Visit, target: State) -> tuple[Visit, tuple[Effect, ...]]:
             obstructed=visit.obstructed,
             wiped=target is not State.CLEARING,
         )
-    visit = replace(visit, state=target, turn=turn, warned=False, identifying=False, asking_staff=False)
+    came_from = RESUMED_IN.get(visit.state) if target is State.ASSISTANCE else None
+    visit = replace(visit, state=target, turn=turn, came_from=came_from)
+    visit = replace(visit, warned=False, identifying=False, asking_staff=False)
     return visit, (_timer(target), *ON_ENTRY[target])
 
 
@@ -411,6 +433,8 @@ def _changes(visit: Visit, happening: Happening) -> dict[str, Any]:
             return {"asking_staff": happening.staff is not None, "trouble": None}
         case Event.STAFF_REFUSED:
             return {"asking_staff": False, "trouble": happening.notice}
+        case Event.RESUME:
+            return {"trouble": None}
         case Event.STAFF_RELEASED:
             return {"verdict": Verdict.RELEASED, "trouble": None}
         case Event.STAFF_RETAKE:

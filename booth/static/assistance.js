@@ -1,4 +1,5 @@
-// Staff are here: what went wrong, and what a member of staff may do about it by a personal code.
+// Staff are here: what went wrong, and what a member of staff may do about it by a personal code. Whoever only
+// asked for help goes on where he was.
 //
 // Three steps, each with a way back: what to do, why, the code. The code comes last, is hidden but for the staff id, and leaves the page with the
 // command: it stands in no element, no address and no store. Whoever has no code ends the visit.
@@ -29,12 +30,17 @@ export function assistance(state, kit) {
   const refusal = el("p", { class: "refusal", role: "alert" });
   const shown = el("p", { class: "code-shown", dir: "ltr", role: "status" });
   const done = button("", t("action.help_given"), "check", () => post("help_given"));
-  const begin = button("button-primary", t("action.staff"), "lock", () => turn(() => go("action")));
+  const resume = button("button-primary", t("action.continue"), null, () => post("resume"));
+  const begin = button(newest.commands.includes("resume") ? "" : "button-primary", t("action.staff"), "lock", () => turn(() => go("action")));
   const back = button("", t("action.back"), "previous", () => turn(() => go({ action: "told", reason: "action", code: "reason" }[step])));
   const send = button("button-primary", t("action.staff_confirm"), "check", confirm, { disabled: true });
 
   const buttons = () => ({
-    told: [newest.commands.includes("help_given") && done, newest.staff_actions.length > 0 && begin].filter(Boolean),
+    told: [
+      newest.commands.includes("help_given") && done,
+      newest.staff_actions.length > 0 && begin,
+      newest.commands.includes("resume") && resume,
+    ].filter(Boolean),
     action: [back],
     reason: [back],
     code: [back, send],

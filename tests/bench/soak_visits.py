@@ -255,7 +255,8 @@ class Director:
             if random.random() < 0.6:
                 await self._press("cancel")
         elif state == "assistance" and random.random() < 0.7:
-            await self._press("help_given")
+            choice = random.random() < 0.3 and "resume" in kiosk.state["commands"]
+            await self._press("resume" if choice else "help_given")
 
     def _break(self, fault: str, random: Random) -> None:
         booth, orders, loop = self.booth, self.booth.orders, asyncio.get_running_loop()

@@ -195,7 +195,7 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
         "10-thanks": {"state": "thanks"},
         "11-clearing": {"state": "clearing"},
         "11-cleared": {"state": "clearing", "instruction": Instruction(key="state.cleared.title")},
-        "12-assistance": {"state": "assistance"},
+        "12-assistance": {"state": "assistance", "commands": ("help_given", "resume", "staff", "language", "cancel")},
         "12-assistance-refused": {
             "state": "assistance",
             "compliant": False,

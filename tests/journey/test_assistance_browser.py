@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from booth.kiosk import FaultNotice, HelpGiven, Staff
+from booth.kiosk import FaultNotice, HelpGiven, Resume, Staff
 from tests.axe_rules import AXE, AXE_TAGS
 from tests.stage_rig import leave, settle, shows, stage_at
 from tests.unit.fake_booth import findings
@@ -109,6 +109,17 @@ def test_whoever_has_no_code_ends_the_visit_and_nothing_is_offered_that_the_visi
         with page.expect_response("**/api/visit/help_given"):
             press(page, "Staff: help is finished")
         assert stage.booth.commands == [HelpGiven()]
+        leave(page)
+
+
+def test_whoever_only_asked_for_help_goes_on(page):
+    with stage_at("assistance", commands=("help_given", "resume", "staff", "cancel")) as stage:
+        page.goto(stage.address)
+        shows(page, "assistance")
+        assert page.locator("#actions .button-primary").all_inner_texts() == ["Continue"]
+        with page.expect_response("**/api/visit/resume"):
+            press(page, "Continue")
+        assert stage.booth.commands == [Resume()]
         leave(page)
 
 

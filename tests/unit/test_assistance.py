@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from booth.errors import CommandMalformedError, CommandRefusedError
+from booth.errors import CommandMalformedError, CommandRefusedError, OutboxWriteError
 from booth.events import Application
-from booth.kiosk import REASON_CLASSES, Accept, Help, HelpGiven, Retake, read_command
+from booth.kiosk import REASON_CLASSES, Accept, Help, HelpGiven, Resume, Retake, read_command
 from booth.kiosk import Staff as StaffCommand
 from booth.performer import Rooms
 from booth.runner import Runner
@@ -149,6 +149,25 @@ async def test_staff_end_a_visit_and_so_does_whoever_has_no_code(staged):
             await refuse_three_times(stage)
             stage.booth.post(last)
             await stage.until("clearing")
+
+
+async def test_whoever_only_asked_for_help_keeps_his_portrait_and_so_does_whose_was_not_saved(staged):
+    async with staged() as stage:
+        shown = await stage.review()
+        stage.booth.post(Help())
+        assert "resume" in stage.booth.state.commands
+        stage.booth.post(Resume())
+        assert stage.booth.state.portrait == shown.portrait
+        stage.rooms.outbox.failure = OutboxWriteError("The disk is broken.")
+        stage.booth.post(Accept())
+        told = await stage.until("assistance")
+        assert told.fault.message == "fault.not_saved"
+        stage.rooms.outbox.failure = None
+        stage.booth.post(Resume())
+        assert stage.booth.state.fault is None
+        stage.booth.post(Accept())
+        await stage.until("thanks")
+        assert len(stage.rooms.outbox.stored) == 1
 
 
 async def test_a_wrong_code_is_told_and_leaves_the_visit_where_it_is(staged):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -168,6 +169,32 @@ def test_staff_give_all_tries_anew_and_a_released_verdict_does_not_outlive_a_ret
     again = walk(Happening(Event.RETAKE), visit=released)
     assert (again.verdict, again.has_portrait) == (None, False)
     assert not accepts(walk(Happening(Event.HELP), visit=again), Event.STAFF_RELEASED)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7])
+def test_whoever_only_asked_for_help_goes_on_where_he_was(steps):
+    before = walk(*PATH[:steps])
+    visit = walk(Happening(Event.HELP), visit=before)
+    assert visit.state is State.ASSISTANCE
+    after, effects = step(visit, Happening(Event.RESUME))
+    assert after == replace(before, turn=before.turn + 2)
+    assert effects[1:] == ON_ENTRY[before.state]
+
+
+def test_a_portrait_that_was_not_saved_is_not_lost():
+    for failed in (Event.SEAL_FAILED, Event.LIMIT):
+        visit = walk(*PATH[:8], Happening(failed))
+        assert (visit.state, visit.came_from) == (State.ASSISTANCE, State.REVIEW)
+        again = walk(Happening(Event.RESUME), visit=visit)
+        assert (again.state, again.verdict, again.trouble) == (State.REVIEW, Verdict.PASSED, None)
+        assert Seal() in step(again, Happening(Event.ACCEPT))[1]
+
+
+def test_whoever_did_not_ask_for_help_needs_staff_to_go_on():
+    for called in (refused_for_good(), walk(Happening(Event.HELP_GIVEN), visit=walk(*PATH[:3], Happening(Event.HELP)))):
+        assert not accepts(called, Event.RESUME)
+    anew = walk(Happening(Event.HELP), visit=walk(Happening(Event.STAFF_RETAKE), visit=refused_for_good()))
+    assert anew.came_from is State.FRAMING
 
 
 def test_whoever_waits_for_a_person_offers_help_or_a_way_out():
