@@ -14,7 +14,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -50,6 +50,20 @@ class ReadFile:
     applications: tuple[NewApplication, ...] = ()
     faults: tuple[Fault, ...] = ()
     more: int = 0
+
+
+@dataclass(slots=True)
+class _Faults:
+    """The first `MAX_FAULTS` faults, and how many there are: a file of empty lines has hundreds of millions."""
+
+    told: list[Fault] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, row: int, column: str | None, problem: str) -> None:
+        """One more."""
+        self.count += 1
+        if self.count <= MAX_FAULTS:
+            self.told.append(Fault(row, column, problem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,78 +131,79 @@ def read_json(data: bytes, today: date, step: Step = lambda _rows: None) -> Read
 def _read(rows: Iterable[tuple[int, object]], today: date, step: Step) -> ReadFile:
     """`rows` gives each row's fields, or what is wrong with it."""
     read: list[NewApplication] = []
-    faults: list[Fault] = []
+    faults = _Faults()
     seen: dict[str, int] = {}
     row = 0
     try:
         for row, fields in rows:
             found = _application(row, fields, today, faults)
             if found is not None and found.number in seen:
-                faults.append(Fault(row, "number", f"stands in row {seen[found.number]} already"))
+                faults.add(row, "number", f"stands in row {seen[found.number]} already")
             elif found is not None:
                 seen[found.number] = row
                 read.append(found)
             if row % 1000 == 0:
                 step(row)
     except _UnreadableError as error:
-        faults.append(Fault(error.row, None, error.problem))
+        faults.add(error.row, None, error.problem)
     step(row)
-    if faults:
-        return ReadFile(faults=tuple(faults[:MAX_FAULTS]), more=max(len(faults) - MAX_FAULTS, 0))
+    if faults.count:
+        return ReadFile(faults=tuple(faults.told), more=faults.count - len(faults.told))
     if not read:
         return ReadFile(faults=(Fault(0, None, "there is no application in it"),))
     return ReadFile(tuple(read))
 
 
-def _application(row: int, fields: object, today: date, faults: list[Fault]) -> NewApplication | None:
+def _application(row: int, fields: object, today: date, faults: _Faults) -> NewApplication | None:
     if isinstance(fields, _Broken):
-        faults.append(Fault(row, None, fields.problem))
+        faults.add(row, None, fields.problem)
         return None
     if not isinstance(fields, dict):
-        faults.append(Fault(row, None, "not an object"))
+        faults.add(row, None, "not an object")
         return None
-    before = len(faults)
+    before = faults.count
     missing = [name for name in COLUMNS if name not in fields]
-    faults += [Fault(row, name, "is missing") for name in missing]
+    for name in missing:
+        faults.add(row, name, "is missing")
     if len(fields) > len(COLUMNS) - len(missing):
-        faults.append(Fault(row, None, f"has other fields than {', '.join(COLUMNS)}"))
+        faults.add(row, None, f"has other fields than {', '.join(COLUMNS)}")
     values = {name: fields[name] for name in COLUMNS if name in fields}
     number, centre, expires = (_value(row, name, values, faults) for name in COLUMNS)
     told = [_number(row, number, faults), _centre(row, centre, faults), _day(row, expires, today, faults)]
-    return None if len(faults) > before else NewApplication(*told)
+    return None if faults.count > before else NewApplication(*told)
 
 
-def _value(row: int, name: str, values: dict[str, Any], faults: list[Fault]) -> str | None:
+def _value(row: int, name: str, values: dict[str, Any], faults: _Faults) -> str | None:
     """A field's text; None when it is missing or none."""
     if name not in values:
         return None
     text = values[name]
     if not isinstance(text, str):
-        faults.append(Fault(row, name, "is not a text"))
+        faults.add(row, name, "is not a text")
     elif len(text) > MAX_FIELD:
-        faults.append(Fault(row, name, f"has more than {MAX_FIELD} characters"))
+        faults.add(row, name, f"has more than {MAX_FIELD} characters")
     elif not text.strip():
-        faults.append(Fault(row, name, "is empty"))
+        faults.add(row, name, "is empty")
     else:
         return text.strip()
     return None
 
 
-def _number(row: int, text: str | None, faults: list[Fault]) -> Any:
+def _number(row: int, text: str | None, faults: _Faults) -> Any:
     try:
         return None if text is None else parse_number(text)
     except ApplicationNumberError as error:
-        faults.append(Fault(row, "number", _inside(error)))
+        faults.add(row, "number", _inside(error))
         return None
 
 
-def _centre(row: int, text: str | None, faults: list[Fault]) -> Any:
+def _centre(row: int, text: str | None, faults: _Faults) -> Any:
     if text is not None and not _CENTRE.fullmatch(text):
-        faults.append(Fault(row, "centre", "takes 1 to 64 letters, digits, dots, hyphens and underscores"))
+        faults.add(row, "centre", "takes 1 to 64 letters, digits, dots, hyphens and underscores")
     return text
 
 
-def _day(row: int, text: str | None, today: date, faults: list[Fault]) -> Any:
+def _day(row: int, text: str | None, today: date, faults: _Faults) -> Any:
     if text is None:
         return None
     try:
@@ -196,10 +211,10 @@ def _day(row: int, text: str | None, today: date, faults: list[Fault]) -> Any:
             raise ValueError
         day = date.fromisoformat(text)
     except ValueError:
-        faults.append(Fault(row, "expires", "is no day in the form YYYY-MM-DD"))
+        faults.add(row, "expires", "is no day in the form YYYY-MM-DD")
         return None
     if day < today:
-        faults.append(Fault(row, "expires", "is over"))
+        faults.add(row, "expires", "is over")
     return day
 
 

@@ -112,7 +112,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
     partial_bytes: PositiveInt = Field(default=4096 * MEBIBYTE, description="The bytes of all; looked at every minute.")
     partial_kept_s: PositiveFloat = Field(default=3 * 86_400.0, description="How long one is kept after its last byte.")
     applications_kept_days: PositiveInt = Field(
-        default=90, description="How long an application and its captures are kept after its last day."
+        default=90, le=36_500, description="How long an application and its captures are kept after its last day."
     )
     status_asks_per_minute: PositiveInt = Field(
         default=30, description="Questions of one address (IPv6 /64) on the status page; raise it behind a proxy."

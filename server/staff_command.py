@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LAST_YEAR = 9998  # the day after the last one is stored, and Python's years end with 9999
+
 staff_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -72,6 +74,8 @@ def add(
             check_identity(centre)
         except EnrolmentError as error:
             _stop(str(error), 1)
+    if expires is not None and expires.year > LAST_YEAR:
+        _stop(f"A code's last day is in {LAST_YEAR} at the latest; without --expires it has none.", 2)
     end = None if expires is None else expires.replace(tzinfo=UTC) + timedelta(days=1)
     code = _with_registry(data, database_url, lambda registry: registry.add(staff, centre, end))
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -129,6 +130,20 @@ def test_json_that_is_none(data, told):
 def test_so_many_faults_are_told_and_the_rest_counted():
     found = read_csv(b"number,centre,expires\n" + b"x,c,2027-01-31\n" * 80, TODAY)
     assert (len(found.faults), found.more) == (MAX_FAULTS, 30)
+
+
+def test_a_file_of_faults_fills_no_memory():
+    data = b"number,centre,expires\n" + b"\n" * 30_000
+    tracemalloc.start()
+    try:
+        found = read_csv(data, TODAY)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.more == 30_000 - MAX_FAULTS
+    assert peak < 40 * len(data), (
+        "a fault of every line would take more than a hundred bytes of memory for each of the file"
+    )
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=100).map(str.encode)))

@@ -194,6 +194,7 @@ def test_the_command_adds_lists_and_revokes_and_shows_a_code_once(tmp_path, quic
     told = {row["staff"]: row["state"] for row in json.loads(intake("list", "--all", "--json"))}
     assert told == {code.staff: "counts", "111111": "revoked"}
     assert "centre/07" not in intake("add", "--centre", "centre/07", code=1)
+    assert "9998" in intake("add", "--expires", "9999-12-31", code=2)
 
 
 def test_a_last_day_counts_to_its_end(tmp_path):
