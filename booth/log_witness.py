@@ -65,7 +65,7 @@ class LogWitness:
                 self._path,
                 error.strerror,
             )
-        except (ValueError, TypeError, ReceiptError):
+        except (ValueError, TypeError, RecursionError, ReceiptError):
             log.warning("the file %s does not hold what the booth wrote: nothing is compared with it", self._path)
 
     def newest(self, name: str) -> TreeHead | None:

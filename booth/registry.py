@@ -87,8 +87,8 @@ def _judge(status: int, headers: Mapping[str, str], body: bytes) -> str | Notice
             state = told["state"]
         except (ValueError, RecursionError, TypeError, KeyError):
             state = None
-        if state in OPEN_STATES:
-            return str(state)
+        if isinstance(state, str) and state in OPEN_STATES:
+            return state
         log.info("the registry's answer cannot be read")
         return UNREACHED
     problem = read_problem(status, headers, body)

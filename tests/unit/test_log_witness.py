@@ -203,7 +203,7 @@ async def test_another_log_is_told_once_and_then_followed(scene):
     assert scene.witness.newest(other.log) is None
 
 
-@pytest.mark.parametrize("stored", [b"", b"{", b"[1]", b'["AAAA"]', b'["\xff"]', b"{}", b"7"])
+@pytest.mark.parametrize("stored", [b"", b"{", b"[1]", b'["AAAA"]', b'["\xff"]', b"{}", b"7", b"[" * 100_000])
 async def test_a_file_that_cannot_be_used_counts_as_nothing_known(scene, stored):
     await scene.judge("a")
     (scene.folder / NAME).write_bytes(stored)

@@ -99,6 +99,7 @@ async def test_what_cannot_be_captured_is_told(asked, status, code, message):
         httpx2.Response(200, text="{"),
         httpx2.Response(200, json=["filed"]),
         httpx2.Response(200, json={"state": "captured"}),
+        httpx2.Response(200, json={"state": ["filed"]}),
         httpx2.Response(200, content=b" " * 10_000),
     ],
     ids=repr,
