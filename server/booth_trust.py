@@ -54,6 +54,7 @@ class BoothTrust:
         self._monotonic, self._now = monotonic, now
         self._reading = asyncio.Lock()
         self._broken = False
+        self._passing = False  # it was the disk: the same file may be read a second later
         self._stale_told_at: float | None = None
         self._seen = self._marks()  # before reading, so that a later change is noticed
         try:
@@ -88,14 +89,15 @@ class BoothTrust:
 
     async def _look(self) -> None:
         seen = self._marks()
-        if seen != self._seen:
+        if seen != self._seen or self._passing:
             try:
                 trust = await asyncio.to_thread(self._read_newer)
-            except Exception:
-                self._broken = True
-                log.exception("Trust roots or revocation list changed and cannot be used; the last good ones stay.")
+            except Exception as error:
+                self._broken, self._passing = True, isinstance(error.__cause__, OSError)
+                if seen != self._seen:  # told once
+                    log.exception("Trust roots or revocation list changed and cannot be used; the last good ones stay.")
             else:
-                self._trust, self._broken, self._stale_told_at = trust, False, None
+                self._trust, self._broken, self._passing, self._stale_told_at = trust, False, False, None
                 log.info("Trust roots and revocation list were read again.")
             self._seen = seen  # last: a request that is given up meanwhile leaves the change to the next one
         self._tell_stale()

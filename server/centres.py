@@ -25,6 +25,7 @@ from server.errors import CentresUnknownError
 
 log = logging.getLogger(__name__)
 
+UNUSABLE = "The centres' certificates cannot be used; what was told before is told on."
 BUNDLE_TYPE = "application/x-pem-file"
 LOOK_S = 1.0
 KEPT_S = 60  # a booth asks once an hour; whoever asks more often may be given what a proxy kept
@@ -36,6 +37,7 @@ class CentreBundle:
     def __init__(self, path: Path | None, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._path, self._monotonic = path, monotonic
         self._seen: object = None
+        self._told: int | None = None  # why the disk did not give it, in the log already
         self._pem: bytes | None = None
         self._look_at = monotonic()
 
@@ -54,12 +56,18 @@ class CentreBundle:
             seen = found.st_ino, found.st_mtime_ns, found.st_size
             if seen == self._seen:
                 return
-            self._seen = seen
-            self._pem = _read(path)
+            pem = _read(path)
         except FileNotFoundError:
             return  # no centre has a certificate yet, or an older bundle is told on
-        except (OSError, *PARSE_ERRORS, CertificateRefusedError):
-            log.exception("The centres' certificates cannot be used; what was told before is told on.")
+        except OSError as error:  # the disk, or a right that is missing: looked at again, told once
+            if self._told != error.errno:
+                self._told = error.errno
+                log.exception(UNUSABLE)
+        except (*PARSE_ERRORS, CertificateRefusedError):
+            self._seen = seen
+            log.exception(UNUSABLE)
+        else:
+            self._seen, self._pem, self._told = seen, pem, None
 
 
 def _read(path: Path) -> bytes:

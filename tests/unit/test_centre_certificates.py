@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import httpx2
 import pytest
@@ -97,6 +99,20 @@ async def test_the_intake_tells_the_bundle_as_it_is_and_reads_it_again(tmp_path)
         path.write_bytes(b"")  # the last one was taken back
         clock.now += 1
         assert (await client.get("/v1/centres")).content == b""
+
+
+async def test_a_disk_that_does_not_give_the_bundle_now_is_asked_again(tmp_path, monkeypatch, caplog):
+    path, clock = tmp_path / "centres.pem", Clock()
+    path.write_bytes(NORTH.pem)
+    async with asked(path, clock) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr("server.centres.read_file", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+            for _ in range(3):
+                clock.now += 1
+                assert (await client.get("/v1/centres")).status_code == 404
+        clock.now += 1
+        assert (await client.get("/v1/centres")).content == NORTH.pem
+    assert len([one for one in caplog.records if "cannot be used" in one.message]) == 1
 
 
 @pytest.mark.parametrize(

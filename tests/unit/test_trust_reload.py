@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography import x509
@@ -72,6 +74,16 @@ async def test_another_list_of_the_same_number_counts_as_none(fleet):
     fleet.lists.write_bytes(fleet.firsts + pem_list(fleet.second_list(3)))  # by an authority from an old backup
     assert await fleet.look() == "revoked"
     assert fleet.trust.state == "unreadable"
+
+
+async def test_a_disk_that_does_not_give_a_new_list_now_is_asked_again(fleet, monkeypatch, caplog):
+    fleet.lists.write_bytes(fleet.firsts + pem_list(fleet.second_list(4)))
+    with monkeypatch.context() as patch:
+        patch.setattr("crypto.trust.read_file", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        assert [await fleet.look() for _ in range(3)] == ["revoked"] * 3
+        assert fleet.trust.state == "unreadable"
+    assert await fleet.look() == "accepted"
+    assert len([one for one in caplog.records if "cannot be used" in one.message]) == 1
 
 
 async def test_lists_of_roots_that_are_trusted_no_more_go(fleet):
