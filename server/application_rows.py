@@ -245,8 +245,11 @@ class Registry:
             done = await connection.execute(change.values(state=State.CAPTURED, changed_at=self._now()))
             return int(done.rowcount)
 
-    async def decide(self, number: str, outcome: Outcome, reason: str | None) -> Application:
-        """The desk's decision about the newest portrait. Raises `ApplicationUnknownError`, `ApplicationUndecidableError`."""
+    async def decide(self, number: str, outcome: Outcome, reason: str | None, packet: str | None = None) -> Application:
+        """The desk's decision about the newest portrait, which is that of `packet` (the beginning of its digest) where one is named.
+
+        Raises `ApplicationUnknownError`, `ApplicationUndecidableError`.
+        """
         if not is_reason_right(outcome, reason):
             raise ApplicationUndecidableError("A retake has one of the known reasons, acceptance has none.")
         async with self._store.writing() as connection:
@@ -259,19 +262,17 @@ class Registry:
                 raise ApplicationUndecidableError(
                     f"The application is {found.state}: there is no portrait to decide on."
                 )
-            await self._write_decision(connection, number, state, outcome, reason)
+            newest = await _newest(connection, number)
+            if packet is not None and (newest is None or not newest.startswith(packet)):
+                raise ApplicationUndecidableError("The newest portrait is another one: look at it first.")
+            if found.state is State.ACCEPTED:
+                return found  # a portrait that came later was looked at by nobody
+            change = sa.update(applications).where(applications.c.number == number)
+            await connection.execute(change.values(state=state, reason=reason, changed_at=self._now()))
+            if newest is not None:  # else it was forgotten
+                decision = sa.update(captures).where(captures.c.packet_sha256 == newest)
+                await connection.execute(decision.values(outcome=outcome, reason=reason))
         return Application(found.number, found.centre, found.expires, state, reason)
-
-    async def _write_decision(
-        self, connection: AsyncConnection, number: str, state: State, outcome: Outcome, reason: str | None
-    ) -> None:
-        of_it = captures.c.application == application_digest(number).hex()
-        newest = sa.select(sa.func.max(captures.c.serial)).where(of_it).scalar_subquery()
-        change = sa.update(applications).where(applications.c.number == number)
-        await connection.execute(change.values(state=state, reason=reason, changed_at=self._now()))
-        await connection.execute(
-            sa.update(captures).where(captures.c.serial == newest).values(outcome=outcome, reason=reason)
-        )
 
     async def remove(self, numbers: Iterable[str]) -> int:
         """Applications and their captures, by number; how many there were."""
@@ -319,6 +320,12 @@ async def _find(connection: AsyncConnection, number: str) -> Application | None:
     query = sa.select(applications).where(applications.c.number == number)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _application(row)
+
+
+async def _newest(connection: AsyncConnection, number: str) -> str | None:
+    """The packet of an application's newest portrait."""
+    query = sa.select(captures.c.packet_sha256).where(captures.c.application == application_digest(number).hex())
+    return (await connection.execute(query.order_by(captures.c.serial.desc()).limit(1))).scalar_one_or_none()
 
 
 def _application(row: sa.Row[Any]) -> Application:

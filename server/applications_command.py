@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from server.applications import Application
 
 T = TypeVar("T")
+
+PACKET = re.compile("[0-9a-f]{12,64}")
 
 applications_app = typer.Typer(
     no_args_is_help=True,
@@ -179,20 +182,28 @@ def decide(
     reason: Annotated[
         str | None, typer.Option(help="Why another portrait is needed; its words are the applicant's.")
     ] = None,
+    packet: Annotated[
+        str | None,
+        typer.Option(
+            help="The packet that was looked at (12 digits or more): refused when a newer one came meanwhile."
+        ),
+    ] = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Accept the newest portrait of an application, or ask for another one. The status page tells it at once.
 
-    [bold]Example[/bold]: intake applications decide DEMO-2026-0000-17Q retake --reason eyes --data ./data
+    [bold]Example[/bold]: intake applications decide DEMO-2026-0000-17Q retake --reason eyes --packet 3f9a0c21b7d4 --data ./data
     """
     from server.applications import REASONS, Outcome
 
     if (reason in REASONS) is not (decision is Decision.RETAKE) or (reason and reason not in REASONS):
         _stop(f"A retake needs one of these reasons, acceptance none: {', '.join(REASONS)}.", 2)
+    if packet is not None and not PACKET.fullmatch(packet):
+        _stop("A packet is named by 12 to 64 of its digits, as `intake applications show` tells them.", 2)
     wanted = _number(number)
     found = _with_registry(
-        data, database_url, lambda registry: registry.decide(wanted, Outcome(decision.value), reason)
+        data, database_url, lambda registry: registry.decide(wanted, Outcome(decision.value), reason, packet)
     )
     print(json.dumps(_facts(found))) if as_json else _tell(found)
 

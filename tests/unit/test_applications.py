@@ -177,7 +177,9 @@ async def test_uploads_need_no_registry_and_an_accepted_application_stays_accept
     assert (await registry.find(number(1))).state is State.CAPTURED, "it was captured before it was imported"
     await registry.decide(number(1), Outcome.ACCEPTED, None)
     await capture(store, "late", links_of(1))
-    assert (await registry.find(number(1))).state is State.ACCEPTED
+    assert (await registry.decide(number(1), Outcome.ACCEPTED, None)).state is State.ACCEPTED
+    outcomes = [one.outcome for one in await registry.captures_of(number(1))]
+    assert outcomes == [Outcome.ACCEPTED, Outcome.RECEIVED], "the late portrait was looked at by nobody"
     assert await registry.settle() == 0
 
 
@@ -201,6 +203,18 @@ async def test_uploads_and_an_import_at_once_leave_no_application_behind(registr
     await asyncio.gather(registry.file([filed(n) for n in numbers]), *work)
     await registry.settle()
     assert (await registry.counts())[State.CAPTURED] == len(numbers)
+
+
+async def test_a_decision_about_a_portrait_that_is_not_the_newest_any_more_is_refused(registry, store):
+    await registry.file([filed(1)])
+    await capture(store, "seen", links_of(1))
+    await capture(store, "newer", links_of(1))
+    with pytest.raises(ApplicationUndecidableError, match="another one"):
+        await registry.decide(number(1), Outcome.ACCEPTED, None, packet("seen")[:12])
+    assert (await registry.find(number(1))).state is State.CAPTURED
+    await registry.decide(number(1), Outcome.ACCEPTED, None, packet("newer")[:12])
+    outcomes = [one.outcome for one in await registry.captures_of(number(1))]
+    assert outcomes == [Outcome.RECEIVED, Outcome.ACCEPTED]
 
 
 async def test_a_portrait_on_its_way_is_missed_by_no_decision_and_no_import(registry, store):
