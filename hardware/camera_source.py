@@ -145,11 +145,13 @@ class HttpSource(Restful):
 
     def open(self) -> None:
         """See `Source`."""
-        limits = httpx2.Timeout(OPEN_TIMEOUT_S, read=self._patience.read_s)
+        patience = httpx2.Timeout(OPEN_TIMEOUT_S, read=self._patience.read_s)
         try:
             client = self._held.enter_context(
                 httpx2.Client(
-                    timeout=limits,
+                    timeout=patience,
+                    # Some cameras close after a 401 without saying so: the next request must not go into a connection that is about to end.
+                    limits=httpx2.Limits(max_keepalive_connections=0),
                     trust_env=False,
                     follow_redirects=False,
                     verify=trusted(self._url.startswith("https:")),
