@@ -23,8 +23,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+
+from booth.terminal import output, printable
 
 if TYPE_CHECKING:
     from booth.config import Config
@@ -83,9 +86,9 @@ def list_packets(
                 datetime.fromtimestamp(min(max(entry.created_at, 0), LATEST), UTC).strftime("%Y-%m-%d %H:%M UTC"),
                 str(entry.attempts),
                 (f"in {left_s:.0f} s" if left_s > 0 else "now") if waits else "",
-                entry.error or "",
+                escape(printable(entry.error or "")),  # the intake's words
             )
-        Console().print(table if shown else "Nothing waits.")
+        output().print(table if shown else "Nothing waits.")
     if any(entry.state in {PacketState.REFUSED, PacketState.DAMAGED} for entry in shown):
         raise typer.Exit(NEEDED)
 
@@ -106,7 +109,7 @@ def verify(config: ConfigOption = Path("booth.toml"), as_json: JsonOption = Fals
         print(json.dumps(asdict(audit) | {"sound": audit.sound}))
     else:
         for finding in audit.findings:
-            print(finding)
+            print(printable(finding))
         print(f"{audit.packets} packets ({audit.bytes / 1e6:.1f} MB), {audit.receipts} receipts: ", end="")
         print("all sound." if audit.sound else f"{len(audit.findings)} findings.")
     if not audit.sound:

@@ -72,6 +72,13 @@ def test_all_is_sound_beside_a_running_booth(call, running):
     assert len(json.loads(call("list", "--all", "--json").output)) == 4
 
 
+def test_the_intakes_words_are_shown_as_they_are(call, running):
+    running._database.execute("UPDATE packets SET error = ? WHERE state = 'refused'", ("no [/such] [red]box\x1b[2J",))
+    shown = " ".join(call("list").output.replace("│", " ").split())
+    assert "no [/such] [red]box" in shown
+    assert "\x1b" not in shown
+
+
 def break_file(folder, sha256, change):
     path = folder / "packets" / f"{sha256}.packet"
     path.write_bytes(change(path.read_bytes()))
