@@ -43,6 +43,7 @@ T = TypeVar("T")
 FETCH_S = 3600.0
 AGAIN_S = 60.0
 LOOK_S = 60.0
+WAIT_S = 3.0  # how long an applicant with a slip of an unknown centre waits for the intake; what comes later counts for the next slip
 NAME = "centres.pem"
 _PEM = serialization.Encoding.PEM
 Way = tuple[x509.Certificate, ...]  # from a centre to below the root
@@ -133,6 +134,7 @@ class CentreWatch:
         self._client, self._tell, self._monotonic = client, tell, monotonic
         self._asked_at: float | None = None
         self._asking = asyncio.Lock()
+        self._again: asyncio.Task[None] | None = None
 
     @property
     def known(self) -> Mapping[bytes, Centre]:
@@ -154,8 +156,18 @@ class CentreWatch:
         await self._on_worker(self._centres.judge, datetime.now(UTC))
 
     async def look_again(self) -> None:
-        """Somebody shows a slip of a centre that is not known: it may have come since."""
-        await self._ask(AGAIN_S)
+        """Somebody shows a slip of a centre that is not known: it may have come since. He waits for it, but not for ever."""
+        if self._again is None or self._again.done():
+            self._again = asyncio.create_task(self._ask(AGAIN_S), name="centres again")
+        done, _ = await asyncio.wait({self._again}, timeout=WAIT_S)
+        for asked in done:
+            asked.result()
+
+    async def close(self) -> None:
+        """Gives up what nobody waits for any more."""
+        if self._again is not None:
+            self._again.cancel()
+            await asyncio.wait({self._again})
 
     async def _ask(self, after_s: float) -> None:
         async with self._asking:
@@ -205,6 +217,7 @@ async def open_centres(
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+        await watch.close()
 
 
 def _begin(certificate: x509.Certificate) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -190,6 +191,25 @@ async def test_the_intake_is_asked_hourly_and_sooner_for_an_unknown_centre(watch
     watched.steady += FETCH_S
     await watched.watch.look()
     assert watched.asked == 3
+
+
+async def test_an_intake_that_hangs_keeps_nobody_waiting_and_what_it_says_later_counts(watched, monkeypatch):
+    answering = asyncio.Event()
+
+    async def late(_request):
+        await answering.wait()
+        return httpx2.Response(200, content=NORTH.pem)
+
+    monkeypatch.setattr("booth.centres.WAIT_S", 0.01)
+    monkeypatch.setattr(watched.watch, "_client", httpx2.AsyncClient(transport=httpx2.MockTransport(late)))
+    for _ in range(2):
+        await asyncio.wait_for(watched.watch.look_again(), 5)
+    assert not watched.watch.known
+    answering.set()
+    monkeypatch.setattr("booth.centres.WAIT_S", 5.0)
+    await watched.watch.look_again()
+    assert [one.name for one in watched.watch.known.values()] == ["centre-north"]
+    await watched.watch.close()
 
 
 @pytest.mark.parametrize("answer", [httpx2.ConnectError("no"), httpx2.Response(404), TimeoutError()])
