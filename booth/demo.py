@@ -30,15 +30,19 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
+from crypto.application import grouped_number
+
 if TYPE_CHECKING:
     from booth.demo_registry import DemoSlip
     from booth.demo_token import DemoToken
+    from booth.demo_visit import Kiosk
 
 READY_S = 60.0  # the first start reads models and makes keys; on two busy cores that took 12 s
 STOP_S = 8.0
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 BOOTH_ID = "booth-0001"
 MOVING_PERSON = "anna"  # the one rendered in motion; the others only sit
+SLIP_S = 10.0  # so long the number may be typed at the kiosk before its code is held to the camera
 
 
 class DemoError(Exception):
@@ -168,6 +172,7 @@ class Demo:
     sitter_moves: bool
     trust: Path
     programs: tuple[Program, ...]
+    control: Path  # the virtual booth's socket
     staff_code: str | None = None  # of whoever shows the demo
     slips: tuple[DemoSlip, ...] = ()  # of applications that wait for their photo; one for each visit
 
@@ -239,6 +244,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 sitter=Sitter(Path(virtual.ready["control"])),
                 sitter_moves=options.person == MOVING_PERSON,
                 trust=pki / "ca.pem",
+                control=Path(virtual.ready["control"]),
                 programs=(virtual, intake, desk, controller),
                 slips=slips,
                 staff_code=staff_code,
@@ -339,7 +345,8 @@ def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
     print(f"Desk        {demo.desk_url}   access code {demo.desk_code}")
     if demo.staff_code is not None:
         print(f"Staff code  {demo.staff_code}")
-    print(f"Intake      {demo.intake_url}", flush=True)
+    print(f"Intake      {demo.intake_url}")
+    print(f"Devices     {demo.control}   takes faults and other sitters: docs/virtual-booth.md", flush=True)
     console.print("Open the kiosk and touch the screen: the rendered sitter does what the screen asks.")
     console.print(
         f"[dim]Desk and intake use the demo's own certificate authority ({demo.trust}); a browser warns until it trusts it.[/dim]"
@@ -375,11 +382,24 @@ async def _direct(demo: Demo) -> None:
                 shown = state
                 for order in scenes.get(state, ()):
                     await demo.sitter.tell(**order)
-                if state == "identify":
-                    await demo.sitter.tell(show_code=next(slips).text)
+                if state == "identify" and demo.slips:
+                    await _hold_slip(demo, kiosk, next(slips))
                 if state == "framing":
                     await asyncio.sleep(LOOK_AWAY_S)
                     await demo.sitter.tell(**still)
+
+
+async def _hold_slip(demo: Demo, kiosk: Kiosk, slip: DemoSlip) -> None:
+    """Tell the applicant's number, for whoever wants to type it; hold its code to the camera once nothing happened for `SLIP_S`."""
+    print(
+        f"Slip        {grouped_number(slip.number)}   type it, or a wrong one; after {SLIP_S:.0f} s its code is held to the camera",
+        flush=True,
+    )
+    while kiosk.state.get("state") == "identify":
+        seen = kiosk.state
+        if await kiosk.next_state(SLIP_S) is seen:
+            await demo.sitter.tell(show_code=slip.text)
+            return
 
 
 async def _visit(demo: Demo, options: DemoOptions, console: Console) -> int:
