@@ -29,8 +29,8 @@ from server.applications import Application, NewApplication, Outcome, State, dec
 from server.store import Store, UtcDateTime, metadata
 
 BATCH = 500
-# Any constant; names the registry's lock among PostgreSQL's advisory locks.
-REGISTRY_LOCK = 0x70626170
+# Any constants; name the registry's locks among PostgreSQL's advisory locks. An import takes them in this order.
+IMPORT_LOCK, REGISTRY_LOCK = 0x7062696D, 0x70626170
 
 applications = sa.Table(
     "applications",
@@ -186,6 +186,7 @@ class Registry:
         done = Imported()
         try:
             async with self._store.writing() as connection:
+                await _alone(connection, IMPORT_LOCK)
                 for start in range(0, len(new), BATCH):
                     done = await self._file_batch(connection, new[start : start + BATCH], done)
                     progress(min(start + BATCH, len(new)))
@@ -230,6 +231,7 @@ class Registry:
                     changed_at=sa.bindparam("its_time"),
                 )
             )
+            await _alone(connection)  # from here on uploads wait, instead of each for rows of the other
             await connection.execute(change, changed)
         unchanged = len(new) - len(added) - len(changed)
         return Imported(done.added + len(added), done.changed + len(changed), done.unchanged + unchanged)
@@ -310,10 +312,10 @@ class _TakenBackError(Exception):
     """Ends the transaction of a dry run."""
 
 
-async def _alone(connection: AsyncConnection) -> None:
+async def _alone(connection: AsyncConnection, lock: int = REGISTRY_LOCK) -> None:
     """Until the transaction ends no other one changes states: each sees what those before it did. With SQLite a writing transaction is alone anyway."""
     if connection.dialect.name == "postgresql":
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTRY_LOCK)))
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
 
 
 async def _find(connection: AsyncConnection, number: str) -> Application | None:

@@ -196,6 +196,13 @@ async def test_an_import_adds_changes_and_leaves(registry):
     assert [one.number for one in await registry.listed(State.FILED, None, 2)] == [number(0), number(1)]
 
 
+async def test_imports_at_once_follow_each_other(registry):
+    files = [[filed(n, centre=centre) for n in range(800)] for centre in ("c-1", "c-2", "c-3")]
+    done = await asyncio.gather(*(registry.file(file) for file in files))
+    assert sorted(one.added for one in done) == [0, 0, 800]
+    assert sum(one.changed for one in done) == 1600
+
+
 async def test_uploads_and_an_import_at_once_leave_no_application_behind(registry, store):
     """Whichever commits first, the application that was captured is captured."""
     numbers = range(60)
