@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -31,6 +32,7 @@ from booth.terminal import output, printable
 
 if TYPE_CHECKING:
     from booth.config import Config
+    from booth.outbox_database import Entry
 
 NEEDED, FAILED = 1, 2
 LATEST = 253_402_300_799.0  # the year 9999: a damaged row may say anything
@@ -62,12 +64,13 @@ def list_packets(
     as_json: JsonOption = False,
     everything: Annotated[bool, typer.Option("--all", help="Delivered packets too.")] = False,
 ) -> None:
-    """List packets with state, age, attempts and the intake's last answer.
+    """List packets with the applicant's reference, state, age, tries and the intake's last answer.
 
     [bold]Example[/bold]: booth outbox list --all --json
     """
     from booth.outbox_audit import read_entries
     from booth.outbox_database import PacketState
+    from booth.sealing import reference_of
 
     with _failing():
         entries = read_entries(_folder(_load(config)))
@@ -75,20 +78,23 @@ def list_packets(
     if as_json:
         print(json.dumps([asdict(entry) for entry in shown]))
     else:
-        table = Table("Packet", "State", "Size", "Stored", "Attempts", "Next try", "Last answer")
+        table = Table("Packet", "Reference", "State", "Size", "Stored (UTC)", "Tries", "Next try", box=SIMPLE_HEAD)
+        table.columns[0].no_wrap = table.columns[1].no_wrap = True
         for entry in shown:
             left_s = entry.next_try_at - time.time()
             waits = entry.state is PacketState.WAITING
             table.add_row(
                 entry.sha256[:12],
+                escape(printable(reference_of(entry.packet_id))),  # a damaged row may say anything
                 entry.state,
                 f"{entry.size / 1000:.0f} kB",
-                datetime.fromtimestamp(min(max(entry.created_at, 0), LATEST), UTC).strftime("%Y-%m-%d %H:%M UTC"),
+                datetime.fromtimestamp(min(max(entry.created_at, 0), LATEST), UTC).strftime("%Y-%m-%d %H:%M"),
                 str(entry.attempts),
                 (f"in {left_s:.0f} s" if left_s > 0 else "now") if waits else "",
-                escape(printable(entry.error or "")),  # the intake's words
             )
         output().print(table if shown else "Nothing waits.")
+        for answer, digests in _answers(shown).items():
+            print(f"{', '.join(digests)}: {answer}")
     if any(entry.state in {PacketState.REFUSED, PacketState.DAMAGED} for entry in shown):
         raise typer.Exit(NEEDED)
 
@@ -171,6 +177,15 @@ def export(
         print(f"{made.packets} packets and {made.receipts} receipts ({made.bytes / 1e6:.1f} MB) are in {made.folder}.")
     if made.left_out:
         raise typer.Exit(NEEDED)
+
+
+def _answers(entries: list[Entry]) -> dict[str, list[str]]:
+    """What the intake said last, and of which packets: often the same of many."""
+    answers: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.error:
+            answers.setdefault(printable(entry.error), []).append(entry.sha256[:12])
+    return answers
 
 
 def _load(config: Path) -> Config:

@@ -79,6 +79,16 @@ def test_the_intakes_words_are_shown_as_they_are(call, running):
     assert "\x1b" not in shown
 
 
+def test_a_list_fits_a_narrow_terminal_and_finds_a_packet_by_the_applicants_reference(call, running, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = call("list").output
+    first = json.loads(call("list", "--json").output)[0]
+    assert max(map(len, shown.splitlines())) <= 80
+    reference = first["packet_id"][:8].upper()
+    assert f"{first['sha256'][:12]}   {reference[:4]}-{reference[4:]}" in shown
+    assert f"{running.digests[2][:12]}: Not now." in shown.splitlines()
+
+
 def break_file(folder, sha256, change):
     path = folder / "packets" / f"{sha256}.packet"
     path.write_bytes(change(path.read_bytes()))
