@@ -10,7 +10,6 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +22,7 @@ from booth.keys_command import app as keys_app
 from booth.outbox_command import app as outbox_app
 from booth.packet import app as packet_app
 from booth.record_command import app as record_app
+from crypto.program import telling_version
 
 
 class LampKind(StrEnum):
@@ -72,19 +72,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(config_app, name="config")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"booth {metadata.version('passbooth')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    """What stands before a command."""
+app.callback()(telling_version("booth"))
 
 
 @app.command()

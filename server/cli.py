@@ -12,12 +12,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from crypto.program import telling_version
 from server.applications_command import applications_app
 from server.ca_command import app as ca_app
 from server.log_command import log_app
@@ -65,19 +65,7 @@ JsonReady = Annotated[bool, typer.Option("--json-ready", help="Print one JSON li
 ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="Also write that JSON line to this file (0600).")]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"intake {metadata.version('passbooth')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    """What stands before a command."""
+app.callback()(telling_version("intake"))
 
 
 @app.command()
