@@ -58,7 +58,8 @@ class StaffCodes:
 
     def __init__(self, copy: StaffListCopy, tries: KeptTries, centre: str, now: Callable[[], datetime]) -> None:
         self._copy, self._tries, self._centre, self._now = copy, tries, centre, now
-        self.on_unknown: Callable[[], None] = lambda: None  # called on the worker thread
+        # A list that has this code may be there by now; called on the worker thread.
+        self.on_missing: Callable[[], None] = lambda: None
 
     @property
     def wait_s(self) -> int:
@@ -78,12 +79,13 @@ class StaffCodes:
             log.info("no staff code can be looked at: %s", error)
             known = None
         if known is None:
+            self.on_missing()
             return NO_LIST
         if self._tries.wait_s:
             return WAIT
         entry = known.find(typed.staff)
         if entry is None:
-            self.on_unknown()
+            self.on_missing()
         try:
             self._tries.begin()
             right = matches(NOBODY if entry is None else entry.hash, typed)
@@ -127,7 +129,7 @@ async def open_staff_codes(
         def hasten() -> None:
             loop.call_soon_threadsafe(watch.ask_again)
 
-        codes.on_unknown = hasten
+        codes.on_missing = hasten
         yield codes
     finally:
         running.cancel()

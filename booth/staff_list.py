@@ -1,8 +1,8 @@
 """The list of staff codes as this booth knows it: kept on its disk, fetched from the intake, believed for its signature alone.
 
 Order of operation: what is on the disk is read before the first visit → the intake is asked at once, then hourly, and when a code of an unknown staff
-id was typed (at most every `AGAIN_S`), by a signed request that names the number it has → what comes is bounded and verified up to a root (crypto/staff_list.py), and taken only when it is newer → stored whole or not at all, then
-its number beside it → counts from then on.
+id, or without a list that counts, was typed (at most every `AGAIN_S`), by a signed request that names the number it has → what comes is bounded and
+verified up to a root (crypto/staff_list.py), and taken only when it is newer → stored whole or not at all, then its number beside it → counts from then on.
 
 Rules: an older list is refused, from the network and from the disk: the highest number that was ever taken is kept in a file of its own. When that
 file is damaged nothing on the disk counts until the intake gave a list. An answer that is no list changes nothing and is told. The list is verified
@@ -168,7 +168,7 @@ class StaffListWatch:
                     await self._wake.wait()
 
     def ask_again(self) -> None:
-        """Somebody typed a code of an unknown staff id: it may have been given since."""
+        """Somebody typed a code of an unknown staff id, or while no list counts: one that has it may have come since."""
         if self._asked_at is not None and self._monotonic() - self._asked_at >= AGAIN_S:
             self._asked_at = None
             self._wake.set()

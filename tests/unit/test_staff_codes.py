@@ -18,7 +18,7 @@ from booth.config import IntakeSection
 from booth.errors import StaffListStaleError
 from booth.kept_tries import ALLOWED, LONGEST_S, KeptTries
 from booth.staff import NO_LIST, WAIT, WRONG, StaffCodes, open_staff_codes
-from booth.staff_list import FETCH_S, NAME, NUMBER_NAME, StaffListCopy, StaffListWatch
+from booth.staff_list import AGAIN_S, FETCH_S, NAME, NUMBER_NAME, StaffListCopy, StaffListWatch
 from crypto.errors import KeyUnavailableError, StaffListError
 from crypto.issuance import Revoked
 from crypto.keys import Purpose, TrustStore
@@ -388,15 +388,15 @@ async def test_a_code_that_was_given_a_moment_ago_is_fetched_when_it_is_typed_bu
     watched, good, quick_hash
 ):
     booth, intake, watch, _ = watched
-    booth.codes.on_unknown = watch.ask_again
+    booth.codes.on_missing = watch.ask_again
     await watch.look()
     intake.body = good
     booth.pass_s(30)
-    booth.codes.on_unknown()
+    booth.codes.on_missing()
     await watch.look()
     assert len(intake.asked) == 1, "asked a moment ago"
     booth.pass_s(30)
-    booth.codes.on_unknown()
+    booth.codes.on_missing()
     await watch.look()
     assert booth.check(ANNA) == ANNA.staff
     booth.pass_s(60)
@@ -406,6 +406,17 @@ async def test_a_code_that_was_given_a_moment_ago_is_fetched_when_it_is_typed_bu
     booth.check(StaffCode("999999", ANNA.secret))
     await watch.look()
     assert len(intake.asked) == 3
+
+
+async def test_a_code_that_is_typed_while_no_list_counts_has_one_fetched(watched, good, quick_hash):
+    booth, intake, watch, _ = watched
+    booth.codes.on_missing = watch.ask_again
+    await watch.look()  # at the start nobody answered
+    intake.body = good
+    booth.pass_s(AGAIN_S)
+    assert booth.check(ANNA) == NO_LIST
+    await watch.look()
+    assert booth.check(ANNA) == ANNA.staff
 
 
 async def test_from_the_operators_command_to_the_booths_screen(booth, tmp_path):
