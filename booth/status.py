@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from booth.config import Config
@@ -12,8 +13,10 @@ from booth.outbox import OutboxStatus
 from booth.sealing import Sealer
 from booth.uplink import UplinkStatus
 from capture.station import Station
-from hardware.link import DeviceStatus
+from hardware.link import DeviceState, DeviceStatus
 from validation.profile import Profile
+
+MEASURED = frozenset({"fps", "picture"})  # of what a camera tells: true only while it delivers pictures
 
 
 def technician_status(
@@ -41,8 +44,8 @@ def technician_status(
         profile=profile.name,
         profile_version=profile.version,
         software_version=software,
-        devices=tuple(_device(status) for status in station.devices),
-        lights_pct=dict(station.levels_pct),
+        devices=tuple(device_view(status) for status in station.devices),
+        lights_pct=levels_now(station.devices, station.levels_pct),
         outbox=OutboxView(
             waiting=outbox.waiting,
             refused=outbox.refused,
@@ -71,14 +74,23 @@ def technician_status(
     )
 
 
-def _device(status: DeviceStatus) -> DeviceView:
+def levels_now(devices: Iterable[DeviceStatus], levels_pct: Mapping[str, float]) -> dict[str, float]:
+    """The acknowledged levels of lamps that answer; of lamps that are away nobody knows."""
+    answer = any(each.name.startswith("lights") and each.state is DeviceState.READY for each in devices)
+    return dict(levels_pct) if answer else {}
+
+
+def device_view(status: DeviceStatus) -> DeviceView:
+    """What a device said of itself stays while it is away; what was measured of it does not."""
+    ready = status.state is DeviceState.READY
+    info = {key: value for key, value in status.info.items() if ready or key not in MEASURED}
     return DeviceView(
         name=status.name,
         url=status.url,
         state=status.state.value,
         for_s=(time.monotonic_ns() - status.since_ns) / 1e9,
         detail=status.detail,
-        info=dict(status.info),
+        info=info,
     )
 
 

@@ -264,7 +264,9 @@ class SerialLink:
         return count
 
     def _lost(self, error: BaseException) -> LinkLostError:
-        return LinkLostError(f"{self.path} was lost ({error}): check the cable.")
+        # Of a port that ends pyserial has a guess for programmers; the system's own word, where there is one, says what happened.
+        told = error.strerror if isinstance(error, OSError) else None
+        return LinkLostError(f"{self.path} was lost ({told or 'the port ended'}): check the cable.")
 
 
 class Dialogue(Protocol):
