@@ -63,11 +63,12 @@ function device(view, levels) {
   const title = family ? t(`technician.device.${family}`) : view.name;
   const word = `${t(`technician.state.${view.state}`)} · ${t("technician.for", { duration: duration(view.for_s) })}`;
   const info = Object.entries(view.info).map(([key, value]) => [key.replaceAll("_", " "), value]);
+  const useless = view.state === "ready" && (view.info.picture ?? "live") !== "live"; // of a camera that works
   const lamps = family === "lights" ? Object.entries(levels).map(([name, level]) => [name.replaceAll("_", " "), lamp(name, level)]) : [];
   return card(
     DEVICES[family] ?? "device",
     title,
-    state(TONES[view.state], word, SIGNS[view.state]),
+    useless ? state("care", word) : state(TONES[view.state], word, SIGNS[view.state]),
     [[t("technician.port"), address(view.url)], ...info, ...lamps],
     view.detail,
   );
