@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 Step = Callable[[int, int], None]
 MANIFEST, RECEIPT = "manifest.json", ".receipt.json"
 CHUNK = 1024 * 1024
+DIGEST = re.compile("[0-9a-f]{64}")  # a row is only believed to name a file when it does so as the booth does
 
 
 def read_entries(folder: Path) -> tuple[Entry, ...]:
@@ -124,6 +126,8 @@ def _row(folder: Path, sha256: str) -> tuple[Entry, bytes | None] | None:
 
 def _fault_of(folder: Path, entry: Entry, receipt: bytes | None, trust: TrustStore | None) -> str | None:
     """What is wrong with one packet."""
+    if not DIGEST.fullmatch(entry.sha256):
+        return "its row names no packet."
     if entry.state is PacketState.RECEIPTED:
         return _fault_of_receipt(entry.sha256, receipt, trust)
     try:
@@ -225,6 +229,8 @@ def _whole_or_not(target: Path, name: str) -> Iterator[Path]:
 
 def _copy(folder: Path, place: Path, entry: Entry, receipt: bytes | None) -> dict[str, object]:
     """Copies a packet, or the receipt of a delivered one; raises OutboxDamagedError when there is nothing whole to copy."""
+    if not DIGEST.fullmatch(entry.sha256):
+        raise OutboxDamagedError(f"Packet {entry.sha256[:12]}: its row names no packet.")
     data = receipt
     if data is None:
         try:

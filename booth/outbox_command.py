@@ -173,7 +173,7 @@ def export(
         print(json.dumps(asdict(made) | {"folder": str(made.folder)}))
     else:
         for line in made.left_out:
-            print(f"Left out: {line}")
+            print(f"Left out: {printable(line)}")
         print(f"{made.packets} packets and {made.receipts} receipts ({made.bytes / 1e6:.1f} MB) are in {made.folder}.")
     if made.left_out:
         raise typer.Exit(NEEDED)

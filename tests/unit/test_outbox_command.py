@@ -173,6 +173,17 @@ def test_a_packet_that_the_disk_does_not_give_keeps_no_other_from_the_export(cal
     assert told["left_out"] == [f"Packet {bad[:12]}: its file cannot be read (Input/output error)."]
 
 
+def test_a_row_that_names_no_packet_is_written_nowhere(call, running, tmp_path):
+    stick, delivered = tmp_path / "sticks" / "stick", running.digests[3]
+    stick.mkdir(parents=True)
+    running._database.execute("UPDATE packets SET sha256 = '../../evil' WHERE sha256 = ?", (delivered,))
+    told = json.loads(call("export", str(stick), "--json").output)
+    assert told["left_out"] == ["Packet ../../evil: its row names no packet."]
+    assert (told["packets"], told["receipts"]) == (3, 0)
+    assert [path.name for path in (tmp_path / "sticks").iterdir()] == ["stick"]
+    assert "names no packet" in call("verify").output
+
+
 @pytest.mark.parametrize("at", range(1, 6))
 def test_an_export_that_fails_leaves_nothing(call, tmp_path, monkeypatch, at):
     stick, calls, fsync = tmp_path / "stick", [], os.fsync
