@@ -1,4 +1,4 @@
-"""`python -m hardware.sim`: starts a virtual booth, prints the matching part of booth.toml, serves until it is stopped."""
+"""`python -m hardware.sim`: starts a virtual booth, prints the matching part of booth.toml, serves until it is stopped; `… tell` gives it orders."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import Final
 
 from hardware.sim.scenarios import PEOPLE, SCENARIOS, Scenario
 from hardware.sim.sitter import SESSION_ACTIONS
+from hardware.sim.tell import COMMAND, tell
 
 SOCKET_PATH_LIMIT: Final = 100  # a Unix socket's path may have 107 bytes
 PARENT_CHECK_S: Final = 1.0
@@ -33,9 +34,8 @@ examples:
   python -m hardware.sim --run-dir ./virtual   serial ports and control socket under this folder
 
 then, from another terminal:
-  printf '{"sitter":"arrive"}\\n'        | nc -U -N ./virtual/control
-  printf '{"show_code":"APP-0001"}\\n'   | nc -U -N ./virtual/control
-  printf '{"fault":"lights.unplug","on":true}\\n{"state":true}\\n' | nc -U -N ./virtual/control
+  python -m hardware.sim tell ./virtual/control '{"sitter":"arrive"}' '{"show_code":"DEMO2026000017Q"}'
+  python -m hardware.sim tell ./virtual/control '{"fault":"lights.unplug","on":true}' '{"state":true}'
 """
 
 
@@ -119,7 +119,10 @@ def give_memory_back() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The program."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == [COMMAND]:
+        return tell(given[1:])
+    options = parser().parse_args(given)
     scenario = chosen_scenario(options)
     give_memory_back()
     import cv2
