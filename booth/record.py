@@ -18,7 +18,7 @@ from booth.attempt import Attempt, Candidate
 from booth.events import Application
 
 SCHEMA_VERSION = 1
-NOTICE_VERSION = "1"  # of the privacy notice in the catalogues; changed with its words
+NOTICE_VERSION = "2"  # of the privacy notice in the catalogues; changed with its words
 # A visit's guidance is a few dozen lines; more would only be a device gone mad.
 MAX_LINES = 500
 

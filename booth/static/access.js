@@ -43,7 +43,7 @@ export function openChoices(dialog, { title, done, voices, onChange }) {
   dialog.replaceChildren(
     el("h2", { id: "choices-title", "aria-label": title }, icon("access"), el("span", { class: "choice-words" }, said("access.title"))),
     el("ul", { class: "choices-list" }, tiles),
-    el("button", { class: "button button-primary", type: "button", onclick: () => dialog.close() }, icon("check"), el("span", { text: done })),
+    el("button", { class: "button button-primary", type: "button", onclick: () => dialog.close() }, icon("check"), el("span", { class: "choices-done", text: done })),
   );
   dialog.dataset.languages = String(voices.length);
   dialog.showModal();

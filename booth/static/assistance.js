@@ -31,7 +31,7 @@ export function assistance(state, kit) {
   const shown = el("p", { class: "code-shown", dir: "ltr", role: "status" });
   const done = button("", t("action.help_given"), "check", () => post("help_given"));
   const resume = button("button-primary", t("action.continue"), null, () => post("resume"));
-  const begin = button(newest.commands.includes("resume") ? "" : "button-primary", t("action.staff"), "lock", () => turn(() => go("action")));
+  const begin = button("", t("action.staff"), "lock", () => turn(() => go("action")));
   const back = button("", t("action.back"), "previous", () => turn(() => go({ action: "told", reason: "action", code: "reason" }[step])));
   const send = button("button-primary", t("action.staff_confirm"), "check", confirm, { disabled: true });
 

@@ -124,7 +124,12 @@ function certificate(days, revoked) {
 function findings(list) {
   const title = el("h2", { text: t("technician.findings") });
   if (list.length === 0) return [title, el("p", { class: "quiet", text: t("technician.findings.none") })];
-  const limit = ({ low, high }) => (low === null && high === null ? "–" : `${low === null ? "" : number(low, 3)} … ${high === null ? "" : number(high, 3)}`);
+  const limit = ({ low, high }) => {
+    if (low === null && high === null) return "–";
+    if (low === null) return `≤ ${number(high, 3)}`;
+    if (high === null) return `≥ ${number(low, 3)}`;
+    return low === high ? number(low, 3) : `${number(low, 3)} … ${number(high, 3)}`;
+  };
   const head = ["rule", "value", "limit", "verdict"].map((key) => el("th", { scope: "col", text: t(`technician.findings.${key}`) }));
   // What is not met first: some fifty rules are judged.
   const rows = [...list].sort((one, other) => (one.verdict === "pass") - (other.verdict === "pass")).map((each) =>

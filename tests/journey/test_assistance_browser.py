@@ -133,7 +133,7 @@ def test_a_refused_portrait_shows_where_and_says_what_to_do_now(page):
         cards = page.locator(".explained li")
         assert cards.locator(".region-number").all_inner_texts() == ["1", "2"]
         assert cards.locator(".advice").count() == cards.count(), "each says what to do now"
-        assert "This is the booth's doing" in cards.last.inner_text()
+        assert "It is the booth, not you" in cards.last.inner_text()
         assert "Photo 2 of 3. You can try 1 more time." in page.locator(".tries").inner_text()
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})

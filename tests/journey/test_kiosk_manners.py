@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from booth.kiosk import ChooseLanguage, Consent, Identify, MoreTime, Start, StateName
+from booth.kiosk import ChooseLanguage, Consent, FaultNotice, Identify, MoreTime, Start, StateName
 from tests.journey.screens import LOOKS
 from tests.stage_rig import leave, settle, shows, stage_at
 
@@ -77,6 +77,21 @@ def test_the_page_is_light_and_there_at_once(page, stage):
     print(f"page: {total} bytes in {len(weights)} files, first paint {min(paints):.0f} to {max(paints):.0f} ms")
     assert total <= MOST_BYTES, sorted(weights, key=lambda each: -each[1])[:5]
     assert min(paints) <= FIRST_PAINT_MS  # the others are other tests' time
+
+
+def test_where_nothing_is_left_to_do_the_screen_says_that_alone(page, stage):
+    captured = FaultNotice(code="application.captured", message="identify.captured")
+    at(page, stage, "identify")
+    assert page.locator("h1:visible").inner_text() == "Show your code to the camera"
+    stage.show("identify", fault=captured)
+    page.wait_for_selector("h1:has-text('There is nothing more to do')")
+    assert page.locator("main :is(booth-keypad, booth-preview):visible").count() == 0, "nothing asks for a code"
+    assert page.locator("#actions button:visible").all_inner_texts() == ["Go back", "Done"]
+    page.keyboard.press("7")  # who has another number goes on with it
+    page.wait_for_selector("booth-keypad:visible")
+    assert page.locator("h1").inner_text() == "Show your code to the camera"
+    assert page.locator(".number").input_value() == "7"
+    assert page.locator("#actions button:visible").all_inner_texts() == ["Continue"]
 
 
 def test_choices_are_found_without_reading_hold_at_once_and_end_with_the_visit(page, stage):
