@@ -228,7 +228,7 @@ def _token(file: Path | None) -> str:
     elif sys.stdin.isatty():
         text = getpass.getpass("Enrolment token (not shown): ")
     else:
-        text = sys.stdin.readline(MAX_TOKEN_CHARACTERS + 2)
+        text = sys.stdin.buffer.readline(MAX_TOKEN_CHARACTERS + 2).decode("ascii", "replace")
     # Judged here, so that a slip of the finger costs none of the few tries that an intake allows.
     if read_token(text) is None:
         _stop(f"That is no enrolment token: {LOOKS_LIKE}.")
@@ -294,7 +294,9 @@ def _certificate_facts(config: Config, keys: BoothKeys, now: datetime, care: lis
 
     try:
         if keys.present() is None:
-            care.append("There is no certificate yet: `booth keys init`, then `booth keys enrol`.")
+            care.append(
+                "There is no certificate yet: `booth keys enrol`; without a network `booth keys init`, `csr`, `install`."
+            )
             return None
         leaf, *others = load_certificates(keys.certificate)
     except CryptoError as error:

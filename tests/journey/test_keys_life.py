@@ -87,7 +87,7 @@ async def life_of(keys: Keys, config: Config, folder: Path, intake) -> None:
         return out + errors
 
     authority = open_authority(keys.folder, None)
-    assert "no certificate yet" in await run("show", code=1)
+    assert "no certificate yet: `booth keys enrol`" in await run("show", code=1)
     assert "booth keys init" in await run("csr", code=2)
     assert "no certificate yet" in await run("rotate", code=2)
     await run("init", code=0)
