@@ -236,7 +236,8 @@ def remove(
         day = expired_before.date()
         removed = _with_registry(data, database_url, lambda registry: registry.forget(day))
     else:
-        numbers = [_parsed(line) for line in (sys.stdin if number == "-" else [str(number)]) if line.strip()]
+        lines = map(_text, sys.stdin.buffer) if number == "-" else [str(number)]
+        numbers = [_parsed(line) for line in lines if line.strip()]
         removed = _with_registry(data, database_url, lambda registry: registry.remove(numbers))
     print(json.dumps({"removed": removed}) if as_json else f"{removed} removed.")
 
@@ -275,7 +276,12 @@ def _tell_faults(found: ReadFile, as_json: bool) -> NoReturn:
 
 
 def _number(text: str) -> str:
-    return _parsed(sys.stdin.readline() if text == "-" else text)
+    return _parsed(_text(sys.stdin.buffer.readline(256)) if text == "-" else text)
+
+
+def _text(data: bytes) -> str:
+    """Bytes of no encoding are characters of no number."""
+    return data.decode("utf-8", "replace")
 
 
 def _parsed(text: str) -> str:

@@ -124,7 +124,7 @@ def make(
 
     with _told():
         forbid_dumps()
-        plain = parse_number(sys.stdin.readline(256) if number == "-" else number)
+        plain = parse_number(sys.stdin.buffer.readline(256).decode("utf-8", "replace") if number == "-" else number)
         today = datetime.now().astimezone().date()
         last = today + timedelta(days=days) if until is None else until.date()
         key = open_signer(signer, _passphrase(passphrase_file), certificate, ec.SECP256R1)

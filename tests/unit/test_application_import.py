@@ -196,6 +196,8 @@ def test_the_command_imports_shows_decides_and_removes(data, tmp_path):
     assert all(reason in intake(data, "decide", ONE, "retake", code=2).stderr for reason in REASONS)
     intake(data, "decide", ONE, "accepted", "--reason", "eyes", code=2)
     intake(data, "decide", ONE, "accepted", "--packet", "%", code=2)
+    for command in (["show", "-"], ["remove", "-"]):
+        assert "letters A-Z" in intake(data, *command, stdin=b"\xff\n", code=2).stderr
     assert intake(data, "remove", "-", stdin=f"{ONE}\n\n").stdout == "1 removed.\n"
     assert intake(data, "remove", "--expired-before", later(31)).stdout == "1 removed.\n"
     assert intake(data, "show", ONE, code=1).stderr == "intake: There is no such application.\n"

@@ -56,6 +56,12 @@ def seen_code(svg):
     return zxingcpp.read_barcode(picture.repeat(4, 0).repeat(4, 1)).text
 
 
+def test_a_number_that_is_no_text_is_refused_in_a_sentence(pki):
+    done = intake("make", "--signer", f"file:{pki / 'centre.key'}", stdin=b"\xff\n")
+    assert done.exit_code == 1
+    assert "letters A-Z" in done.output
+
+
 def test_a_slip_says_what_the_booth_reads(pki):
     done = make(pki, "--format", "text", "--days", "30")
     assert done.exit_code == 0
