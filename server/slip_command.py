@@ -76,6 +76,11 @@ def request(
         check_identity(centre)
         if key.exists():
             _stop(f"{key} is a key already: it is never replaced.", 1)
+        if key.suffix == ".csr":
+            _stop(
+                f"{key} is where the request goes: name the key otherwise, {key.with_suffix('.key').name} for example.",
+                2,
+            )
         made = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, centre)])
         asked = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(made, hashes.SHA256())

@@ -56,6 +56,11 @@ def seen_code(svg):
     return zxingcpp.read_barcode(picture.repeat(4, 0).repeat(4, 1)).text
 
 
+def test_a_request_never_takes_its_keys_place(tmp_path):
+    done = intake("request", tmp_path / "north.csr", "--centre", "centre-north")
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+
+
 def test_a_number_that_is_no_text_is_refused_in_a_sentence(pki):
     done = intake("make", "--signer", f"file:{pki / 'centre.key'}", stdin=b"\xff\n")
     assert done.exit_code == 1
