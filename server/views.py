@@ -23,6 +23,7 @@ NOTHING, RANGE = "\N{EN DASH}", " \N{EN DASH} "
 # Keep a range of numbers in its order inside a right-to-left sentence (UAX 9).
 ISOLATE, POP_ISOLATE = "\N{LEFT-TO-RIGHT ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
 INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,15}(Z|\+00:00)")
+FRACTION = re.compile(r"-?\d{1,9}\.\d+", re.ASCII)
 # The gauge's drawing units; the page scales it.
 GAUGE_WIDTH = 100.0
 # A picture larger than this is not what a booth sends; evidence is then not drawn.
@@ -256,7 +257,7 @@ def row_facts(stored: StoredPacket, language: Language) -> list[Fact]:
 def visit_facts(visit: VisitRecord, language: Language) -> tuple[list[Fact], list[Fact]]:
     """What the booth says of the visit: what the desk has a word for, then the rest under the booth's own names."""
     named = [
-        Fact(language(f"visit.{path}"), _instant(_told(path, value, language), language))
+        Fact(language(f"visit.{path}"), _fraction(_instant(_told(path, value, language), language), language))
         for path, value in visit.facts
         if value and language.has(f"visit.{path}")
     ]
@@ -359,6 +360,11 @@ def _instant(value: str, language: Language) -> str:
         return language.time(datetime.fromisoformat(value))
     except ValueError:
         return value
+
+
+def _fraction(value: str, language: Language) -> str:
+    """A measured value as people read it (the record keeps every digit); any other text as it is."""
+    return language.number(float(value), 1) if FRACTION.fullmatch(value) else value
 
 
 def _common_name(name: x509.Name) -> str:

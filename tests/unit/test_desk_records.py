@@ -114,6 +114,15 @@ def test_no_visit_breaks_the_page_whatever_it_says(document):
         assert all(len(fact.value) <= MAX_TEXT + 20 for fact in (*named, *other))
 
 
+def test_measured_values_of_a_visit_are_rounded_as_the_language_writes_them():
+    visit = read_visit(
+        json.dumps({"light": {"levels_pct": {"key_left": 62.352941}}, "zz": {"raw": 62.352941}}).encode()
+    )
+    named, other = visit_facts(visit, MESSAGES.languages["de"])
+    assert [fact.value for fact in named] == ["62,4"]
+    assert "62.35" in other[0].value
+
+
 @given(values)
 def test_no_course_breaks_the_page_whatever_it_says(moment):
     document = {"steps": [{"state": moment, "after_ms": moment}, moment], "guidance": moment}
