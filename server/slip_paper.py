@@ -128,6 +128,13 @@ def _line(
 def _wrapped(text: str) -> list[str]:
     """Lines that fit; measured by the mean width of letters, because fonts differ from machine to machine."""
     room = int((WIDTH_MM - 2 * MARGIN_MM) / (TEXT_MM * _LETTER_MEAN))
+    lines = _broken(text, room)
+    while len(even := _broken(text, room - 1)) == len(lines):  # no word alone on the last line
+        lines, room = even, room - 1
+    return lines
+
+
+def _broken(text: str, room: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

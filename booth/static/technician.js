@@ -62,9 +62,9 @@ function device(view, levels) {
   const family = Object.keys(DEVICES).find((name) => view.name.startsWith(name));
   const title = family ? t(`technician.device.${family}`) : view.name;
   const word = `${t(`technician.state.${view.state}`)} · ${t("technician.for", { duration: duration(view.for_s) })}`;
-  const info = Object.entries(view.info).map(([key, value]) => [key.replaceAll("_", " "), value]);
+  const info = Object.entries(view.info).map(([key, value]) => [named("info", key), el("span", { dir: "auto", text: value })]);
   const useless = view.state === "ready" && (view.info.picture ?? "live") !== "live"; // of a camera that works
-  const lamps = family === "lights" ? Object.entries(levels).map(([name, level]) => [name.replaceAll("_", " "), lamp(name, level)]) : [];
+  const lamps = family === "lights" ? Object.entries(levels).map(([name, level]) => [named("lamp", name), lamp(named("lamp", name), level)]) : [];
   return card(
     DEVICES[family] ?? "device",
     title,
@@ -74,12 +74,18 @@ function device(view, levels) {
   );
 }
 
+/** What programs and devices name; a name of their own stays. */
+function named(family, name) {
+  const key = `technician.${family}.${name}`;
+  return texts.has(key) ? t(key) : name.replaceAll("_", " ");
+}
+
 function lamp(name, level) {
   return el(
     "span",
     { class: "level" },
     el("meter", { min: 0, max: 100, value: level, "aria-label": name }),
-    el("span", { text: `${number(level, 0)} %` }),
+    el("span", { dir: "ltr", text: `${number(level, 0)} %` }),
   );
 }
 
@@ -169,7 +175,7 @@ function show(status) {
     [t("technician.booth"), status.booth],
     [t("technician.site"), status.site],
     [t("technician.centre"), status.centre],
-    [t("technician.visit"), status.state],
+    [t("technician.visit"), named("visit", status.state)],
     [t("technician.profile"), `${status.profile} ${status.profile_version}`],
     [t("technician.preview"), t("technician.fps", { value: number(status.preview_fps, 1) })],
     [t("technician.software"), status.software_version],

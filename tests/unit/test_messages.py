@@ -36,7 +36,7 @@ COMPOSED = (
     r"staff\.(wrong|wait|no_list|not_now)",
     r"reason\.\w+",
     r"staff\.action\.\w+(\.text)?",
-    r"technician\.(state|device|level|intake|findings)\.\w+",
+    r"technician\.(state|device|level|intake|findings|visit|info|lamp)\.\w+",
 )
 KEY = re.compile(
     r"[\"'`]((?:page|action|step|state|attract|identify|keypad|consent|framing|review|verdict|thanks|clearing|assistance"
@@ -109,7 +109,8 @@ def test_every_state_and_every_rule_has_its_words():
         "state.review.title"
     }  # says good or poor instead
     rules = {f"rule.{rule.id}.{part}" for rule in RULES for part in ("name", "explain")}
-    assert (titles | rules) - ENGLISH.texts.keys() == set()
+    visits = {f"technician.visit.{name}" for name in get_args(StateName)}
+    assert (titles | rules | visits) - ENGLISH.texts.keys() == set()
 
 
 def test_no_text_is_left_over():
