@@ -168,6 +168,12 @@ class Registry:
             found = {State(state): int(count) for state, count in await connection.execute(query)}
         return {state: found.get(state, 0) for state in State}
 
+    async def outcomes(self, packets: Sequence[str]) -> dict[str, Outcome]:
+        """What became of these packets' portraits; those that no application or status token goes with are left out."""
+        query = sa.select(captures.c.packet_sha256, captures.c.outcome).where(captures.c.packet_sha256.in_(packets))
+        async with self._store.reading() as connection:
+            return {sha256: Outcome(outcome) for sha256, outcome in await connection.execute(query)}
+
     async def status(self, digest: str) -> Status | None:
         """What the bearer of a status token may know; None when nothing came for it."""
         query = sa.select(captures.c.outcome, captures.c.reason).where(captures.c.status == digest)

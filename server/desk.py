@@ -28,6 +28,7 @@ from starlette.types import ASGIApp
 from crypto.errors import CryptoError
 from crypto.keys import load_recipient_key
 from server import views
+from server.application_rows import Registry
 from server.auth import Doorkeeper, Session
 from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
@@ -90,6 +91,7 @@ Officer = Annotated[Session, Depends(officer)]
 def make_desk(rooms: DeskRooms) -> ASGIApp:
     """The desk's web application."""
     store, opener, door = rooms.store, rooms.opener, rooms.door
+    registry = Registry(store, rooms.now)
     pages = Pages(rooms.messages)
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door = door
@@ -152,11 +154,15 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         length = rooms.settings.list_length
         rows = await store.newest(length, before)
         summaries = await asyncio.gather(*(opener.summary(row) for row in rows))
+        outcomes = await registry.outcomes([row.sha256 for row in rows])
         return pages.page(
             request,
             "packets.html",
             session=session,
-            lines=[views.list_line(*pair, now, language) for pair in zip(rows, summaries, strict=True)],
+            lines=[
+                views.list_line(row, summary, outcomes.get(row.sha256), now, language)
+                for row, summary in zip(rows, summaries, strict=True)
+            ],
             count=await store.count(),
             older=rows[-1].serial if len(rows) == length and rows[-1].serial > 1 else None,
             first_page=before is None,

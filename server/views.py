@@ -14,6 +14,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from server.applications import Outcome
 from server.messages import Language
 from server.opening import PacketContent, Summary
 from server.records import EvidenceRecord, FindingRecord, LimitRecord, ReportRecord, Verdict, VisitRecord
@@ -47,6 +48,7 @@ class ListLine:
 
     stored: StoredPacket
     summary: Summary
+    state: str
     reference: str
     age: str
     received: str
@@ -290,10 +292,13 @@ def course(visit: VisitRecord, language: Language) -> list[MomentLine]:
     ]
 
 
-def list_line(stored: StoredPacket, summary: Summary, now: datetime, language: Language) -> ListLine:
-    """One packet in the list."""
-    age = now - stored.received_at
-    return ListLine(stored, summary, reference(stored), language.age(age), language.time(stored.received_at))
+def list_line(
+    stored: StoredPacket, summary: Summary, outcome: Outcome | None, now: datetime, language: Language
+) -> ListLine:
+    """One packet in the list; its state is what was decided, else how far it is."""
+    state = language(f"state.{outcome or stored.state}")
+    age, received = language.age(now - stored.received_at), language.time(stored.received_at)
+    return ListLine(stored, summary, state, reference(stored), age, received)
 
 
 def reference(stored: StoredPacket) -> str:

@@ -146,6 +146,8 @@ async def test_the_course_of_an_application_with_a_retake(registry, store):
     assert await registry.status(status_digest(second).hex()) == Status(Outcome.ACCEPTED, None)
     assert await registry.status(status_digest(make_status_token()).hex()) is None
     assert [one.packet_sha256 for one in await registry.captures_of(number(1))] == [packet("one"), packet("two")]
+    found = await registry.outcomes([packet("one"), packet("two"), packet("three")])
+    assert found == {packet("one"): Outcome.RETAKE, packet("two"): Outcome.ACCEPTED}
     assert (await registry.find(number(2))).state is State.FILED
     assert await registry.counts() == {State.FILED: 1, State.CAPTURED: 0, State.ACCEPTED: 1, State.RETAKE: 0}
 

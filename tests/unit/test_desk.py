@@ -8,11 +8,15 @@ import re
 
 import pytest
 
+from crypto.application import application_digest
 from crypto.seal import read_header
+from server.application_rows import Links, Registry, note_captures
+from server.applications import NewApplication, Outcome
 from server.messages import load_messages
-from tests.desk_rig import opened_desk, parts
+from tests.desk_rig import NOW, opened_desk, parts
 from tests.sealed_packets import APPLICANT, Keys, finding, report, visit
 
+NUMBER = "DEMO2026000017Q"
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}\u202e"
 
 
@@ -36,6 +40,19 @@ async def desk(keys, tmp_path, messages):
 async def officer(desk):
     assert (await desk.sign_in()).status_code == 303
     return desk
+
+
+async def test_the_list_tells_what_was_decided(officer, keys):
+    store, links = officer.rooms.store, Links(application_digest(NUMBER).hex())
+    registry = Registry(store, lambda: NOW)
+    await registry.file([NewApplication(NUMBER, "interior", NOW.date())])
+    refused = await officer.receive(keys.packet(parts(finding("pose.yaw"))))
+    async with store.writing() as connection:
+        await note_captures(connection, [(refused, links)], lambda: NOW)
+    await registry.decide(NUMBER, Outcome.RETAKE, "eyes")
+    await officer.receive(keys.packet(parts(finding("pose.yaw"))))
+    page = (await officer.client.get("/")).text
+    assert page.index("<td>Received</td>") < page.index("<td>New photo requested</td>")
 
 
 async def test_the_list_shows_packets_from_new_to_old_with_what_opening_told(officer, keys):
