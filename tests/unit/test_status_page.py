@@ -105,7 +105,11 @@ async def test_a_network_that_asks_too_often_waits_and_others_do_not(keys, tmp_p
 async def test_without_script_the_form_tells_the_same(intake):
     token, registry = await captured(intake), intake.intake.registry
     tried = [make_status_token(), token]
-    seen = [shown((await intake.client.post("/status?lang=de", data={"token": typed})).text) for typed in tried]
+    told = [(await intake.client.post("/status?lang=de", data={"token": typed})).text for typed in tried]
+    assert "prüfen Sie ihn" in told[0], (
+        "a typed code may be misspelt; nobody is sent away for an hour without a word of that"
+    )
+    seen = [shown(page) for page in told]
     await registry.decide(NUMBER, Outcome.RETAKE, "pose")
     page = (await intake.client.post("/status?lang=de", data={"token": token})).text
     seen.append(shown(page))
