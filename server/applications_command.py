@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from server.typed_number import read_number
+
 if TYPE_CHECKING:
     from server.application_import import ReadFile
     from server.application_rows import Registry
@@ -276,7 +278,7 @@ def _tell_faults(found: ReadFile, as_json: bool) -> NoReturn:
 
 
 def _number(text: str) -> str:
-    return _parsed(_text(sys.stdin.buffer.readline(256)) if text == "-" else text)
+    return _parsed(read_number() if text == "-" else text)
 
 
 def _text(data: bytes) -> str:

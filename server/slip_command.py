@@ -16,6 +16,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from server.typed_number import read_number
+
 slip_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -129,7 +131,7 @@ def make(
 
     with _told():
         forbid_dumps()
-        plain = parse_number(sys.stdin.buffer.readline(256).decode("utf-8", "replace") if number == "-" else number)
+        plain = parse_number(read_number() if number == "-" else number)
         today = datetime.now().astimezone().date()
         last = today + timedelta(days=days) if until is None else until.date()
         key = open_signer(signer, _passphrase(passphrase_file), certificate, ec.SECP256R1)
