@@ -38,7 +38,7 @@ async def booth(folder: Path, *arguments: str, stdin: str = "", **environment: s
     process = await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, stderr=pipe, env=os.environ | environment
     )
-    out, errors = await asyncio.wait_for(process.communicate(stdin.encode()), STEP_S)
+    out, errors = await asyncio.wait_for(process.communicate(stdin.encode("utf-8", "surrogateescape")), STEP_S)
     assert process.returncode is not None
     return process.returncode, out.decode(), errors.decode()
 
@@ -96,6 +96,8 @@ async def life_of(keys: Keys, config: Config, folder: Path, intake) -> None:
     assert "no enrolment token" in await run("enrol", code=2)
     for slip in ("7Q2MX-0B4TD-9KXVN-3HC5", "seven queens"):  # judged here: no try at the intake is lost
         assert "no enrolment token" in await run("enrol", code=2, stdin=f"{slip}\n")
+    code, _, told = await booth(folder, "enrol", stdin="\udcff\n", PYTHONIOENCODING="utf-8:strict")  # no text at all
+    assert (code, "no enrolment token" in told) == (2, True), told
     assert "No such file" in await run("enrol", "--token-file", str(folder / "none"), code=2)
     token = authority.make_token(config.booth.id)
     assert "is in use" in await run("enrol", code=0, stdin=token.lower() + "\n")
