@@ -56,7 +56,7 @@ def renderers(process: int) -> list[int]:
     return found
 
 
-# A page of the run before shows the new run's state at once, and only then makes way for a page of its own.
+# A page of the run before shows the new run's state at once, and only then makes way for a page of its own; so does one of the visit before.
 SHOWN = "(state) => !window.old && document.body.dataset.state === state"
 
 
@@ -93,9 +93,9 @@ async def test_the_screen_waits_for_the_controller_and_never_shows_an_error_of_t
                 await booth.show(kiosk_state("clearing", visit=None))
                 await page.wait_for_selector("body[data-state=clearing]")
                 before = len(seen)
+                await page.evaluate("() => { window.old = true; }")
                 await booth.show(kiosk_state("attract"))
-                await page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
-                await page.wait_for_selector("body[data-state=attract]")
+                await page.wait_for_function(SHOWN, arg="attract")
                 assert len(seen) > before, "the next visit has a document of its own"
                 assert await page.evaluate(LEFT) == NOTHING
                 assert hits(text_needles("secret", SECRET), kiosk_profile) == []
