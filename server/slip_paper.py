@@ -129,8 +129,11 @@ def _wrapped(text: str) -> list[str]:
     """Lines that fit; measured by the mean width of letters, because fonts differ from machine to machine."""
     room = int((WIDTH_MM - 2 * MARGIN_MM) / (TEXT_MM * _LETTER_MEAN))
     lines = _broken(text, room)
-    while len(even := _broken(text, room - 1)) == len(lines):  # no word alone on the last line
-        lines, room = even, room - 1
+    for narrower in range(room - 1, 0, -1):  # no word alone on the last line
+        even = _broken(text, narrower)
+        if len(even) > len(lines):
+            break
+        lines = even
     return lines
 
 

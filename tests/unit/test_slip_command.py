@@ -19,7 +19,7 @@ from crypto.slip import centre_of, read_slip
 from crypto.trust import load_certificates
 from server.authority import open_authority
 from server.cli import app
-from server.slip_paper import LINE_MM, WIDTH_MM
+from server.slip_paper import LINE_MM, WIDTH_MM, _wrapped
 from tests.vectors.make_slips import NUMBER
 
 TODAY = datetime.now().astimezone().date()
@@ -144,3 +144,11 @@ def test_a_name_that_no_certificate_has_is_refused(tmp_path):
     done = intake("request", tmp_path / "x.key", "--centre", "../north")
     assert done.exit_code == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("text", "lines"), [("", 1), ("Kiosk", 1), ("word " * 40, 6)])
+def test_a_text_of_any_length_is_broken_into_even_lines(text, lines):
+    broken = _wrapped(text)
+    assert len(broken) == lines
+    assert " ".join(broken) == text.strip()
+    assert len(broken[-1]) > 0.6 * len(broken[0]) or lines == 1
