@@ -49,9 +49,11 @@ mount -t tmpfs tmpfs tmp
 mkdir -p opt/passbooth
 mount --bind "$2" opt/passbooth
 mount -t tmpfs -o mode=755 tmpfs opt/passbooth/.venv
-mkdir opt/passbooth/.venv/bin
+mkdir opt/passbooth/.venv/bin opt/passbooth/.venv/lib
 ln -s "$3" opt/passbooth/.venv/bin/python
-ln -s "$2/.venv/lib" opt/passbooth/.venv/lib
+mount --bind "$2/.venv/lib" opt/passbooth/.venv/lib
+echo /opt/passbooth > run/here
+for path in opt/passbooth/.venv/lib/python3.*/site-packages/*passbooth*.pth; do mount --bind run/here "$path"; done
 printf 'home = /usr/bin\\ninclude-system-site-packages = false\\n' > opt/passbooth/.venv/pyvenv.cfg
 for program in booth intake; do
     sed '1s|.*|#!/opt/passbooth/.venv/bin/python|' "$2/.venv/bin/$program" > opt/passbooth/.venv/bin/$program
