@@ -18,6 +18,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -121,7 +122,7 @@ class ViscaDialogue:
         link.discard()
         self._line = line = ViscaLine(link, self._address)
         line.set_addresses()
-        version = read_version(line.ask(ASK_VERSION))
+        version = line.ask(ASK_VERSION, read_version)
         self._restore(line)
         return {
             "vendor": f"{version.vendor:04X}",
@@ -178,7 +179,7 @@ class ViscaDialogue:
         self._ready(link).execute([Command(name, message, MOTOR_S)])
 
     def _powered(self, line: ViscaLine) -> bool:
-        return read_value(Register.POWER, line.ask(encode_ask(Register.POWER))) == ON
+        return line.ask(encode_ask(Register.POWER), partial(read_value, Register.POWER)) == ON
 
     def _power(self, line: ViscaLine, *, on: bool) -> None:
         if self._powered(line) is on:
@@ -199,7 +200,7 @@ class ViscaDialogue:
         line.execute([self._command(register, values) for register in MODES if register in values])
         commands = [self._command(register, values) for register in VALUES if register in values]
         if settings.tilt_deg is not None and self._model.tilt is not None:
-            pan, _ = read_pan_tilt(line.ask(ASK_PAN_TILT))
+            pan, _ = line.ask(ASK_PAN_TILT, read_pan_tilt)
             sent[TILT] = steps = self._model.tilt_steps(settings.tilt_deg)
             commands.append(Command(TILT, encode_pan_tilt(pan, steps, self._model.tilt.speed), MOTOR_S))
         line.execute(commands)
@@ -246,11 +247,11 @@ class ViscaDialogue:
             return raw
         for register in ASKED:
             try:
-                raw[register] = read_value(register, line.ask(encode_ask(register)))
+                raw[register] = line.ask(encode_ask(register), partial(read_value, register))
             except (ControlSyntaxError, ControlRefusedError):
                 continue
         if self._model.tilt is not None:
-            raw[TILT] = read_pan_tilt(line.ask(ASK_PAN_TILT))[1]
+            raw[TILT] = line.ask(ASK_PAN_TILT, read_pan_tilt)[1]
         return raw
 
     def _state(self, raw: Mapping[Register | str, int]) -> CameraControlState:

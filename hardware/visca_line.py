@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from hardware.errors import (
+    ControlAnswerError,
     ControlError,
     ControlRefusedError,
     ControlSyntaxError,
@@ -39,6 +41,8 @@ BUFFER_FULL_S = 5.0
 # How long "not executable" is tried again when the camera is warm: a mode change needs a frame or two.
 REFUSED_S = 0.5
 PAUSE_S = 0.1
+
+T = TypeVar("T")
 
 
 class ViscaLine:
@@ -108,17 +112,18 @@ class ViscaLine:
             f"No camera answers at {self._link.path}: check that it has power, the cable (crossed) and the speed."
         )
 
-    def ask(self, message: bytes) -> bytes:
-        """Ask one question; return the data of the answer."""
+    def ask(self, message: bytes, read: Callable[[bytes], T]) -> T:
+        """Ask one question; return what `read` makes of the answer's data. It raises ControlAnswerError for data of no such answer."""
         while True:
             try:
-                return self._ask_once(message)
+                return self._ask_once(message, read)
             except ControlRefusedError:
                 if time.monotonic() >= self.warm_at:
                     raise
                 self._pause()
 
-    def _ask_once(self, message: bytes) -> bytes:
+    def _ask_once(self, message: bytes, read: Callable[[bytes], T]) -> T:
+        garbled: ControlAnswerError | None = None
         for attempt in range(2):
             if attempt:
                 self.clear()
@@ -130,10 +135,13 @@ class ViscaLine:
                 if reply is None:
                     break
                 if reply.kind is Kind.COMPLETION and reply.data:
-                    return reply.data
+                    try:
+                        return read(reply.data)
+                    except ControlAnswerError as error:  # noise that looks like an answer, or one that lost a byte
+                        garbled = error
                 if reply.kind is Kind.ERROR:
                     raise refusal(f"the question {message.hex(' ')}", reply.error)
-        raise self._unanswered()
+        raise garbled or self._unanswered()
 
     def _pause(self) -> None:
         deadline = time.monotonic() + PAUSE_S

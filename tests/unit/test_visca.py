@@ -32,6 +32,7 @@ from hardware.visca_codec import (
     read_version,
     to_nibbles,
 )
+from hardware.visca_line import ViscaLine
 from hardware.visca_models import load_model
 
 MODEL = load_model("evi-d70")
@@ -272,3 +273,42 @@ def test_an_automatic_mode_makes_the_values_void_that_it_chooses():
         white_balance=WhiteBalance.AUTO,
         focus_mode=FocusMode.AUTO,
     )
+
+
+class Line:
+    """Answers each packet with the next of its bytes."""
+
+    path = "/dev/x"
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers, self.sent, self.waits = list(answers), [], b""
+
+    def write(self, packet: bytes) -> None:
+        self.sent.append(packet)
+        self.waits += self.answers.pop(0)
+
+    def read(self, _timeout_s: float) -> bytes:
+        came, self.waits = self.waits, b""
+        return came
+
+
+POSITION = bytes.fromhex("90 50 0f 0f 0e 02 00 00 07 05 ff")
+NOISE = bytes.fromhex("90 50 44 64 7d 1b 6b 53 70 15 1d 43 3e ff")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [(NOISE + POSITION,), (bytes.fromhex("90 50 0f 0f 0e 02 00 07 05 ff"), IF_CLEAR, POSITION)],
+    ids=["noise like an answer", "an answer that lost a byte"],
+)
+def test_an_answer_of_another_shape_is_passed_over_for_the_right_one(answers, monkeypatch):
+    monkeypatch.setattr("hardware.visca_line.ANSWER_S", 0.05)
+    assert ViscaLine(Line(*answers), 1).ask(ASK_PAN_TILT, read_pan_tilt) == (-30, 117)
+
+
+def test_a_camera_that_only_gives_answers_of_another_shape_is_told(monkeypatch):
+    monkeypatch.setattr("hardware.visca_line.ANSWER_S", 0.05)
+    line = Line(NOISE, IF_CLEAR, NOISE)
+    with pytest.raises(ControlAnswerError, match="no pan-tilt position"):
+        ViscaLine(line, 1).ask(ASK_PAN_TILT, read_pan_tilt)
+    assert line.sent == [encode(1, ASK_PAN_TILT), IF_CLEAR, encode(1, ASK_PAN_TILT)]
