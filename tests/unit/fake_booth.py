@@ -86,6 +86,11 @@ RULES = (
 )
 
 
+def beyond(low: float | None, high: float | None) -> float:
+    """A value that does not keep these limits."""
+    return round(high * 1.2, 1) if high else round((low or 0) * 0.8, 1)
+
+
 def findings(broken: Mapping[str, str] | None = None) -> tuple[KioskFinding, ...]:
     """Every rule passed, but for the verdicts given by rule."""
     broken = broken or {}
@@ -94,7 +99,7 @@ def findings(broken: Mapping[str, str] | None = None) -> tuple[KioskFinding, ...
             rule=rule,
             verdict=broken.get(rule, "pass"),
             level=LEVELS.get(rule, "reject"),
-            value=None if broken.get(rule) == "not_assessed" else value,
+            value={"pass": value, "not_assessed": None}.get(broken.get(rule, "pass"), beyond(low, high)),
             unit=unit,
             low=low,
             high=high,
