@@ -29,6 +29,8 @@
     |   +-- RevocationListStaleError what is known of revocations is old
     |   +-- StaffListStaleError     the list of staff codes is past its end
     |   +-- CentresUnusableError    what is known of centres, or came about them
+    +-- LampsError                the lamps between visit and tests
+    |   +-- LampsTakenBackError     the visit needs them now
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
         +-- BurstGivenUpError       the visit no longer waits for its result
@@ -262,6 +264,17 @@ class StaffListStaleError(KeysError):
 
     code = "staff.stale"
     blame = "peer"
+    retry = True
+
+
+class LampsError(BoothError):
+    """The lamps, as the keeper gives them out."""
+
+
+class LampsTakenBackError(LampsError):
+    """Another scene was wanted while the lamps were lent; what the borrower began is void."""
+
+    code = "lamps.taken_back"
     retry = True
 
 

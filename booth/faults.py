@@ -96,6 +96,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "capture.profile_unsatisfiable": (_O, "fault.booth", "Set a larger still size, or choose another profile."),
         "capture.encoding_failed": (_I, "fault.booth", _DEFECT),
         "capture.stale_still": (_I, "fault.camera", "The camera's still address serves stored pictures: correct it."),
+        "capture.lamps_not_measurable": (
+            _T,
+            "fault.lights",
+            "Close door and curtain, leave the booth empty, measure again.",
+        ),
         # validation
         "image.unreadable": (_I, "fault.camera", "The picture is damaged: check the camera's cable."),
         "image.too_large": (_I, "fault.camera", "Set a smaller still size."),
@@ -200,6 +205,7 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "No staff code counts until the intake gives a new list: check the network and the intake's staff key. Staff can still end visits.",
         ),
+        "lamps.taken_back": (_T, "fault.lights", "Nothing to do: a visit needed the lamps while they were tested."),
         "checker.stopped": (
             _O,
             "fault.booth",

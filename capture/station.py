@@ -1,8 +1,11 @@
 """Camera, camera control and lamps as one station: preview, settled light, burst.
 
-Order of operation of a portrait: `set_scene` brings the lamps to a level and returns when the last step was acknowledged and a preview frame
-exposed after that arrived (the camera saw the new light); `burst` then takes stills one after another and refuses one that is not
-newer than that moment. Nothing is done until acknowledged.
+Order of operation of a portrait: `set_levels` brings the lamps to their levels and returns when the last step was acknowledged and a preview
+frame exposed after that arrived (the camera saw the new light); `set_camera` does the same for the camera's exposure and colour; `burst` then
+takes stills one after another and refuses one that is not newer than that moment. Nothing is done until acknowledged.
+
+Lamps are ramped: no step is larger than RAMP_STEP_PCT and none follows another within RAMP_PERIOD_S, so that a lamp needs 0.3 s from dark to full
+and nobody sees a flash. Who moves lamps slowly himself asks for single steps (`ramped=False`).
 
 Degradation: without [lights] the room's light is used and every scene is settled at once; without [controls] the camera's own automatic
 decides. Both are told in `devices` by their absence and in every frame (no levels, no controls). A device that is configured and missing
@@ -12,6 +15,7 @@ is different: its calls raise its own error, and its status says so.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,7 +36,8 @@ from validation.profile import Profile
 
 FRAME_WAIT_S = 2.0
 STILL_WAIT_S = 5.0
-RAMP_STEPS = 3
+# Full drive in 0.3 s at most: slower than what is seen as a flash (assumed), quick enough that a sitter does not wait for it.
+RAMP_STEP_PCT, RAMP_PERIOD_S = 10.0, 0.03
 
 
 class LightsSection(LightsSettings):
@@ -120,6 +125,12 @@ class Station:
         return {} if self._lights is None else self._lights.levels_pct
 
     @property
+    def lamps(self) -> tuple[str, ...]:
+        """The lamps of the booth by name (the status light is none); empty without lamps."""
+        lights = self._settings.lights
+        return () if lights is None else tuple(name for name in CHANNELS if name in lights.channels)
+
+    @property
     def lights_acknowledged_by(self) -> str | None:
         """What proves the levels: "echo" (the controller said them) or "widget" (it took them); None without lamps."""
         return None if self._lights is None else self._lights.acknowledged_by
@@ -145,6 +156,18 @@ class Station:
             self._control_state = await self._controls.read()
         return self._control_state
 
+    async def read_controls(self) -> CameraControlState | None:
+        """Asks the camera for all its settings; None without camera control. Raises a ControlError."""
+        if self._controls is not None:
+            self._control_state = await self._controls.read()
+        return self._control_state
+
+    async def echo_lamps(self) -> None:
+        """One order to the lamps that changes nothing, acknowledged. Raises a LightsError."""
+        if self._lights is not None:
+            async with self._moving_lights:
+                await self._lights.set_levels(dict(self._lights.levels_pct))
+
     async def set_portrait_light(self) -> None:
         """The lamps at portrait level, acknowledged and seen; raises a LightsError or CameraError."""
         if self._settings.lights is not None:
@@ -160,16 +183,42 @@ class Station:
         names = [name for name in CHANNELS if name in self._settings.lights.channels]
         await self.set_levels(dict.fromkeys(names, level_pct), seen=seen)
 
-    async def set_levels(self, levels_pct: Mapping[str, float], *, seen: bool = True) -> None:
-        """Ramps the named lamps to their levels; with `seen`, waits until the camera delivered a frame exposed after the last step."""
+    @property
+    def settled_ns(self) -> int:
+        """When lamps or camera were changed last; only a frame exposed later shows the light as it is."""
+        return self._settled_ns
+
+    async def set_camera(self, settings: CameraControlSettings) -> CameraControlState | None:
+        """Sets the camera and reads back what it uses; None without camera control. Raises a ControlError."""
+        if self._controls is None:
+            return None
+        self._control_state = await self._controls.apply(settings)
+        self._settled_ns = time.monotonic_ns()
+        return self._control_state
+
+    async def set_levels(
+        self, levels_pct: Mapping[str, float], *, seen: bool = True, ramped: bool = True
+    ) -> Mapping[str, float]:
+        """Brings the named lamps to their levels and returns all acknowledged ones; empty without lamps. Raises a LightsError or CameraError.
+
+        With `seen`, waits until the camera delivered a frame exposed after the last step; without `ramped`, in one step.
+        """
         if self._lights is None:
-            return
+            return {}
         async with self._moving_lights:
-            for step in ramp(self._lights.levels_pct, levels_pct, RAMP_STEPS):
+            for step in self._ramp(levels_pct) if ramped else (levels_pct,):
+                if (left_s := RAMP_PERIOD_S - (time.monotonic_ns() - self._settled_ns) / 1e9) > 0:
+                    await asyncio.sleep(left_s)
                 await self._lights.set_levels(step)
                 self._settled_ns = time.monotonic_ns()
         if seen:
             await self._frame_after(self._settled_ns)
+        return self._lights.levels_pct
+
+    def _ramp(self, levels_pct: Mapping[str, float]) -> tuple[dict[str, float], ...]:
+        now = self.levels_pct
+        change = max((abs(level - now.get(name, 0.0)) for name, level in levels_pct.items()), default=0.0)
+        return ramp(now, levels_pct, math.ceil(change / RAMP_STEP_PCT))
 
     async def _frame_after(self, at_ns: int) -> None:
         """Waits for a preview frame that began after `at_ns`: the second one that arrives after it."""

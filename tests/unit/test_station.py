@@ -96,7 +96,7 @@ async def test_portrait_light_is_ramped_acknowledged_and_seen_by_the_camera():
     station = Station(StationSettings(camera=CAMERA, lights=LIGHTS), camera, None, lamps)
     lighting = asyncio.create_task(station.set_portrait_light())
     await camera.waiting.wait()
-    assert [round(step["key_left"], 1) for step in lamps.steps] == [20.8, 41.7, 62.5]
+    assert [round(step["key_left"], 1) for step in lamps.steps] == [8.9, 17.9, 26.8, 35.7, 44.6, 53.6, 62.5]
     assert "status" not in lamps.steps[0]
     await camera.frames.put(camera.image(at_ns=1))  # exposed before the last step
     await camera.frames.put(camera.image())
