@@ -139,6 +139,11 @@ class Performer:
         assert self._rooms is not None, "the booth is not open"
         return self._rooms
 
+    @property
+    def open(self) -> bool:
+        """Whether there is anything to work with."""
+        return self._rooms is not None
+
     def start(self, rooms: Rooms) -> None:
         """Events are followed from now on."""
         self._rooms = rooms

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 
 import cv2
@@ -24,6 +24,7 @@ from booth.errors import CommandRefusedError
 from booth.events import Event, Given, Happening, StaffRequest
 from booth.health import Health
 from booth.identify import Identifier
+from booth.inspection import Inspection, LiveView, Permission
 from booth.kiosk import (
     ChooseLanguage,
     Consent,
@@ -70,7 +71,8 @@ class Runner:
         self._config = config
         self._health = Health(lambda: datetime.now(UTC))
         self._performer = Performer(config, profile, self._health, self._forget)
-        self.senses = Senses(self._performer, config.visit)
+        self._inspection = Inspection(self._performer, self._may_inspect)
+        self.senses = Senses(self._performer, config.visit, self._inspection)
         self._rooms: Rooms | None = None
         self._encoded: tuple[int, PreviewFrame] | None = None
 
@@ -83,10 +85,29 @@ class Runner:
     async def close(self) -> None:
         """Gives up and wipes the visit under way."""
         await self.senses.close()
+        await self._inspection.close()
         await self._performer.close()
 
     def _forget(self) -> None:
         self._encoded = None
+        self._inspection.values.clear()
+
+    def _may_inspect(self) -> Permission:
+        """Whether a technician may be looked at: once there is a switch, when it is off."""
+        return Permission.NO
+
+    @property
+    def inspecting(self) -> bool:
+        """Whether a technician is before the camera, by his own switch."""
+        return self._inspection.on
+
+    def inspect(self) -> AbstractContextManager[None]:
+        """A technician's live view is open as long as this is held."""
+        return self._inspection.look()
+
+    def live(self, family: str) -> LiveView:
+        """What the technician's live page shows beside the picture."""
+        return self._inspection.view(family)
 
     @property
     def state(self) -> KioskState:

@@ -23,6 +23,7 @@ from booth.events import Event, Given, Happening
 from booth.faults import fault_of
 from booth.guidance import NO_FACE, advise, interrupted, is_still
 from booth.identify import ShownCodes
+from booth.inspection import Inspection
 from booth.performer import Performer, Rooms
 from booth.screen import Scenery
 from booth.spare_still import FIRST_S
@@ -54,8 +55,9 @@ def _key_trouble(rooms: Rooms) -> CryptoError | ConfigInvalidError | None:
 class Senses:
     """Made by `booth.runner.open_booth`; its callbacks may come before `start`."""
 
-    def __init__(self, performer: Performer, settings: VisitSection) -> None:
+    def __init__(self, performer: Performer, settings: VisitSection, inspection: Inspection) -> None:
         self._performer, self._health = performer, performer.health
+        self._inspection = inspection
         self._settings = settings
         self._rooms: Rooms | None = None
         self._countdown: tuple[int, int] | None = None  # turn of the visit and when it began
@@ -206,7 +208,8 @@ class Senses:
                 continue
             self.on_trouble("preview", self._picture_trouble(rooms))
             sequence = frame.sequence
-            rooms.station.rest(self._performer.visit.idle)
+            self._inspection.settle()
+            rooms.station.rest(self._performer.visit.idle and not self._inspection.on)
             rooms.checker.offer(frame)
 
     @staticmethod
@@ -229,7 +232,9 @@ class Senses:
         """A preview frame was judged."""
         performer, rooms = self._performer, self._rooms
         if rooms is None or performer.visit.state is not State.FRAMING:
+            self._inspection.on_live(live)
             return
+        self._inspection.values.note(live.report, live.at_ns)
         guidance = performer.scenery.guidance
         ready = rooms.lamps.lit.is_set() and not performer.visit.obstructed
         guidance = advise(guidance, live.report, live.motion, live.at_ns) if ready else interrupted(guidance)
