@@ -40,3 +40,11 @@ class StaleStillError(CaptureError):
     code = "capture.stale_still"
     blame = "device"
     retry = True
+
+
+class LampsNotMeasurableError(CaptureError):
+    """What a lamp does to the picture cannot be told: no lamps, a room whose light changes, a picture that is overexposed."""
+
+    code = "capture.lamps_not_measurable"
+    blame = "operator"
+    retry = True
