@@ -10,27 +10,25 @@ import os
 import resource
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from hardware.sim.camera import Camera
-from hardware.sim.card import CodeTooLongError, card_width
+from hardware.sim.card import CodeTooLongError
 from hardware.sim.control import ControlSocket, OrderRefusedError
 from hardware.sim.dmx import DmxWidget
 from hardware.sim.faults import DEFAULT_DELAY_MS, Faults, UnknownFaultError
-from hardware.sim.passes import CHANNELS, StackCache, looks_of
+from hardware.sim.fixtures import UnknownLampError
+from hardware.sim.orders import DETAILS, fields, flag, now_ms, room_orders, room_state
+from hardware.sim.passes import StackCache
 from hardware.sim.port import Port
-from hardware.sim.room import Room, UnknownLampError
+from hardware.sim.room import Room
 from hardware.sim.scenarios import LAMPS, PREVIEW_FPS, PREVIEW_SIZE, STATUS, Scenario
-from hardware.sim.scene import Place
 from hardware.sim.sitter import Sitter, UnknownActionError
 from hardware.sim.visca import ViscaHead
 from hardware.sim.wled import WledController
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-AMBIENT_LIMIT: Final = 4.0
-PLACE_LIMIT, SMALLEST_SITTER = 2.0, 0.3
 
 
 class VirtualBooth:
@@ -42,7 +40,7 @@ class VirtualBooth:
         self.faults = Faults()
         self.cache = StackCache()
         self.room = Room(Sitter(scenario.person, "absent", 0.0), scenario.ambient)
-        self.room.sitter = self.room.sitter.told(scenario.sitter, _now_ms())
+        self.room.sitter = self.room.sitter.told(scenario.sitter, now_ms())
         self.camera = Camera(
             self.room,
             self.cache,
@@ -58,6 +56,7 @@ class VirtualBooth:
         self.ports: dict[str, Port] = {}
         self.lights = self._make_lights()
         self.head = self._make_head()
+        self._orders = room_orders(self.room)
 
     def _make_lights(self) -> WledController | DmxWidget | None:
         if self.scenario.lights == "none":
@@ -81,7 +80,7 @@ class VirtualBooth:
             time.monotonic,
             lambda delay_s, done: asyncio.get_running_loop().call_later(delay_s, done),
             self.faults,
-            lambda: self.room.metered(self.room.source(_now_ms()), self.room.levels()),
+            lambda: self.room.metered(now_ms()),
             power_on_s=self.scenario.power_on_s,
             standby=self.scenario.standby,
         )
@@ -167,73 +166,39 @@ class VirtualBooth:
 
     async def order(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carries out one object."""
-        orders: dict[str, Callable[[Any], None]] = {
-            "sitter": self._order_sitter,
-            "person": self._order_person,
-            "look": self._order_look,
-            "place": self._order_place,
-            "show_code": self._order_code,
-            "ambient": self._order_ambient,
-            "visca": self._order_visca,
-        }
         answer: dict[str, Any] = {}
         try:
             for name, value in request.items():
-                if name in orders:
-                    orders[name](value)
-                elif name == "lamp":
-                    self.room.set_dead(str(value), dead=_flag(request, "dead"))
+                if name in self._orders:
+                    self._orders[name](value, request)
+                elif name == "visca":
+                    self._order_visca(value)
+                elif name == "camera":
+                    self._order_camera(value)
                 elif name == "fault":
                     await self._order_fault(str(value), request)
                 elif name == "state":
                     answer |= self.state()
-                elif name not in {"dead", "on", "times", "ms"}:
+                elif name not in DETAILS:
                     raise OrderRefusedError(f"there is no order '{name}'")
         except (UnknownActionError, UnknownLampError, UnknownFaultError, CodeTooLongError) as error:
             raise OrderRefusedError(str(error)) from error
         return answer
-
-    def _order_sitter(self, value: object) -> None:
-        self.room.sitter = self.room.sitter.told(str(value), _now_ms())
-
-    def _order_person(self, value: object) -> None:
-        self.room.look = None
-        self.room.sitter = self.room.sitter.replaced_by(str(value), _now_ms())
-
-    def _order_look(self, value: object) -> None:
-        looks = looks_of(self.room.sitter.person)
-        if value is not None and value not in looks:
-            raise OrderRefusedError(f"{self.room.sitter.person} cannot look '{value}'; possible: {', '.join(looks)}")
-        self.room.look = None if value is None else looks[str(value)]
-
-    def _order_place(self, value: object) -> None:
-        where = value if isinstance(value, dict) else {}
-        numbers = all(isinstance(number, int | float) and abs(number) <= PLACE_LIMIT for number in where.values())
-        if not numbers or not where.keys() <= {"x", "y", "size"} or where.get("size", 1) < SMALLEST_SITTER:
-            raise OrderRefusedError(
-                'a place is {"x": to the right, "y": down, "size": 1 as rendered}, in frame sizes; {} is the usual one'
-            )
-        self.room.place = Place(**where)
-
-    def _order_code(self, value: object) -> None:
-        if value is not None and (not isinstance(value, str) or not value):
-            raise OrderRefusedError("show_code takes a text, or null to put the card away")
-        if isinstance(value, str):
-            card_width(value)
-        self.room.code = value
-
-    def _order_ambient(self, value: object) -> None:
-        if not isinstance(value, int | float) or not 0 <= value <= AMBIENT_LIMIT:
-            raise OrderRefusedError(f"ambient is a light level from 0 to {AMBIENT_LIMIT:g}")
-        self.room.ambient = float(value)
 
     def _order_visca(self, value: object) -> None:
         if self.head is None or value != "network_change":
             raise OrderRefusedError('the only VISCA order is "network_change", in a booth with a controlled camera')
         self.head.announce()
 
+    def _order_camera(self, value: object) -> None:
+        wanted = fields(
+            value, {"noise": (0, 20), "latency_ms": (0, 2000)}, 'camera takes {"noise": 1, "latency_ms": 0}'
+        )
+        self.room.noise = wanted.get("noise", 1.0)
+        self.camera.latency_ms = wanted.get("latency_ms", 0.0)
+
     async def _order_fault(self, name: str, request: dict[str, Any]) -> None:
-        on = _flag(request, "on")
+        on = flag(request, "on")
         times, delay_ms = request.get("times"), request.get("ms", DEFAULT_DELAY_MS)
         if times is not None and (not isinstance(times, int) or times < 1):
             raise OrderRefusedError("times is a whole number from 1")
@@ -261,23 +226,9 @@ class VirtualBooth:
 
     def state(self) -> dict[str, Any]:
         """Everything, for tests and people."""
-        action, frame = self.room.sitter.at(_now_ms())
         return {
             "scenario": self.scenario.name,
-            "sitter": {
-                "person": self.room.sitter.person,
-                "told": self.room.sitter.action,
-                "phase": action,
-                "frame": frame,
-                "look": self.room.look.name if self.room.look is not None else None,
-                "place": [self.room.place.x, self.room.place.y, self.room.place.size],
-            },
-            "code": self.room.code,
-            "levels": {
-                name: [round(part, 4) for part in level]
-                for name, level in zip(CHANNELS, self.room.levels(), strict=True)
-            },
-            "dead": sorted(self.room.dead),
+            **room_state(self.room),
             "faults": self.faults.state(),
             "ports": {name: port.state() for name, port in self.ports.items()},
             "lights": self.lights.state() if self.lights is not None else None,
@@ -289,17 +240,6 @@ class VirtualBooth:
             "cpu_s": round(time.process_time(), 3),
             "up_s": round(time.monotonic() - self._started_s, 3),
         }
-
-
-def _flag(request: dict[str, Any], name: str) -> bool:
-    value = request.get(name, True)
-    if not isinstance(value, bool):
-        raise OrderRefusedError(f"'{name}' is true or false")
-    return value
-
-
-def _now_ms() -> float:
-    return time.monotonic_ns() / 1e6
 
 
 def _rss_mb() -> float:

@@ -65,6 +65,7 @@ class PreviewEncoder:
         self.jpegs = 0
         self._noise = Noise(seed=1)
         self._picture: Picture | None = None
+        self._noise_factor = 1.0
         self._encoded: list[bytes] = []
         self._turn = 0
 
@@ -72,12 +73,12 @@ class PreviewEncoder:
         """The next JPEG of this view."""
         size = (self.size[0] // shrink, self.size[1] // shrink)
         picture = self.renderer.picture(view, size)
-        if picture is not self._picture:
-            self._picture, self._turn = picture, 0
+        if picture is not self._picture or view.noise != self._noise_factor:
+            self._picture, self._noise_factor, self._turn = picture, view.noise, 0
             self._encoded.clear()
         self._turn += 1
         if len(self._encoded) < NOISE_VARIANTS:
-            noisy = lying(self._noise.on(picture.pixels, view.gain_db), self._rotate_deg)
+            noisy = lying(self._noise.on(picture.pixels, view.gain_db, view.noise), self._rotate_deg)
             jpeg = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
             self._encoded.append(jpeg.tobytes())
             self.jpegs += 1
@@ -115,6 +116,8 @@ class Camera:
         self._still_thread = ThreadPoolExecutor(1, "still")
         self._prepared: Source | None = None
         self._frozen: bytes | None = None
+        self._held: set[asyncio.TimerHandle] = set()
+        self.latency_ms = 0.0  # how much later than its exposure every picture comes
         self.port = 0
         self.address = ADDRESSES[0]
         self.frames = 0
@@ -151,6 +154,8 @@ class Camera:
         if self._clock is not None:
             self._clock.cancel()
             await asyncio.gather(self._clock, return_exceptions=True)
+        for timer in self._held:
+            timer.cancel()
         self._preview_thread.shutdown()
         self._still_thread.shutdown()
 
@@ -168,10 +173,24 @@ class Camera:
             self.frames += 1
             if self.frames % 2 and self._faults.is_on("camera.half_rate"):
                 continue  # half of what this machine can deliver, also when that is less than 30 a second
-            for queue in self._clients:
-                if queue.full():
-                    queue.get_nowait()
-                queue.put_nowait(part)
+            if self.latency_ms:
+                self._later(self.latency_ms / 1000, part)
+            else:
+                self._deliver(part)
+
+    def _deliver(self, part: Part) -> None:
+        for queue in self._clients:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(part)
+
+    def _later(self, delay_s: float, part: Part) -> None:
+        def fire() -> None:
+            self._held.discard(timer)
+            self._deliver(part)
+
+        timer = asyncio.get_running_loop().call_later(delay_s, fire)
+        self._held.add(timer)
 
     async def _next_part(self) -> Part:
         loop = asyncio.get_running_loop()
@@ -310,6 +329,7 @@ class Camera:
         slow = self._faults.take("camera.slow")
         if slow is not None:
             await asyncio.sleep(slow.delay_ms / 1000)
+        await asyncio.sleep(self.latency_ms / 1000)
         self.stills += 1
         lines = [f"X-Timestamp-Ns: {at_ns}", f"X-Cpu-S: {time.process_time():.3f}"]
         if picture.upscaled_from:
@@ -320,7 +340,7 @@ class Camera:
 
     def _encode_still(self, view: View, size: Size) -> tuple[bytes, Picture]:
         picture = self._stills.picture(view, size)
-        noisy = lying(self._still_noise.on(picture.pixels, view.gain_db), self._rotate_deg)
+        noisy = lying(self._still_noise.on(picture.pixels, view.gain_db, view.noise), self._rotate_deg)
         png = cv2.imencode(".png", noisy, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])[1]
         return np.asarray(png, dtype=np.uint8).tobytes(), picture
 
@@ -334,6 +354,8 @@ class Camera:
             "frames": self.frames,
             "streams": self.streams,
             "stills": self.stills,
+            "latency_ms": self.latency_ms,
+            "noise": self._room.noise,
             "relit": self._preview.renderer.renders,
             "relit_last_ms": round(self._preview.renderer.last_ms, 2),
             "jpegs_encoded": self._preview.jpegs,

@@ -8,6 +8,7 @@ pan-tilt at their nominal positions. What each does:
 * focus: distance of the register from the sitter's place gives blur; automatic focus is always on the sitter;
 * zoom: the magnification doubles evenly with the register, 18 times over the range, 1 at the nominal position;
 * pan and tilt: 40/3 steps per degree, a degree moves the picture by 1/24 of its height (frame of 24 degrees).
+A camera that is badly mounted, out of focus or off in its colours (`Mounting`) is so whatever the registers say.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from hardware.sim.scene import Framing
+from hardware.sim.sheet import FRAME_HEIGHT_DEG, Aim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +53,6 @@ FOCUS_STEPS_PER_BLUR_PX: Final = 0x400
 MAX_BLUR_PX: Final = 40.0
 PAN_LIMIT, TILT_MIN, TILT_MAX = 0x08DB, -0x0190, 0x04B0
 STEPS_PER_DEG: Final = 40 / 3
-FRAME_HEIGHT_DEG: Final = 24.0
 FRAME_ASPECT: Final = 4 / 3
 
 AE_AUTO, AE_MANUAL, AE_SHUTTER, AE_IRIS = 0x00, 0x03, 0x0A, 0x0B
@@ -85,6 +86,16 @@ class Settings:
     flip: bool = False
     mirror: bool = False
     one_push: Gains = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Mounting:
+    """What is mechanically wrong with the camera, whatever its registers say."""
+
+    defocus_px: float = 0.0  # blur of the frame 960 px wide
+    tilt_deg: float = 0.0  # looks up
+    roll_deg: float = 0.0  # the picture turns clockwise
+    cast: Gains = (1.0, 1.0, 1.0)  # the sensor's own colour: blue, green, red
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +180,9 @@ def magnification(zoom: float) -> float:
     return float(ZOOM_RANGE ** ((zoom - NOMINAL_ZOOM) / ZOOM_MAX))
 
 
-def framing(settings: Settings) -> Framing:
+def framing(settings: Settings, mounting: Mounting) -> Framing:
     """What the lens shows: pan to the right and tilt up move the window right and up."""
-    right_deg, up_deg = settings.pan / STEPS_PER_DEG, settings.tilt / STEPS_PER_DEG
+    right_deg, up_deg = settings.pan / STEPS_PER_DEG, settings.tilt / STEPS_PER_DEG + mounting.tilt_deg
     return Framing(
         magnification(settings.zoom) if settings.zoom != NOMINAL_ZOOM else 1.0,
         right_deg / FRAME_HEIGHT_DEG * FRAME_ASPECT,
@@ -179,12 +190,21 @@ def framing(settings: Settings) -> Framing:
     )
 
 
-def blur_px(settings: Settings) -> float:
+def aim(settings: Settings, mounting: Mounting, lens_above_mm: float) -> Aim:
+    """How the lens stands to the test card."""
+    return Aim(
+        magnification(settings.zoom) if settings.zoom != NOMINAL_ZOOM else 1.0,
+        settings.pan / STEPS_PER_DEG,
+        settings.tilt / STEPS_PER_DEG + mounting.tilt_deg,
+        mounting.roll_deg,
+        lens_above_mm,
+    )
+
+
+def blur_px(settings: Settings, mounting: Mounting) -> float:
     """Blur of the focus, in pixels of a 960 px wide reference picture; a longer lens shows it larger."""
-    if settings.focus_auto:
-        return 0.0
-    off = abs(settings.focus - FOCUS_ON_SITTER) / FOCUS_STEPS_PER_BLUR_PX
-    return min(MAX_BLUR_PX, off * magnification(settings.zoom))
+    off = 0.0 if settings.focus_auto else abs(settings.focus - FOCUS_ON_SITTER) / FOCUS_STEPS_PER_BLUR_PX
+    return min(MAX_BLUR_PX, math.hypot(off * magnification(settings.zoom), mounting.defocus_px))
 
 
 def nearest(table: Mapping[int, float], value: float) -> int:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 APPLICANTS: Final = Path(__file__).resolve().parent / "applicants"
 CHANNELS: Final = (*LAMPS, "ambient")
+SCREEN: Final = "screen"  # the light of a display, always on; no lamp
 EXPOSURE_SCALE: Final = 2.0  # labels.json, "exposure_scale"
 WHITE: Final = 65535
 VARIATION_WIDTH_PX: Final = 640
@@ -45,7 +46,7 @@ class ApplicantsMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A set of passes: `session` and a frame number, `people` or `stills` and a name, `variations` and a file, or the empty `wall`."""
+    """A set of passes: `session` and a frame number, `people`, `stills` or `attacks` and a name, `variations` and a file, or the empty `wall`."""
 
     kind: str
     name: str = ""
@@ -64,6 +65,11 @@ class Source:
         return APPLICANTS / self.kind / self.name / f"pass_{channel}.jpg"
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Its passes: one of each lamp group, one of the room, and of a screen held up to the camera its own light."""
+        return (*CHANNELS, SCREEN) if self.kind == "attacks" and self.name.endswith(SCREEN) else CHANNELS
+
+    @property
     def is_rendered(self) -> bool:
         """Whether a variation is a picture of its own; the others are the neutral one in another light, which the lamps do here."""
         return bool(_read(self.path(""), cv2.IMREAD_REDUCED_GRAYSCALE_8).shape[1] == VARIATION_WIDTH_PX // 8)
@@ -75,10 +81,12 @@ class Source:
 
 
 def looks_of(person: str) -> dict[str, Source]:
-    """How a person can look: the rendered variations by name."""
+    """How a person can look: the rendered variations by name, and the presentation attacks: a print or a screen of him held up."""
     found = sorted((APPLICANTS / "variations").glob(f"{person}_*.jpg"))
     sources = {path.stem.removeprefix(f"{person}_"): Source("variations", path.stem) for path in found}
-    return {name: source for name, source in sources.items() if source.is_rendered}
+    looks = {name: source for name, source in sources.items() if source.is_rendered}
+    attacks = sorted((APPLICANTS / "attacks").glob(f"{person}_*/"))
+    return looks | {path.name.removeprefix(f"{person}_"): Source("attacks", path.name) for path in attacks}
 
 
 def read_pass(source: Source, channel: str, flags: int = cv2.IMREAD_COLOR_BGR) -> Image:

@@ -23,6 +23,8 @@ PREVIEW_FPS = 30.0
 STILL_SIZE = (960, 1280)
 LARGE_STILL_SIZE = (1920, 2560)  # natively there for anna and kwame
 
+USUAL_LENS_CM = 125.0  # height of the lens above the floor in a booth without a height axis
+
 LightsKind = Literal["wled", "dmx", "none"]
 
 

@@ -1,7 +1,8 @@
 """From lamps and lens to pixels: one picture of the booth, relit and seen through the camera's settings.
 
-Order: passes of the source -> card held in front -> framing (zoom, pan, tilt; wall around it) -> light added in linear 16-bit integers, each
-pass times lamp level, exposure and white balance -> focus blur -> sRGB -> flip. Sensor noise is added per exposure, not here (`noisy`).
+Order: passes of the source -> card held in front -> framing (zoom, pan, tilt; wall around it) -> roll -> test card in its holder -> light
+added in linear 16-bit integers, each pass times lamp level, exposure and white balance -> focus blur -> sRGB -> flip. Sensor noise is added
+per exposure, not here (`Noise`).
 
 Every step before the light depends only on what is in front of the camera and is cached; the light is a table per pass and level. A picture
 is computed again only when its `View` changed.
@@ -17,7 +18,8 @@ import cv2
 import numpy as np
 
 from hardware.sim.card import with_card
-from hardware.sim.passes import CHANNELS, SRGB_TABLE, StackCache, add_light, read_pass
+from hardware.sim.passes import CHANNELS, SCREEN, SRGB_TABLE, StackCache, add_light, read_pass
+from hardware.sim.sheet import Aim, Sheet
 from hardware.sim.wall import EDGE_PX, Surroundings, empty_booth
 
 if TYPE_CHECKING:
@@ -82,6 +84,9 @@ class View:
     gain_db: float = 0.0
     flip: bool = False
     mirror: bool = False
+    roll_deg: float = 0.0
+    sheet: Aim | None = None  # the test card hangs in its holder
+    noise: float = 1.0  # of the usual sensor noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +108,7 @@ class Renderer:
 
     def picture(self, view: View, size: Size) -> Picture:
         """The picture of this view."""
-        view = replace(view, gain_db=0.0)  # noise is not part of it
+        view = replace(view, gain_db=0.0, noise=1.0)  # noise is not part of it
         if self._last is not None and self._last[0] == view and self._last[1] == size:
             return self._last[2]
         start = time.perf_counter()
@@ -128,23 +133,45 @@ class Renderer:
     def _stack(self, view: View, size: Size) -> tuple[Iterable[Image], Size | None]:
         source, framing = view.source, view.framing
         if source.kind == "wall":
-            return self._cache.get((source, view.card, size), lambda: _carded(empty_booth(size), view.card)), None
+            key = (source, view.card, view.sheet, size)
+            return self._cache.get(key, lambda: _carded(empty_booth(size), view, size)), None
         native = source.native
         seen = (round(native[0] / framing.magnification), round(native[1] / framing.magnification))
         upscaled_from = seen if seen[0] < size[0] or seen[1] < size[1] else None
+        plain = view.card is None and view.sheet is None and not view.roll_deg
 
-        if framing.is_native and view.card is None and native[0] * native[1] > ONE_BY_ONE_PX:
-            return (frame_pass(read_pass(source, channel), size) for channel in CHANNELS), upscaled_from
+        if framing.is_native and plain and native[0] * native[1] > ONE_BY_ONE_PX:
+            return (frame_pass(read_pass(source, channel), size) for channel in source.channels), upscaled_from
 
         def framed() -> Stack:
-            stack = _carded(tuple(read_pass(source, channel) for channel in CHANNELS), view.card)
-            return frame_stack(stack, framing, size)
+            stack = tuple(read_pass(source, channel) for channel in source.channels)
+            if view.card is not None:
+                stack = with_card(stack, view.card)
+            stack = frame_stack(stack, framing, size)
+            if view.roll_deg:
+                stack = tuple(_rolled(image, view.roll_deg) for image in stack)
+            return _sheeted(stack, source.channels, view, size)
 
-        return self._cache.get((source, view.card, framing, size), framed), upscaled_from
+        return self._cache.get((source, view.card, framing, view.roll_deg, view.sheet, size), framed), upscaled_from
 
 
-def _carded(stack: Stack, text: str | None) -> Stack:
-    return with_card(stack, text) if text is not None else stack
+def _carded(stack: Stack, view: View, size: Size) -> Stack:
+    return _sheeted(with_card(stack, view.card) if view.card is not None else stack, CHANNELS, view, size)
+
+
+def _sheeted(stack: Stack, channels: tuple[str, ...], view: View, size: Size) -> Stack:
+    if view.sheet is None:
+        return stack
+    sheet = Sheet(view.sheet, size)
+    return tuple(sheet.on(channel, pixels) for channel, pixels in zip(channels, stack, strict=True))
+
+
+def _rolled(pixels: Image, roll_deg: float) -> Image:
+    """The picture turned clockwise about its middle; at the corners its border goes on."""
+    height, width = pixels.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), -roll_deg, 1.0)
+    turned = cv2.warpAffine(pixels, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, dtype=np.uint8)
 
 
 def frame_pass(image: Image, size: Size) -> Image:
@@ -177,7 +204,7 @@ def frame_stack(stack: Stack, framing: Framing, size: Size) -> Stack:
     )
     surroundings = None if covers else Surroundings(size, inner, stack[CHANNELS.index("background")])
     framed = []
-    for image, channel in zip(stack, CHANNELS, strict=True):
+    for image, channel in zip(stack, (*CHANNELS, SCREEN)[: len(stack)], strict=True):
         canvas = np.empty((height, width, 3), np.uint8) if surroundings is None else surroundings.around(channel, image)
         if x1 > x0 and y1 > y0:
             part = (max(1, round((x1 - x0) * scale_x)), max(1, round((y1 - y0) * scale_y)))
@@ -228,9 +255,9 @@ class Noise:
         field = 128 + NOISE_UNIT * self._random.standard_normal((side, side, 3), dtype=np.float32)
         self._field = np.clip(np.rint(field), 0, 255).astype(np.uint8)
 
-    def on(self, pixels: Image, gain_db: float) -> Image:
-        """The pixels as one exposure gives them."""
-        sigma = NOISE_SIGMA * max(1.0, 10 ** (gain_db / 20))
+    def on(self, pixels: Image, gain_db: float, factor: float = 1.0) -> Image:
+        """The pixels as one exposure gives them; `factor` is a worse sensor's."""
+        sigma = NOISE_SIGMA * factor * max(1.0, 10 ** (gain_db / 20))
         table = np.rint((np.arange(256) - 128) * sigma / NOISE_UNIT + self._dither()).astype(np.int16)
         height, width = pixels.shape[:2]
         y, x = (int(offset) for offset in self._random.integers(0, NOISE_TILE_PX, 2))

@@ -118,9 +118,12 @@ class Surroundings:
     def _place(self, whole: npt.NDArray[Any], inside: npt.NDArray[Any]) -> None:
         """Puts what belongs to the frame at its place in the whole picture."""
         left, top, width, height = self._inner
-        whole[max(0, top) : top + height, max(0, left) : left + width] = inside[
-            max(0, -top) : self._height - top, max(0, -left) : self._width - left
-        ]
+        rows = slice(max(0, top), max(0, min(self._height, top + height)))
+        columns = slice(max(0, left), max(0, min(self._width, left + width)))
+        if rows.start < rows.stop and columns.start < columns.stop:
+            whole[rows, columns] = inside[
+                rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+            ]
 
     @staticmethod
     def _shoulder(
@@ -135,7 +138,9 @@ class Surroundings:
         return np.asarray((outside >= 0) & (share < 1) & (ys >= outline), dtype=np.bool_)
 
     def around(self, channel: str, pixels: Image) -> Image:
-        """One pass of the surroundings at the full size; its middle, where the frame goes, is meaningless."""
+        """One pass of the surroundings at the full size; its middle, where the frame goes, is meaningless. A screen does not light the wall."""
+        if channel not in CHANNELS:
+            return np.zeros((self.size[1], self.size[0], 3), np.uint8)
         small = self._small(pixels)
         width = self._inner[2]
         wall = surface_at(channel, self._xs, self._ys)

@@ -178,6 +178,18 @@ def test_preview_opens_in_opencv_at_full_rate_with_small_latency(booth):
     assert sorted(ages)[10] < LATENCY_LIMIT_MS, f"median {sorted(ages)[10]:.1f} ms"
 
 
+def test_a_slow_chain_delivers_every_picture_later_at_the_same_rate(booth):
+    assert booth.order(camera={"latency_ms": 150})["ok"]
+    try:
+        with Stream(booth) as stream:
+            parts = [stream.part() for _ in range(6)]
+    finally:
+        booth.order(camera=None)
+    stamps = [int(headers["X-Timestamp-Ns"]) for headers, _, _ in parts]
+    assert all(arrived - stamp > 149e6 for stamp, (_, _, arrived) in zip(stamps, parts, strict=True))
+    assert (stamps[-1] - stamps[0]) / 5 < 100e6
+
+
 def test_a_lamp_order_is_seen_by_the_camera(booth, lamps):
     with preview(booth) as capture:
         set_lamps(lamps, 159)
