@@ -31,6 +31,10 @@
     |   +-- CentresUnusableError    what is known of centres, or came about them
     +-- LampsError                the lamps between visit and tests
     |   +-- LampsTakenBackError     the visit needs them now
+    +-- MaintenanceError          a technician's work
+    |   +-- MaintenanceRefusedError not now, or not this
+    |   +-- UnknownCheckError       there is no such self-test
+    |   +-- OutOfServiceError       a technician has the booth
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
         +-- BurstGivenUpError       the visit no longer waits for its result
@@ -275,6 +279,33 @@ class LampsTakenBackError(LampsError):
     """Another scene was wanted while the lamps were lent; what the borrower began is void."""
 
     code = "lamps.taken_back"
+    retry = True
+
+
+class MaintenanceError(BoothError):
+    """A technician's work on the booth."""
+
+
+class MaintenanceRefusedError(MaintenanceError):
+    """What the technician asked for cannot begin now; the sentence says when."""
+
+    code = "maintenance.refused"
+    blame = "operator"
+    retry = True
+
+
+class UnknownCheckError(MaintenanceError):
+    """A self-test was asked for by an id that no check has."""
+
+    code = "maintenance.unknown_check"
+    blame = "operator"
+
+
+class OutOfServiceError(MaintenanceError):
+    """Not raised: the fault that stands while a technician has the booth, by the switch or by work under way."""
+
+    code = "maintenance.out_of_service"
+    blame = "operator"
     retry = True
 
 

@@ -216,6 +216,13 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.slow",
             "Judging took longer than its limit: check what else this machine runs.",
         ),
+        "maintenance.refused": (_T, "fault.unknown", "Wait until the visit or the work under way is over."),
+        "maintenance.unknown_check": (_T, "fault.unknown", "`booth diagnose --list` shows every check."),
+        "maintenance.out_of_service": (
+            _O,
+            "fault.booth",
+            "Nothing is broken: visits begin again when the technician's work is over and the switch is on (technician's page, `booth diagnose --in-service`).",
+        ),
         "keys.certificate": (
             _O,
             "fault.booth",

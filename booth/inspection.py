@@ -82,6 +82,11 @@ class Inspection:
         out = self._performer.visit.state is State.OUT_OF_SERVICE
         return self._looks > 0 and out and self._permission() is Permission.YES
 
+    @property
+    def awake(self) -> bool:
+        """Whether every picture is wanted although nobody visits."""
+        return self.on or self._permission() is Permission.BUSY
+
     @contextlib.contextmanager
     def look(self) -> Iterator[None]:
         """A live view is open."""

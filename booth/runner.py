@@ -17,9 +17,11 @@ from datetime import UTC, datetime
 import cv2
 import httpx2
 
+from booth.bench import Bench
 from booth.centres import open_centres
 from booth.checker import open_checker
 from booth.config import Config
+from booth.disk import DiskFiles
 from booth.errors import CommandRefusedError
 from booth.events import Event, Given, Happening, StaffRequest
 from booth.health import Health
@@ -37,6 +39,7 @@ from booth.kiosk import (
 )
 from booth.lamps import open_lamps
 from booth.log_witness import LogWitness
+from booth.maintenance import Maintenance
 from booth.outbox import Outbox, OutboxLimits, open_outbox
 from booth.outbox_quota import DAY_S
 from booth.performer import Performer, Rooms
@@ -71,6 +74,9 @@ class Runner:
         self._config = config
         self._health = Health(lambda: datetime.now(UTC))
         self._performer = Performer(config, profile, self._health, self._forget)
+        self.maintenance = Maintenance(
+            *(config.booth.data_dir, self._health, self._tell_health, lambda: self._performer.visit.idle)
+        )
         self._inspection = Inspection(self._performer, self._may_inspect)
         self.senses = Senses(self._performer, config.visit, self._inspection)
         self._rooms: Rooms | None = None
@@ -84,6 +90,7 @@ class Runner:
 
     async def close(self) -> None:
         """Gives up and wipes the visit under way."""
+        await self.maintenance.close()
         await self.senses.close()
         await self._inspection.close()
         await self._performer.close()
@@ -92,9 +99,15 @@ class Runner:
         self._encoded = None
         self._inspection.values.clear()
 
+    def _tell_health(self) -> None:
+        self._performer.send(self._health.told)
+
     def _may_inspect(self) -> Permission:
-        """Whether a technician may be looked at: once there is a switch, when it is off."""
-        return Permission.NO
+        """Whether a technician may be looked at: while he has the booth out of service, and nothing is measured."""
+        state = self.maintenance.state
+        if state.busy is not None:
+            return Permission.BUSY
+        return Permission.NO if state.switch is None else Permission.YES
 
     @property
     def inspecting(self) -> bool:
@@ -245,7 +258,12 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
         registry = IntakeRegistry(config.intake, worker, uplink.delivery.client, sealer.source.current)
         identifier = Identifier(centres, registry, lambda: datetime.now().astimezone().date())
         stack.push_async_callback(runner.close)
+        bench = Bench(
+            *(config, station, worker, DiskFiles(), uplink.delivery.client, sealer.source.certificate),
+            *(lambda: outbox.status, lambda: uplink.status.clock_skew_s, lambda: datetime.now(UTC), lamps.lent),
+        )
         runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier))
+        runner.maintenance.start(bench)
         yield runner
 
 

@@ -209,7 +209,7 @@ class Senses:
             self.on_trouble("preview", self._picture_trouble(rooms))
             sequence = frame.sequence
             self._inspection.settle()
-            rooms.station.rest(self._performer.visit.idle and not self._inspection.on)
+            rooms.station.rest(self._performer.visit.idle and not self._inspection.awake)
             rooms.checker.offer(frame)
 
     @staticmethod

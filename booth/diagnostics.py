@@ -1,0 +1,205 @@
+"""The booth's self-tests: the table of all checks, and how they are run.
+
+The table says of each check what it measures, within which limits and why those, and which causes it can tell; docs/diagnostics.md is made from it.
+`run_checks` performs a choice of them one after another; checks that share a measurement share its test, which then runs once. A device that does not answer is
+a finding, never an end of the run. Attended checks need the test card in its holder and somebody who hangs it there: they come last, after
+one question.
+
+Used by booth/maintenance.py (page, socket, nightly run) and by `booth diagnose` on a booth whose controller does not run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from booth import self_tests_camera as camera
+from booth import self_tests_machine as machine
+from booth.bench import Bench
+from booth.errors import LampsTakenBackError, UnknownCheckError
+from booth.self_test import CheckFinding, Limits, Measured, judge
+from hardware.errors import CameraError, ControlError, HardwareError, LightsError
+
+log = logging.getLogger(__name__)
+
+Test = Callable[[Bench], Awaitable[Mapping[str, Measured]]]
+Prompt = Literal["card"]
+Tell = Callable[["Progress"], None]
+Ask = Callable[[Prompt], Awaitable[None]]
+
+# What it means when a device fails during a test.
+SILENT: Mapping[type[Exception], str] = MappingProxyType(
+    {LightsError: "lamps.silent", CameraError: "camera.silent", ControlError: "controls.silent"}
+)
+DEFECT, INTERRUPTED, RESTLESS = "software.defect", "lamps.interrupted", "lamps.restless"
+EVERYWHERE = (DEFECT, INTERRUPTED, RESTLESS, *SILENT.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the table."""
+
+    id: str
+    unit: str
+    limits: Limits
+    causes: tuple[str, ...]  # that its own test can tell; the first one is that of a value beyond the limit
+    test: Test
+    attended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    done: int
+    total: int
+    current: str | None
+    findings: tuple[CheckFinding, ...]
+
+
+def one(check_id: str, measure: Callable[[Bench], Awaitable[Measured]]) -> Test:
+    """A test of one check alone."""
+
+    async def test(bench: Bench) -> Mapping[str, Measured]:
+        return {check_id: await measure(bench)}
+
+    return test
+
+
+def _check(
+    check_id: str, unit: str, limits: Limits, causes: tuple[str, ...], measure: Callable[[Bench], Awaitable[Measured]]
+) -> Check:
+    return Check(check_id, unit, limits, causes, one(check_id, measure))
+
+
+CHECKS: tuple[Check, ...] = (
+    _check(
+        "camera.rate",
+        "1/s",
+        Limits(low=15, source="half of the 30 pictures a second of usual cameras; [camera] fps, where set: three quarters of it"),
+        ("camera.slow", "camera.silent"),
+        camera.rate,
+    ),
+    _check(
+        "camera.latency",
+        "ms",
+        Limits(high=400, warn_high=250, source="ITU-T G.114: beyond 400 ms a person cannot act on what comes back; a mirror picture even less"),
+        ("camera.delayed", "camera.unseen", "absent.lamps"),
+        camera.latency,
+    ),
+    _check(
+        "camera.noise",
+        "1/255",
+        Limits(low=0.02, high=4, warn_high=3, source="measured: 1 to 2 steps at nominal gain, 4 at 12 dB more; nothing at all is a picture that repeats"),
+        ("camera.noisy", "camera.frozen"),
+        camera.noise,
+    ),
+    _check(
+        "lamps.echo",
+        "ms",
+        Limits(high=1000, warn_high=500, source="hardware/wled.py: a whole answer of 10 kB takes 0.9 s at 115200 baud; the driver gives up after 2 s"),
+        ("lamps.slow", "absent.lamps"),
+        camera.lamps_echo,
+    ),
+    _check(
+        "controls.echo",
+        "ms",
+        Limits(high=2000, warn_high=1000, source="some 20 inquiries of 12 bytes at 9600 baud, each answered within two picture times of 17 ms"),
+        ("controls.slow", "absent.controls"),
+        camera.controls_echo,
+    ),
+    _check(
+        "disk.free",
+        "MB",
+        Limits(low=machine.LEAST_FREE_BYTES / machine.MB, source="[outbox] min_free_bytes, and never less than 64 MB"),
+        ("disk.full", "disk.unwritable"),
+        machine.free_disk,
+    ),
+    _check(
+        "clock.skew",
+        "s",
+        Limits(low=-300, high=300, warn_low=-30, warn_high=30, source="the intake refuses requests that are signed 300 s too early or late (crypto/http_signature.py)"),
+        ("clock.wrong", "clock.unknown"),
+        machine.clock_skew,
+    ),
+    _check(
+        "certificate.days",
+        "d",
+        Limits(low=0, warn_low=30, source="no intake takes what an expired key signs; a month is enough to renew it"),
+        ("certificate.ending", "certificate.expired", "certificate.early", "certificate.unreadable"),
+        machine.certificate_days,
+    ),
+    _check(
+        "intake.reachable",
+        "ms",
+        Limits(high=10_000, warn_high=3000, source="a third of the time after which a delivery is given up ([intake] timeout_s)"),
+        ("intake.slow", "intake.silent", "intake.other"),
+        machine.intake_reachable,
+    ),
+    _check(
+        "outbox.age",
+        "h",
+        Limits(high=336, warn_high=24, source="half of [outbox] max_age_days, after which nobody is let in"),
+        ("outbox.old", "outbox.refused", "outbox.damaged"),
+        machine.outbox_age,
+    ),
+)  # fmt: skip
+BY_ID: Mapping[str, Check] = MappingProxyType({check.id: check for check in CHECKS})
+
+
+def chosen(ids: Sequence[str] | None, *, attended: bool) -> tuple[Check, ...]:
+    """The checks with these ids (None: all), in the order of the table, attended ones only where somebody attends. Raises UnknownCheckError."""
+    if unknown := [each for each in ids or () if each not in BY_ID]:
+        raise UnknownCheckError(f"There is no check {', '.join(unknown)}; `booth diagnose --list` shows all of them.")
+    return tuple(check for check in CHECKS if (ids is None or check.id in ids) and (attended or not check.attended))
+
+
+async def run_checks(bench: Bench, checks: Sequence[Check], tell: Tell, ask: Ask) -> tuple[CheckFinding, ...]:
+    """Performs the checks and returns what they found, in their order; `tell` hears of each step."""
+    findings: list[CheckFinding] = []
+    asked = False
+
+    def progress(current: str | None) -> None:
+        tell(Progress(len(findings), len(checks), current, tuple(findings)))
+
+    groups: list[list[Check]] = []
+    for check in checks:
+        if groups and groups[-1][0].test is check.test:
+            groups[-1].append(check)
+        else:
+            groups.append([check])
+    for group in groups:
+        progress(group[0].id)
+        if group[0].attended and not asked:
+            await ask("card")
+            asked = True
+        begun = time.perf_counter()
+        measured = await _measure(bench, group)
+        took_ms = (time.perf_counter() - begun) * 1000 / len(group)
+        findings += [
+            judge(check.id, check.unit, check.limits, check.causes, measured[check.id], took_ms) for check in group
+        ]
+    progress(None)
+    return tuple(findings)
+
+
+async def _measure(bench: Bench, group: Sequence[Check]) -> Mapping[str, Measured]:
+    """What a test brings back for its checks; its failure is a finding of each of them."""
+    try:
+        return await group[0].test(bench)
+    except HardwareError as error:
+        log.info("%s: %s: %s", group[0].id, error.code, error)
+        cause = next((cause for kind, cause in SILENT.items() if isinstance(error, kind)), DEFECT)
+        failed = Measured(None, cause, "fail")
+    except LampsTakenBackError:
+        failed = Measured(None, INTERRUPTED, "not_assessed")
+    except TimeoutError:
+        failed = Measured(None, RESTLESS, "fail")
+    except Exception:
+        log.exception("defect in the self-test of %s", group[0].id)
+        failed = Measured(None, DEFECT, "fail")
+    return {check.id: failed for check in group}

@@ -1,0 +1,271 @@
+"""The technician's work on the booth between visits: self-tests, the out-of-service switch. One object for the page, the command line and the night.
+
+Rules
+  - Nothing here begins while a visit runs (MaintenanceRefusedError says when to try again), and no visit begins while anything here runs or the switch
+    is off: the health source "technician" then obstructs, and applicants see the usual screen.
+  - One thing at a time. What runs can be cancelled; the lamps then get back their levels. A test that waits for a person goes on by `proceed()`.
+  - The switch is a file in data_dir, written whole before it counts and removed before visits may begin again; so it stands after a restart. A file that
+    cannot be read keeps the booth out of service, and says so.
+  - The event log tells in words what was begun, by whom (page, command line, night), and how it ended. No personal data anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from booth.bench import Bench
+from booth.diagnostics import Check, Progress, Prompt, chosen, run_checks
+from booth.errors import MaintenanceRefusedError, OutOfServiceError
+from booth.faults import fault_of
+from booth.health import Health
+from booth.self_test import CheckFinding
+from capture.frames import Latest
+from crypto.key_folder import PRIVATE, read_file, sync_folder, write_whole
+
+log = logging.getLogger(__name__)
+
+SOURCE = "technician"
+SWITCH_NAME = "out-of-service.json"
+MAX_SWITCH_BYTES = 1024
+
+# Why a technician takes a booth out of service; the words are in the catalogues (`switch.<reason>`).
+OutReason = Literal["maintenance", "device_fault", "cleaning", "premises", "other"]
+OUT_REASONS: tuple[OutReason, ...] = get_args(OutReason)
+Busy = Literal["tests", "calibration"]
+Occasion = Literal["page", "command", "night"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OutOfService(_Value):
+    """The switch, off."""
+
+    reason: OutReason
+    since: str  # UTC, ISO 8601
+
+
+class TestRun(_Value):
+    """A run of self-tests, under way or done."""
+
+    __test__: ClassVar[bool] = False  # not one of pytest's
+
+    started_at: str
+    finished_at: str | None = None
+    occasion: Occasion = "page"
+    attended: bool = False
+    done: int = 0
+    total: int
+    current: str | None = None
+    waiting: Prompt | None = None  # for a person: the card hangs in its holder
+    cancelled: bool = False
+    findings: tuple[CheckFinding, ...] = ()
+
+    @property
+    def failed(self) -> tuple[CheckFinding, ...]:
+        """What is wrong."""
+        return tuple(each for each in self.findings if each.verdict == "fail")
+
+
+class MaintenanceState(_Value):
+    """What the technician's work is at."""
+
+    busy: Busy | None = None
+    tests: TestRun | None = None
+    switch: OutOfService | None = None
+
+
+class Maintenance:
+    """Made by `booth.runner.open_booth`."""
+
+    def __init__(self, data_dir: Path, health: Health, tell: Callable[[], None], is_idle: Callable[[], bool]) -> None:
+        """Reads the switch, blocking; from here on `health` knows it. `tell` brings health's news to the visit."""
+        self._path = data_dir / SWITCH_NAME
+        self._health, self._tell, self._is_idle = health, tell, is_idle
+        self._bench: Bench | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._going_on = asyncio.Event()
+        self.published = Latest(MaintenanceState(switch=self._read_switch()))
+        self._tell_health()
+
+    @property
+    def state(self) -> MaintenanceState:
+        """The state now."""
+        return self.published.value
+
+    def start(self, bench: Bench) -> None:
+        """Work may begin."""
+        self._bench = bench
+
+    async def close(self) -> None:
+        """Cancels what runs and waits until the lamps are back."""
+        self._bench = None
+        self.cancel()
+        if self._work is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._work
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[AsyncIterator[MaintenanceState]]:
+        """The present state, then each newest; a slow reader misses some and delays nobody."""
+        async with aclosing(self.published.values()) as changes:
+
+            async def states() -> AsyncGenerator[MaintenanceState, None]:
+                async for state in changes:
+                    yield state
+
+            async with aclosing(states()) as shown:
+                yield shown
+
+    # --- self-tests ----------------------------------------------------------------------------------------------------
+
+    def start_tests(
+        self, ids: Sequence[str] | None = None, *, attended: bool = False, occasion: Occasion = "page"
+    ) -> None:
+        """Begins the checks with these ids, None for all. Raises MaintenanceRefusedError, UnknownCheckError."""
+        checks = chosen(ids, attended=attended)
+        bench = self._require_free()
+        run = TestRun(started_at=_now(), occasion=occasion, attended=attended, total=len(checks))
+        self._put(busy="tests", tests=run)
+        self._health.note("info", f"technician: {len(checks)} self-tests begun ({_SAID[occasion]})")
+        self._work = asyncio.create_task(self._test(bench, checks), name="self-tests")
+
+    async def _test(self, bench: Bench, checks: Sequence[Check]) -> None:
+        cancelled = False
+        try:
+            findings = await run_checks(bench, checks, self._progress, self._ask)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        except Exception as error:
+            log.exception("defect in the self-tests")
+            self._health.note("error", f"technician: the self-tests broke off: {fault_of(error).detail}")
+            cancelled = True
+        else:
+            self._note_outcome(findings)
+        finally:
+            run = self.state.tests
+            assert run is not None
+            ended = run.model_copy(
+                update={"finished_at": _now(), "current": None, "waiting": None, "cancelled": cancelled}
+            )
+            if cancelled:
+                self._health.note("info", f"technician: self-tests ended early, {run.done} of {run.total} done")
+            self._put(busy=None, tests=ended)
+
+    def _note_outcome(self, findings: Sequence[CheckFinding]) -> None:
+        poor = [each for each in findings if each.verdict in {"fail", "warn"}]
+        for each in poor:
+            told = "has no value" if each.value is None else f"is {each.value:g} {each.unit}"
+            cause = (each.cause or "").removeprefix("cause.")
+            self._health.note(
+                "error" if each.verdict == "fail" else "warning", f"technician: {each.id} {told}: {cause}"
+            )
+        good = sum(each.verdict == "pass" for each in findings)
+        self._health.note("info", f"technician: self-tests done, {good} of {len(findings)} in order")
+
+    def _progress(self, progress: Progress) -> None:
+        run = self.state.tests
+        assert run is not None
+        update = {"done": progress.done, "current": progress.current, "findings": progress.findings}
+        self._put(tests=run.model_copy(update=update))
+
+    async def _ask(self, prompt: Prompt) -> None:
+        """Waits for `proceed`."""
+        run = self.state.tests
+        assert run is not None
+        self._going_on.clear()
+        self._put(tests=run.model_copy(update={"waiting": prompt}))
+        await self._going_on.wait()
+        self._put(tests=run.model_copy(update={"waiting": None}))
+
+    def proceed(self) -> None:
+        """What was asked for is done. Raises MaintenanceRefusedError when nothing waits."""
+        run = self.state.tests
+        if self.state.busy != "tests" or run is None or run.waiting is None:
+            raise MaintenanceRefusedError("Nothing waits for you: start the tests or the calibration first.")
+        self._going_on.set()
+
+    def cancel(self) -> None:
+        """Ends what runs; nothing to do is no error."""
+        if self._work is not None and not self._work.done():
+            self._work.cancel()
+
+    # --- the switch ----------------------------------------------------------------------------------------------------
+
+    def switch_off(self, reason: OutReason) -> None:
+        """Takes the booth out of service. Raises MaintenanceRefusedError while a visit runs, OSError when the disk refuses."""
+        if reason not in OUT_REASONS:
+            raise MaintenanceRefusedError(f"There is no such reason: use one of {', '.join(OUT_REASONS)}.")
+        if not self._is_idle():
+            raise MaintenanceRefusedError(_VISIT)
+        switch = OutOfService(reason=reason, since=_now())
+        write_whole(self._path, switch.model_dump_json().encode(), PRIVATE)
+        self._put(switch=switch)
+
+    def switch_on(self) -> None:
+        """Lets visits begin again. Raises OSError when the disk refuses."""
+        self._path.unlink(missing_ok=True)
+        sync_folder(self._path.parent)
+        self._put(switch=None)
+
+    def _read_switch(self) -> OutOfService | None:
+        try:
+            return OutOfService.model_validate_json(read_file(self._path, MAX_SWITCH_BYTES))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            log.warning("%s cannot be read (%s): the booth stays out of service", self._path, type(error).__name__)
+            return OutOfService(reason="other", since=_now())
+
+    # --- inside --------------------------------------------------------------------------------------------------------
+
+    def _require_free(self) -> Bench:
+        """The bench, when work may begin now."""
+        if self._bench is None:
+            raise MaintenanceRefusedError("The booth is starting or ending: try again in a few seconds.")
+        if self.state.busy is not None:
+            raise MaintenanceRefusedError(f"The booth is busy with {self.state.busy}: wait for the end, or cancel it.")
+        if not self._is_idle():
+            raise MaintenanceRefusedError(_VISIT)
+        return self._bench
+
+    def _put(self, **changes: object) -> None:
+        before = self.state
+        after = before.model_copy(update=changes)
+        if after == before:
+            return
+        self.published.put(after)
+        if (after.busy, after.switch) != (before.busy, before.switch):
+            self._tell_health()
+
+    def _tell_health(self) -> None:
+        """The switch and the work as the fault of our source; the switch counts first."""
+        state = self.state
+        error: OutOfServiceError | None = None
+        if state.switch is not None:
+            error = OutOfServiceError(
+                f"A technician took the booth out of service at {state.switch.since} ({state.switch.reason})."
+            )
+        elif state.busy is not None:
+            error = OutOfServiceError(f"A technician's {state.busy} run.")
+        if self._health.set(SOURCE, None if error is None else fault_of(error)):
+            self._tell()
+
+
+_VISIT = "A visit is under way: try again when the screen shows the invitation."
+_SAID = {"page": "on the technician's page", "command": "by `booth diagnose`", "night": "by night"}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
