@@ -36,6 +36,8 @@ COMPOSED = (
     r"staff\.(wrong|wait|no_list|not_now)",
     r"reason\.\w+",
     r"staff\.action\.\w+(\.text)?",
+    r"(check|cause|remedy)\.[\w.]+",
+    r"switch\.\w+",
     r"technician\.(state|device|level|intake|findings|visit|info|lamp)\.\w+",
 )
 KEY = re.compile(
