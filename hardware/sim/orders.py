@@ -32,7 +32,7 @@ CAST_LIMITS: Final = (0.25, 4.0)
 COLOURS: Final = 3
 TEST_CARD: Final = "test"
 # What stands beside an order in its object and is no order of its own.
-DETAILS: Final = frozenset({"dead", "strength", "connected", "kelvin", "on", "times", "ms"})
+DETAILS: Final = frozenset({"dead", "strength", "connected", "channel", "kelvin", "on", "times", "ms"})
 
 
 def now_ms() -> float:
@@ -149,11 +149,17 @@ def _seat(room: Room, value: object) -> None:
 
 def _lamp(room: Room, value: object, request: Request) -> None:
     fixture = room.fixtures.named(str(value))
-    changes = request.keys() & {"dead", "strength", "connected"}
+    changes = request.keys() & {"dead", "strength", "connected", "channel"}
     strength = number(request.get("strength", fixture.strength), (0.0, 1.0), "strength")
     connected = flag(request, "connected") if "connected" in changes else fixture.connected
     dead = flag(request, "dead") if "dead" in changes or not changes else fixture.dead
-    fixture.strength, fixture.connected, fixture.dead = strength, connected, dead
+    channel = fixture.channel
+    if (
+        "channel" in changes
+    ):  # a wrong address: it follows another lamp's channel beside that lamp; null is its own again
+        channel = str(value if request["channel"] is None else request["channel"])
+        room.fixtures.named(channel)
+    fixture.strength, fixture.connected, fixture.dead, fixture.channel = strength, connected, dead, channel
 
 
 def _swap(room: Room, value: object) -> None:

@@ -78,6 +78,8 @@ async def test_a_weak_lamp_gives_its_part_and_one_off_its_address_none(picture, 
     assert np.array_equal(await picture(drives={"key_left": 0.8}, lamp="key_left", strength=0.5), half)
     assert (await picture(lamp="key_left", connected=False)).max() == 0
     assert np.array_equal(await picture(lamp="key_left", connected=True), half)
+    assert (await picture(lamp="key_left", channel="background")).max() == 0
+    assert np.array_equal(await picture(lamp="key_left", channel=None), half)
     assert (await picture(lamp="key_left", dead=True)).max() == 0
     await booth.order({"lamp": "key_left", "strength": 1})
     assert booth.state()["dead"] == ["key_left"]  # stays dead
@@ -225,6 +227,7 @@ def test_a_noisier_sensor_is_noisier():
 WRONG = (
     {"lamp": "key_left", "strength": 1.5},
     {"lamp": "key_left", "connected": 1},
+    {"lamp": "key_left", "channel": "kitchen"},
     {"lamp": "kitchen", "strength": 0.5},
     {"swap": ["key_left"]},
     {"swap": ["key_left", "kitchen"]},
