@@ -101,6 +101,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.lights",
             "Close door and curtain, leave the booth empty, measure again.",
         ),
+        "capture.card_not_readable": (
+            _T,
+            "fault.camera",
+            "Hang the test card upright in its holder, whole in the picture, and start again.",
+        ),
         # validation
         "image.unreadable": (_I, "fault.camera", "The picture is damaged: check the camera's cable."),
         "image.too_large": (_I, "fault.camera", "Set a smaller still size."),
@@ -223,6 +228,7 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "Nothing is broken: visits begin again when the technician's work is over and the switch is on (technician's page, `booth diagnose --in-service`).",
         ),
+        "training.lost": (_T, "fault.unknown", "End this booth and start `booth train` again."),
         "keys.certificate": (
             _O,
             "fault.booth",

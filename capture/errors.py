@@ -48,3 +48,11 @@ class LampsNotMeasurableError(CaptureError):
     code = "capture.lamps_not_measurable"
     blame = "operator"
     retry = True
+
+
+class CardNotReadableError(CaptureError):
+    """The test card is not in the picture, or not so that it can be read."""
+
+    code = "capture.card_not_readable"
+    blame = "operator"
+    retry = True
