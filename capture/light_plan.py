@@ -95,6 +95,7 @@ def plan(
     exposures: Sequence[float],
     most: Sequence[float],
     *,
+    least: Sequence[float] | None = None,
     wall_tint: float = 0.0,
     gains: tuple[float, float, float] | None = None,
     drives: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
@@ -103,7 +104,7 @@ def plan(
     face_pct: float | None = None,
     emphasis: Vector | None = None,
 ) -> LightPlan:
-    """The best setting. `exposures`: what the camera can take; `most`: the drive of each lamp at 100 %; `gains`: now, None: they cannot be set.
+    """The best setting. `exposures`: what the camera can take; `most`: the drive of each lamp at 100 % (`least`: at its lowest); `gains`: now, None: they cannot be set.
 
     `drives`, `exposure`: the present setting. `seen`: which patches the frames told of (a covered forehead, a wall that is not seen, count for
     nothing). `face_pct`: the face's mean luminance now. `emphasis`: factors of the patches' weights (`emphasised`).
@@ -120,7 +121,7 @@ def plan(
     if face_pct is not None and skin.size:
         nominal_pct = face_pct * float(skin.mean()) / max(float(present[IS_FACE & (weights > 0)].mean()), 1e-6)
         face_least = min(max(FACE_LEAST, FACE_EXPOSURE_LEAST / max(nominal_pct, 1e-6)), FACE_MOST_FOR_DARK, face_most)
-    low = np.array([0.0, 0.0, 0.0, 0.0, face_least, WALL_LEAST / wall])
+    low = np.array([*(least or (0.0,) * 4), face_least, WALL_LEAST / wall])
     high = np.array([*most, face_most, max(WALL_MOST, WALL_LEAST) / wall])
     _, rest_now = _drives(
         lamps * exposure,

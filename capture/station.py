@@ -131,6 +131,16 @@ class Station:
         return () if lights is None else tuple(name for name in CHANNELS if name in lights.channels)
 
     @property
+    def nominal_pct(self) -> float:
+        """The portrait level of each lamp before the light is balanced."""
+        return 0.0 if self._settings.lights is None else self._settings.lights.nominal_pct
+
+    @property
+    def control_state(self) -> CameraControlState | None:
+        """The camera's settings as last read; None without camera control, or before."""
+        return self._control_state
+
+    @property
     def lights_acknowledged_by(self) -> str | None:
         """What proves the levels: "echo" (the controller said them) or "widget" (it took them); None without lamps."""
         return None if self._lights is None else self._lights.acknowledged_by
@@ -219,6 +229,10 @@ class Station:
         now = self.levels_pct
         change = max((abs(level - now.get(name, 0.0)) for name, level in levels_pct.items()), default=0.0)
         return ramp(now, levels_pct, math.ceil(change / RAMP_STEP_PCT))
+
+    async def see(self) -> None:
+        """Waits until the camera delivered a frame exposed after the last change of lamps or camera; raises a CameraError."""
+        await self._frame_after(self._settled_ns)
 
     async def _frame_after(self, at_ns: int) -> None:
         """Waits for a preview frame that began after `at_ns`: the second one that arrives after it."""
