@@ -19,6 +19,7 @@ from cryptography.x509 import Certificate
 from booth.config import Config
 from booth.disk import Files
 from booth.outbox_quota import OutboxStatus
+from capture.calibration import Calibration
 from capture.station import Station
 
 # The keeper repeats a scene that failed after a second; three attempts, and the lamps are not coming.
@@ -43,6 +44,10 @@ class Bench:
     lend: Callable[
         [], AbstractAsyncContextManager[Mapping[str, float]]
     ]  # the lamps, and the levels that come back after
+    calibration: Callable[[], Calibration | None] = lambda: (
+        None
+    )  # the newest; raises a CryptoError when it cannot be believed
+    baseline: Callable[[], Calibration | None] = lambda: None  # that the newest one was measured against
 
     @asynccontextmanager
     async def lamps(self) -> AsyncIterator[Mapping[str, float]]:

@@ -18,11 +18,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from booth import self_tests_camera as camera
+from booth import self_tests_lamps as lamps
 from booth import self_tests_machine as machine
 from booth.bench import Bench
 from booth.errors import LampsTakenBackError, UnknownCheckError
 from booth.self_test import CheckFinding, Limits, Measured, judge
+from capture.lamp_comparison import STRONG, WEAK
 from hardware.errors import CameraError, ControlError, HardwareError, LightsError
+from hardware.lights import CHANNELS
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ SILENT: Mapping[type[Exception], str] = MappingProxyType(
     {LightsError: "lamps.silent", CameraError: "camera.silent", ControlError: "controls.silent"}
 )
 DEFECT, INTERRUPTED, RESTLESS = "software.defect", "lamps.interrupted", "lamps.restless"
+# Why nothing can be said of lamps.
+UNMEASURED = ("absent.lamps", "absent.calibration", "lamps.unmeasurable")
 EVERYWHERE = (DEFECT, INTERRUPTED, RESTLESS, *SILENT.values())
 
 
@@ -97,6 +102,30 @@ CHECKS: tuple[Check, ...] = (
         Limits(low=0.02, high=4, warn_high=3, source="measured: 1 to 2 steps at nominal gain, 4 at 12 dB more; nothing at all is a picture that repeats"),
         ("camera.noisy", "camera.frozen"),
         camera.noise,
+    ),
+    _check(
+        "camera.exposure_control",
+        "%",
+        Limits(low=70, high=130, source="half of the time is one stop; shutters have steps of a third to a half, and 8-bit pictures tell a tenth"),
+        ("camera.ignores", "camera.unseen", "absent.controls"),
+        lamps.exposure_control,
+    ),
+    *(
+        Check(
+            lamps.lamp_check(lamp),
+            "%",
+            Limits(low=WEAK * 100, high=STRONG * 100, source="LED lamps are replaced at 80 % of their light (IES LM-80, L80); more than a quarter too much is another lamp"),
+            ("lamp.weak", "lamp.strong", "lamp.all", "lamp.dark", "lamp.swapped", "lamp.misaddressed", *UNMEASURED),
+            lamps.lamps_seen,
+        )
+        for lamp in CHANNELS
+    ),
+    Check(
+        lamps.DRIFT,
+        "%",
+        Limits(high=100, source="100 % is the largest change that is allowed since the baseline (docs/calibration.md)"),
+        ("calibration.drifted", "calibration.unusable", *UNMEASURED),
+        lamps.lamps_seen,
     ),
     _check(
         "lamps.echo",
