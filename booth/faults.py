@@ -87,6 +87,30 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         "control.refused": (_I, "fault.controls", "Take the refused setting out of [controls.settings] or correct it."),
         "control.syntax": (_I, "fault.controls", "Check the camera's model in [controls]."),
         "control.value": (_I, "fault.controls", _DEFECT),
+        "lift.lost": (_I, "fault.lift", _CABLE),
+        "lift.timeout": (_I, "fault.lift", _CABLE),
+        "lift.answer": (
+            _I,
+            "fault.lift",
+            "Check the axis' speed in [lift] and its cable: it must speak PBL/1 (docs/height.md).",
+        ),
+        "lift.refused": (
+            _I,
+            "fault.lift",
+            "Compare the limits in [lift] with those of the axis; send it to its zero position by its own remote.",
+        ),
+        "lift.obstructed": (
+            _I,
+            "fault.lift",
+            "Something is in the way of the camera's axis: look, take it away. The next visit moves it again.",
+        ),
+        "lift.fault": (_I, "fault.lift", "The axis tells a fault of its own: see its manual, switch it off and on."),
+        "lift.stalled": (
+            _I,
+            "fault.lift",
+            "The axis is on and does not move: check motor, belt and load. Leave it switched off until it is repaired.",
+        ),
+        "lift.range": (_I, "fault.lift", _DEFECT),
         # capture
         "capture.upscaling_refused": (
             _O,

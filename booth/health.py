@@ -21,7 +21,12 @@ log = logging.getLogger(__name__)
 
 MAX_EVENTS = 200
 # What it means when a device is not ready, by the name in its status.
-ABSENT: Mapping[str, str] = {"camera": "camera.lost", "controls": "control.lost", "lights": "lights.lost"}
+ABSENT: Mapping[str, str] = {
+    "camera": "camera.lost",
+    "controls": "control.lost",
+    "lights": "lights.lost",
+    "lift": "lift.lost",
+}
 
 _LEVELS: Mapping[Severity, Literal["info", "warning", "error"]] = {
     Severity.TOLD: "warning",

@@ -19,13 +19,22 @@ HardwareError
 │   ├── CameraTimeoutError     no new picture in time
 │   ├── CameraPictureError     a picture that cannot be used (damaged, wrong type, too large)
 │   └── CameraStillError       the camera gives no full-resolution picture
-└── ControlError               the camera's own control
-    ├── ControlLostError       not connected, or lost during the call
-    ├── ControlTimeoutError    connected, no answer or no completion in time
-    ├── ControlAnswerError     answers, but nothing that could be read
-    ├── ControlRefusedError    the camera refused a setting, or reads back another value
-    ├── ControlSyntaxError     the camera does not know the command
-    └── ControlValueError      our mistake: a value outside the model's table
+├── ControlError               the camera's own control
+│   ├── ControlLostError       not connected, or lost during the call
+│   ├── ControlTimeoutError    connected, no answer or no completion in time
+│   ├── ControlAnswerError     answers, but nothing that could be read
+│   ├── ControlRefusedError    the camera refused a setting, or reads back another value
+│   ├── ControlSyntaxError     the camera does not know the command
+│   └── ControlValueError      our mistake: a value outside the model's table
+└── LiftError                  the height axis
+    ├── LiftLostError          not connected, or lost during the call
+    ├── LiftTimeoutError       connected, no answer in time
+    ├── LiftAnswerError        answers, but nothing that could be read
+    ├── LiftRefusedError       it refused, or reads back another position
+    ├── LiftObstructedError    it met an obstacle and stopped
+    ├── LiftFaultError         it tells a fault of its own
+    ├── LiftStalledError       it is on and does not move
+    └── LiftRangeError         our mistake: a position outside its limits
 
 `blame`: us = a defect of this program, device = the apparatus or its cable, peer = another computer, operator = a setting or the installation.
 """
@@ -212,4 +221,62 @@ class ControlValueError(ControlError):
     """A value outside the model's table."""
 
     code = "control.value"
+    blame = "us"
+
+
+class LiftError(HardwareError):
+    """Root of what the height axis can do wrong."""
+
+    code = "lift"
+
+
+class LiftLostError(LiftError):
+    """The axis is not connected, or was lost during the call."""
+
+    code = "lift.lost"
+    retry = True
+
+
+class LiftTimeoutError(LiftError):
+    """The axis does not answer."""
+
+    code = "lift.timeout"
+    retry = True
+
+
+class LiftAnswerError(LiftError):
+    """The axis answers something that cannot be read."""
+
+    code = "lift.answer"
+    retry = True
+
+
+class LiftRefusedError(LiftError):
+    """The axis refused, or reads back another position."""
+
+    code = "lift.refused"
+
+
+class LiftObstructedError(LiftError):
+    """The axis met an obstacle and stopped."""
+
+    code = "lift.obstructed"
+
+
+class LiftFaultError(LiftError):
+    """The axis tells a fault of its own."""
+
+    code = "lift.fault"
+
+
+class LiftStalledError(LiftError):
+    """The axis is on and does not move."""
+
+    code = "lift.stalled"
+
+
+class LiftRangeError(LiftError):
+    """A position outside its limits."""
+
+    code = "lift.range"
     blame = "us"

@@ -18,11 +18,13 @@ from hardware.sim.control import ControlSocket, OrderRefusedError
 from hardware.sim.dmx import DmxWidget
 from hardware.sim.faults import DEFAULT_DELAY_MS, Faults, UnknownFaultError
 from hardware.sim.fixtures import UnknownLampError
+from hardware.sim.lift import HIGH, LOW, LiftAxis
 from hardware.sim.orders import DETAILS, fields, flag, now_ms, room_orders, room_state
 from hardware.sim.passes import StackCache
 from hardware.sim.port import Port
 from hardware.sim.room import Room
-from hardware.sim.scenarios import LAMPS, PREVIEW_FPS, PREVIEW_SIZE, STATUS, Scenario
+from hardware.sim.scenarios import LAMPS, LIFT_ZERO_CM, PREVIEW_FPS, PREVIEW_SIZE, STATUS, USUAL_LENS_CM, Scenario
+from hardware.sim.sheet import FRAME_HEIGHT_DEG
 from hardware.sim.sitter import Sitter, UnknownActionError
 from hardware.sim.visca import ViscaHead
 from hardware.sim.wled import WledController
@@ -56,6 +58,7 @@ class VirtualBooth:
         self.ports: dict[str, Port] = {}
         self.lights = self._make_lights()
         self.head = self._make_head()
+        self.lift = self._make_lift()
         self._orders = room_orders(self.room)
 
     def _make_lights(self) -> WledController | DmxWidget | None:
@@ -87,6 +90,15 @@ class VirtualBooth:
         port.attach(head)
         self.room.head = head.settings
         return head
+
+    def _make_lift(self) -> LiftAxis | None:
+        if not self.scenario.lift:
+            return None
+        port = self.ports["lift"] = Port("lift", self.run_dir / "lift", self.faults)
+        axis = LiftAxis(port.send, time.monotonic, self.faults, 10 * (USUAL_LENS_CM - LIFT_ZERO_CM))
+        port.attach(axis)
+        self.room.lens_cm = lambda: LIFT_ZERO_CM + axis.position_mm() / 10
+        return axis
 
     # ---- life
 
@@ -129,12 +141,21 @@ class VirtualBooth:
         """The camera's own control."""
         return f"visca+serial://{self.ports['visca'].link}" if "visca" in self.ports else None
 
+    @property
+    def lift_url(self) -> str | None:
+        """The height axis."""
+        return f"lift+serial://{self.ports['lift'].link}" if self.lift is not None else None
+
     def toml(self) -> str:
         """The part of booth.toml that matches this booth."""
         lines = ["[camera]", f'url = "{self.camera_url}"', f'still_url = "{self.still_url}"']
         lines += [f"rotate_deg = {self.scenario.rotate_deg}", ""]
         if self.controls_url:
             lines += ["[controls]", f'url = "{self.controls_url}"', ""]
+        if self.lift_url:
+            lines += ["[lift]", f'url = "{self.lift_url}"', f"zero_cm = {LIFT_ZERO_CM:g}"]
+            lines += [f"low_mm = {LOW / 10:g}", f"high_mm = {HIGH / 10:g}", ""]
+            lines += ["[height]", f"vertical_fov_deg = {FRAME_HEIGHT_DEG:g}", f"lens_cm = {USUAL_LENS_CM:g}", ""]
         if self.lights_url:
             lines += ["[lights]", f'url = "{self.lights_url}"', ""]
             for number, name in enumerate((*LAMPS, STATUS)):
@@ -159,6 +180,8 @@ class VirtualBooth:
             "controls_url": self.controls_url,
             "lights": str(self.ports["lights"].link) if "lights" in self.ports else None,
             "lights_url": self.lights_url,
+            "lift": str(self.ports["lift"].link) if "lift" in self.ports else None,
+            "lift_url": self.lift_url,
             "control": str(self.control.path),
         }
 
@@ -233,6 +256,7 @@ class VirtualBooth:
             "ports": {name: port.state() for name, port in self.ports.items()},
             "lights": self.lights.state() if self.lights is not None else None,
             "visca": self.head.state() if self.head is not None else None,
+            "lift": self.lift.state() if self.lift is not None else None,
             "camera": self.camera.state(),
             "cache_bytes": self.cache.size_bytes,
             "rss_mb": round(_rss_mb(), 1),

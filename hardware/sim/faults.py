@@ -52,6 +52,9 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "camera.move": "the server is gone; off brings it back at another address (127.0.0.1, 127.0.0.2 in turn)",
         **{f"lights.{name}": what for name, what in _LINE_FAULTS.items()},
         **{f"visca.{name}": what for name, what in _LINE_FAULTS.items()},
+        **{f"lift.{name}": what for name, what in _LINE_FAULTS.items()},
+        "lift.obstruct": "something is in the axis' way: it stops as soon as it moves, and says so",
+        "lift.stall": "the axis says that it moves and stays where it is",
         "visca.buffer_full": "every command is answered with 'buffer full'",
         "visca.refuse": "every command is answered with 'not executable now'",
     }

@@ -23,7 +23,10 @@ PREVIEW_FPS = 30.0
 STILL_SIZE = (960, 1280)
 LARGE_STILL_SIZE = (1920, 2560)  # natively there for anna and kwame
 
-USUAL_LENS_CM = 125.0  # height of the lens above the floor in a booth without a height axis
+USUAL_LENS_CM = (
+    125.0  # height of the lens above the floor in a booth without a height axis, and at the start of one with it
+)
+LIFT_ZERO_CM = 90.0  # height of the lens when the axis stands at 0; it goes up by a metre
 
 LightsKind = Literal["wled", "dmx", "none"]
 
@@ -62,6 +65,7 @@ class Scenario:
         0  # clockwise turn that sets the camera's picture upright: a block camera lying on its side gives landscape
     )
     standby: bool = False  # the camera waits for CAM_Power on
+    lift: bool = False  # the camera is carried by a height axis
 
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
@@ -80,6 +84,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             Scenario("standby", "the camera is in standby until it is powered on over VISCA", standby=True),
             Scenario("sideways", "the camera lies on its side: landscape pictures, rotate_deg = 90", rotate_deg=90),
             Scenario("large-still", "1920x2560 stills (anna and kwame natively)", still_size=LARGE_STILL_SIZE),
+            Scenario("lift", "as visit, with the camera on a height axis", lift=True),
             Scenario("dark-room", "hardly any room light", ambient=0.05),
         )
     }
