@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from booth.errors import ConfigInvalidError, ConfigUnreadableError
 from booth.kiosk import Language
 from booth.voice import VoiceSection
+from booth.training import TrainingSection
 from capture.station import CameraControlSection, LightsSection
 from hardware.camera import CameraSettings
 
@@ -116,6 +117,8 @@ class VisitSection(_Section):
     countdown: Annotated[int, Field(ge=0, le=5)] = 0
     countdown_step_s: Annotated[float, Field(gt=0, le=2)] = 0.3
     burst: Annotated[int, Field(ge=1, le=10)] = 3
+    # Lamps change a little while framing, for the presentation attack score (docs/pad.md); false: no score.
+    active_light: bool = True
 
 
 class OutboxSection(_Section):
@@ -150,6 +153,7 @@ class Config(BaseSettings):
     visit: VisitSection = VisitSection()
     voice: VoiceSection = VoiceSection()
     outbox: OutboxSection = OutboxSection()
+    training: TrainingSection | None = None
 
     @classmethod
     def settings_customise_sources(

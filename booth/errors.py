@@ -35,6 +35,7 @@
     |   +-- MaintenanceRefusedError not now, or not this
     |   +-- UnknownCheckError       there is no such self-test
     |   +-- OutOfServiceError       a technician has the booth
+    |   +-- TrainerLostError        the program that hides faults for a training
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
         +-- BurstGivenUpError       the visit no longer waits for its result
@@ -305,6 +306,14 @@ class OutOfServiceError(MaintenanceError):
     """Not raised: the fault that stands while a technician has the booth, by the switch or by work under way."""
 
     code = "maintenance.out_of_service"
+    blame = "operator"
+    retry = True
+
+
+class TrainerLostError(MaintenanceError):
+    """`booth train` does not answer the training booth's pages."""
+
+    code = "training.lost"
     blame = "operator"
     retry = True
 

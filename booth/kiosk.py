@@ -11,13 +11,17 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from booth.errors import CommandMalformedError
+
+if TYPE_CHECKING:
+    from booth.inspection import LiveView
+    from booth.maintenance import Maintenance
 
 Arrow = Literal["up", "down", "left", "right", "closer", "back", "none"]
 Language = Literal["en", "de", "ru", "ar"]
@@ -375,5 +379,23 @@ class BoothFacade(Protocol):
         ...
 
     def technician(self) -> TechnicianStatus:
-        """Everything on the technician's page."""
+        """Devices, outbox, intake, findings and events, for the technician's page."""
+        ...
+
+    @property
+    def inspecting(self) -> bool:
+        """Whether a technician is before the camera, by his own switch."""
+        ...
+
+    def inspect(self) -> AbstractContextManager[None]:
+        """A technician's live view is open as long as this is held."""
+        ...
+
+    def live(self, family: str) -> LiveView:
+        """What the rules measured lately, of one family of rules."""
+        ...
+
+    @property
+    def maintenance(self) -> Maintenance:
+        """The technician's work."""
         ...

@@ -7,12 +7,12 @@ There are no pages that show it, and it names nothing of this booth.
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from booth.document_parts import PROBLEM, TEXT, TOKEN, content, error, operation_of, ref
 from booth.kiosk import (
     LANGUAGES,
     Accept,
@@ -28,10 +28,10 @@ from booth.kiosk import (
     Retake,
     Staff,
     Start,
-    TechnicianStatus,
 )
 from booth.page_requests import MAX_COMMAND_BYTES
 from booth.passphrase import MOST_CHARACTERS
+from booth.technician_document import TOLD, technician_paths
 
 ADDRESS = "/api/openapi.json"
 COMMANDS: tuple[type[BaseModel], ...] = (
@@ -48,41 +48,19 @@ COMMANDS: tuple[type[BaseModel], ...] = (
     Cancel,
     MoreTime,
 )
-_TEXT = {"type": "string"}
-_PROBLEM = {
-    "type": "object",
-    "properties": {
-        "error": {
-            "type": "object",
-            "properties": {"code": _TEXT, "message": _TEXT},
-            "required": ["code", "message"],
-            "additionalProperties": False,
-        }
-    },
-    "required": ["error"],
-    "additionalProperties": False,
-}
-_TOKEN = {
-    "name": "X-Kiosk-Token",
-    "in": "header",
-    "required": True,
-    "description": "The token that stands in the page; it proves that no foreign page asks.",
-    "schema": _TEXT,
-}
 _SEEN = {
     "name": "X-Kiosk-Seen",
     "in": "header",
     "required": True,
     "description": "State and visit that the page was showing, `-` for no visit; another one than the present is 409.",
-    "schema": _TEXT,
+    "schema": TEXT,
 }
-_COOKIE: list[dict[str, list[str]]] = [{"technician": []}]
 
 
 def describe_pages(version: str) -> dict[str, Any]:
     """The whole document."""
-    state_and_status = [(KioskState, "serialization"), (TechnicianStatus, "serialization")]
-    _, schemas = models_json_schema(state_and_status, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type] # literals
+    told = [(each, "serialization") for each in (KioskState, *TOLD)]
+    _, schemas = models_json_schema(told, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type] # literals
     return {
         "openapi": "3.1.0",
         "info": {
@@ -94,40 +72,40 @@ def describe_pages(version: str) -> dict[str, Any]:
             ),
         },
         "paths": {
-            "/": {"get": _operation("The applicant's page.", {200: _content("text/html")})},
+            "/": {"get": operation_of("The applicant's page.", {200: content("text/html")})},
             "/technician": {
-                "get": _operation(
+                "get": operation_of(
                     "The technician's page in a session, else the way to one.",
-                    {200: _content("text/html"), 404: _error()},
-                    [{"name": "language", "in": "query", "schema": {**_TEXT, "enum": list(LANGUAGES)}}],
+                    {200: content("text/html"), 404: error()},
+                    [{"name": "language", "in": "query", "schema": {**TEXT, "enum": list(LANGUAGES)}}],
                 )
             },
-            ADDRESS: {"get": _operation("This document.", {200: _content("application/json", {"type": "object"})})},
+            ADDRESS: {"get": operation_of("This document.", {200: content("application/json", {"type": "object"})})},
             "/api/messages/{language}": {
-                "get": _operation(
+                "get": operation_of(
                     "A language's texts, and what the language screen shows of all languages.",
-                    {200: _content("application/json", _MESSAGES), 404: _error()},
+                    {200: content("application/json", _MESSAGES), 404: error()},
                     [
                         {
                             "name": "language",
                             "in": "path",
                             "required": True,
-                            "schema": {**_TEXT, "enum": list(LANGUAGES)},
+                            "schema": {**TEXT, "enum": list(LANGUAGES)},
                         }
                     ],
                 )
             },
             "/api/events": {
-                "get": _operation(
+                "get": operation_of(
                     "Server-sent events without end: `hello`, then `state` at once and on each change, `alive` in between.",
-                    {200: _content("text/event-stream")},
+                    {200: content("text/event-stream")},
                 )
             },
             "/api/pages": {
-                "get": _operation(
+                "get": operation_of(
                     "How many pages follow the booth's states, and how long ago one gave a sign of life.",
                     {
-                        200: _content(
+                        200: content(
                             "application/json",
                             {
                                 "type": "object",
@@ -140,76 +118,70 @@ def describe_pages(version: str) -> dict[str, Any]:
                         )
                     },
                 ),
-                "post": _operation("A page's sign of life.", {204: {"description": "Heard."}, 403: _error()}, [_TOKEN]),
+                "post": operation_of("A page's sign of life.", {204: {"description": "Heard."}, 403: error()}, [TOKEN]),
             },
             **{f"/api/visit/{name_of(command)}": {"post": _command(command)} for command in COMMANDS},
             "/api/visit/portrait": {
-                "get": _operation("The portrait under review.", {200: _content("image/jpeg"), 404: _error()})
+                "get": operation_of("The portrait under review.", {200: content("image/jpeg"), 404: error()})
             },
             "/api/visit/status-code": {
-                "get": _operation(
-                    "The QR code of the thanks screen: status_url.", {200: _content("image/svg+xml"), 404: _error()}
+                "get": operation_of(
+                    "The QR code of the thanks screen: status_url.", {200: content("image/svg+xml"), 404: error()}
                 )
             },
             "/api/voice/{language}": {
-                "get": _operation(
+                "get": operation_of(
                     "Which texts of a language have a sound: file names below `/voice/` by message key.",
-                    {200: _content("application/json", _PROMPTS), 404: _error()},
+                    {200: content("application/json", _PROMPTS), 404: error()},
                     [
                         {
                             "name": "language",
                             "in": "path",
                             "required": True,
-                            "schema": {**_TEXT, "enum": list(LANGUAGES)},
+                            "schema": {**TEXT, "enum": list(LANGUAGES)},
                         }
                     ],
                 )
             },
             "/voice/{name}": {
-                "get": _operation(
+                "get": operation_of(
                     "A sound; may be kept for ever.",
-                    {200: _content("audio/wav"), 404: _error()},
+                    {200: content("audio/wav"), 404: error()},
                     [
                         {
                             "name": "name",
                             "in": "path",
                             "required": True,
-                            "schema": {**_TEXT, "pattern": r"^[0-9a-f]{40}\.wav$"},
+                            "schema": {**TEXT, "pattern": r"^[0-9a-f]{40}\.wav$"},
                         }
                     ],
                 )
             },
-            "/api/technician": {
-                "get": _operation(
-                    "Everything on the technician's page.",
-                    {200: _content("application/json", _ref("TechnicianStatus")), 401: _error()},
-                    security=_COOKIE,
-                )
-            },
             "/api/technician/session": {
-                "post": _operation(
+                "post": operation_of(
                     "Log in with the passphrase; the session's cookie comes with the answer. Wrong ones wait (Retry-After).",
                     {
-                        204: {"description": "Logged in.", "headers": {"Set-Cookie": {"schema": _TEXT}}},
-                        **{status: _error() for status in (400, 401, 408, 409, 413, 422)},
-                        429: _error() | {"headers": {"Retry-After": {"required": True, "schema": {"type": "integer"}}}},
+                        204: {"description": "Logged in.", "headers": {"Set-Cookie": {"schema": TEXT}}},
+                        **{status: error() for status in (400, 401, 408, 409, 413, 422)},
+                        429: error() | {"headers": {"Retry-After": {"required": True, "schema": {"type": "integer"}}}},
                     },
-                    [_TOKEN],
+                    [TOKEN],
                     body={
                         "type": "object",
-                        "properties": {"passphrase": {**_TEXT, "maxLength": MOST_CHARACTERS}},
+                        "properties": {"passphrase": {**TEXT, "maxLength": MOST_CHARACTERS}},
                         "required": ["passphrase"],
                         "additionalProperties": False,
                     },
                 )
             },
             "/api/technician/session/end": {
-                "post": _operation(
+                "post": operation_of(
                     "Log out.",
-                    {204: {"description": "Logged out."}, **{status: _error() for status in (400, 408, 413)}},
-                    [_TOKEN],
+                    {204: {"description": "Logged out."}, **{status: error() for status in (400, 408, 413)}},
+                    [TOKEN],
                 )
             },
+            **technician_paths(),
         },
         "components": {
             "schemas": schemas["$defs"],
@@ -226,7 +198,7 @@ def name_of(command: type[BaseModel]) -> str:
 _PROMPTS = {
     "type": "object",
     "properties": {
-        "prompts": {"type": "object", "additionalProperties": _TEXT},
+        "prompts": {"type": "object", "additionalProperties": TEXT},
         "complete": {"type": "boolean"},
     },
     "required": ["prompts", "complete"],
@@ -242,15 +214,15 @@ _MESSAGES = {
             "items": {
                 "type": "object",
                 "properties": {
-                    **dict.fromkeys(("language", "name", "direction", "start", "choose"), _TEXT),
-                    "words": {"type": "object", "additionalProperties": _TEXT},
+                    **dict.fromkeys(("language", "name", "direction", "start", "choose"), TEXT),
+                    "words": {"type": "object", "additionalProperties": TEXT},
                 },
                 "required": ["language", "name", "direction", "start", "choose", "words"],
             },
         },
         "texts": {
             "type": "object",
-            "additionalProperties": {"anyOf": [_TEXT, {"type": "object", "additionalProperties": _TEXT}]},
+            "additionalProperties": {"anyOf": [TEXT, {"type": "object", "additionalProperties": TEXT}]},
         },
     },
     "required": ["language", "direction", "languages", "texts"],
@@ -269,52 +241,14 @@ def _command(command: type[BaseModel]) -> dict[str, Any]:
     outcome = {
         "type": "object",
         "properties": {
-            "error": {"anyOf": [{"type": "null"}, _PROBLEM["properties"]["error"]]},  # type: ignore[index] # a literal above
-            "state": _ref("KioskState"),
+            "error": {"anyOf": [{"type": "null"}, PROBLEM["properties"]["error"]]},  # type: ignore[index] # a literal above
+            "state": ref("KioskState"),
         },
         "required": ["error", "state"],
         "additionalProperties": False,
     }
-    told = _content("application/json", outcome)
-    answers = {202: told, 409: told, 422: told, 428: told, **{status: _error() for status in (400, 408, 413)}}
-    return _operation(
-        (command.__doc__ or "").strip(), answers, [_TOKEN, _SEEN], body, body_required=bool(body["required"])
+    told = content("application/json", outcome)
+    answers = {202: told, 409: told, 422: told, 428: told, **{status: error() for status in (400, 408, 413)}}
+    return operation_of(
+        (command.__doc__ or "").strip(), answers, [TOKEN, _SEEN], body, body_required=bool(body["required"])
     )
-
-
-def _operation(
-    summary: str,
-    answers: dict[int, dict[str, Any]],
-    parameters: list[dict[str, Any]] | None = None,
-    body: dict[str, Any] | None = None,
-    *,
-    body_required: bool = True,
-    security: list[dict[str, list[str]]] | None = None,
-) -> dict[str, Any]:
-    everywhere = {403: _error()}  # not from this machine's own page, or without its token
-    operation: dict[str, Any] = {
-        "summary": summary,
-        "responses": {
-            str(status): {"description": HTTPStatus(status).phrase, **answer}
-            for status, answer in sorted({**everywhere, **answers}.items())
-        },
-    }
-    if parameters:
-        operation["parameters"] = parameters
-    if body is not None:
-        operation["requestBody"] = {"required": body_required, "content": {"application/json": {"schema": body}}}
-    if security:
-        operation["security"] = security
-    return operation
-
-
-def _content(kind: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"content": {kind: {} if schema is None else {"schema": schema}}}
-
-
-def _error() -> dict[str, Any]:
-    return _content("application/json", _PROBLEM)
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}

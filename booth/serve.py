@@ -68,11 +68,13 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     from booth.logs import configure_logs
     from booth.runner import MAIN_TASKS, open_booth
     from booth.technician_login import TechnicianDoor
+    from booth.training import open_training
     from booth.voice import open_voice
     from booth.web import open_pages
 
     check_one_owner_of_cv2()
     config = Config.load(config_path)
+    training = open_training(config.training, config.intake.url)
     configure_logs(config)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -88,7 +90,7 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
     async with (
         open_booth(config) as booth,
         open_voice(config.voice, config.booth.data_dir / "voice", booth.note) as voice,
-        open_pages(booth, config.web.port, door=door, voice=voice) as address,
+        open_pages(booth, config.web.port, door=door, voice=voice, training=training) as address,
         supervised(MAIN_TASKS, booth.ailing) as ready,
     ):
         ready()

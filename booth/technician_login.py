@@ -29,6 +29,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
+from starlette.requests import HTTPConnection
 
 from booth.errors import PassphraseError
 from booth.kept_tries import KeptTries
@@ -174,13 +175,13 @@ class TechnicianPages:
 
     def refuse(self, request: Request) -> Response | None:
         """The answer for who has no session; None for who has one."""
-        if self._door.admits(request.cookies.get(COOKIE)):
+        if self.admits(request):
             return None
         return problem(401, "technician.login", "Only for technicians: log in on the technician's page.")
 
     async def log_in(self, request: Request) -> Response:
         """Open a session for the right passphrase: 204 with its cookie."""
-        body = await self._command(request)
+        body = await self.command(request)
         if isinstance(body, Response):
             return body
         passphrase = _passphrase_of(body)
@@ -198,7 +199,7 @@ class TechnicianPages:
 
     async def log_out(self, request: Request) -> Response:
         """End the session: 204, also when there was none."""
-        body = await self._command(request)
+        body = await self.command(request)
         if isinstance(body, Response):
             return body
         self._door.close(request.cookies.get(COOKIE))
@@ -206,7 +207,12 @@ class TechnicianPages:
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
-    async def _command(self, request: Request) -> bytes | Response:
+    def admits(self, connection: HTTPConnection) -> bool:
+        """Whether a request or a socket comes in a technician's session."""
+        return self._door.admits(connection.cookies.get(COOKIE))
+
+    async def command(self, request: Request) -> bytes | Response:
+        """The body of a command with this page's token, or the answer."""
         token = request.headers.get("x-kiosk-token", "")
         if not secrets.compare_digest(token.encode("latin-1", "replace"), self._page_token.encode()):
             return problem(403, "page.token", "The token of this page is not valid: reload the page.")

@@ -8,8 +8,7 @@ Rules:
   - A command's body is small, comes in time (booth/page_requests.py), and is nested as little as a command is; what is not so is refused,
     never a failure.
   - The technician's page and everything on it is for a technician's session alone (booth/technician_login.py).
-  - Preview by client pull: "ready" -> 8 bytes big-endian `at_ns`, then a JPEG. A slow page asks less often; nothing piles up.
-    Pictures leave only while the visit shows them.
+  - Preview by client pull (booth/preview_socket.py). Pictures leave only while the visit shows them.
   - Closing: `open_pages` ends event streams and preview sockets first, then the server, so that nothing hangs and nothing leaks.
 """
 
@@ -20,14 +19,13 @@ import contextlib
 import json
 import secrets
 import socket
-import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
@@ -37,12 +35,15 @@ from starlette.exceptions import HTTPException
 from booth import page_document
 from booth.errors import CommandMalformedError, CommandRefusedError
 from booth.guard import Guard
-from booth.kiosk import BoothFacade, KioskState, read_command
+from booth.kiosk import BoothFacade, KioskState, PreviewFrame, read_command
 from booth.messages import CatalogueError, Messages, known_languages
 from booth.page_protocol import PageProtocol, PageSocket
 from booth.page_requests import limited_body, problem
+from booth.preview_socket import end_tasks, serve_pictures
 from booth.status_code import draw_code
 from booth.technician_login import TechnicianDoor, TechnicianPages
+from booth.technician_pages import TechnicianTools
+from booth.training import TrainingDesk
 from booth.voice import Voice
 from booth.voice_pages import VoicePages
 
@@ -50,7 +51,6 @@ PAGES = Path(__file__).resolve().parent / "pages"
 STATIC = Path(__file__).resolve().parent / "static"
 RECONNECT_MS = 200  # the page shows the true state within a second of a restart
 ALIVE_S = 2.0  # an event stream is never silent for longer; the page takes silence of three times this for a loss
-PREVIEW_POLL_S = 0.004  # a tenth of a frame at 25 per second; looking costs one attribute while the frame is the same
 PREVIEW_STATES = frozenset({"identify", "framing", "capturing"})
 # What the page says in every language while none is chosen.
 WORDLESS = ("access.title", "access.text", "access.contrast", "access.dark", "access.reach", "access.calm")
@@ -63,9 +63,10 @@ def create_app(
     door: TechnicianDoor | None = None,
     closing: asyncio.Event | None = None,
     voice: Voice | None = None,
+    training: TrainingDesk | None = None,
 ) -> FastAPI:
     """The web application of one booth. `closing` ends its event streams and preview sockets; without a `door` no technician gets in."""
-    pages = _Pages(booth, door or TechnicianDoor(None), closing or asyncio.Event())
+    pages = _Pages(booth, door or TechnicianDoor(None), closing or asyncio.Event(), training)
     app = FastAPI(
         title="Passbooth kiosk",
         version="1",
@@ -92,11 +93,12 @@ async def open_pages(
     *,
     door: TechnicianDoor | None = None,
     voice: Voice | None = None,
+    training: TrainingDesk | None = None,
 ) -> AsyncIterator[str]:
     """Serve the pages on this event loop; yields their address. Port 0 takes a free one. Raises OSError when the port is taken."""
     closing = asyncio.Event()
     config = uvicorn.Config(
-        create_app(booth, door=door, closing=closing, voice=voice),
+        create_app(booth, door=door, closing=closing, voice=voice, training=training),
         log_config=None,
         access_log=False,  # addresses of a visit are nobody's business
         server_header=False,
@@ -172,7 +174,7 @@ class _Feed:
 
     async def close(self) -> None:
         """Stop following."""
-        await _end(self._newest, self._stopping)
+        await end_tasks(self._newest, self._stopping)
 
 
 async def _follow(request: Request) -> AsyncIterator[_Feed]:
@@ -185,8 +187,11 @@ async def _follow(request: Request) -> AsyncIterator[_Feed]:
 class _Pages:
     """Routes of one booth."""
 
-    def __init__(self, booth: BoothFacade, door: TechnicianDoor, closing: asyncio.Event) -> None:
+    def __init__(
+        self, booth: BoothFacade, door: TechnicianDoor, closing: asyncio.Event, training: TrainingDesk | None
+    ) -> None:
         self._booth = booth
+        self._training = training
         self._closing = closing
         self._token = secrets.token_urlsafe(32)
         self._instance = secrets.token_hex(8)  # a page of another controller run reloads itself
@@ -198,6 +203,7 @@ class _Pages:
         for language in known_languages():
             Messages.load(language)  # a broken catalogue shows at start, not in a visit
         self._technicians = TechnicianPages(door, self._token, self._page)
+        self._tools = TechnicianTools(booth, self._technicians, closing, training)
 
     def router(self) -> APIRouter:
         router = APIRouter()
@@ -209,9 +215,9 @@ class _Pages:
         router.post("/api/visit/{event}", status_code=202)(self.command)
         router.get("/api/visit/portrait")(self.portrait)
         router.get("/api/visit/status-code")(self.status_code)
-        router.get("/api/technician")(self.technician)
         router.websocket("/api/preview")(self.preview)
         router.include_router(self._technicians.router())
+        router.include_router(self._tools.router())
         return router
 
     @contextlib.asynccontextmanager
@@ -252,6 +258,7 @@ class _Pages:
             languages=[Messages.load(each) for each in known_languages()],
             token=self._token,
             instance=self._instance,
+            training=self._training is not None,
             **(values or {}),
         )
 
@@ -330,42 +337,13 @@ class _Pages:
             return problem(404, "visit.no_status_code", "There is no code to show now.")
         return Response(draw_code(address), media_type="image/svg+xml")
 
-    async def technician(self, request: Request) -> Response:
-        """Everything on the technician's page, in a technician's session."""
-        refused = self._technicians.refuse(request)
-        if refused is not None:
-            return refused
-        return JSONResponse(self._booth.technician().model_dump(mode="json"))
-
     async def preview(self, websocket: WebSocket) -> None:
         """One picture per "ready", newer than the last one sent."""
-        await websocket.accept()
-        sent_ns = -1
-        asking = asyncio.ensure_future(websocket.receive_text())
-        stopping = asyncio.ensure_future(self._closing.wait())
-        try:
-            while True:
-                await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if stopping.done():
-                    await websocket.close(code=1001)
-                    return
-                asking.result()
-                asking = asyncio.ensure_future(websocket.receive_text())
-                # Until there is a newer picture; a page that goes away in the meantime ends the wait.
-                while not (asking.done() or stopping.done()):
-                    frame = self._booth.preview() if self._booth.state.state in PREVIEW_STATES else None
-                    if frame is not None and frame.at_ns > sent_ns:
-                        await websocket.send_bytes(struct.pack(">Q", frame.at_ns) + frame.jpeg)
-                        sent_ns = frame.at_ns
-                        break
-                    await asyncio.sleep(PREVIEW_POLL_S)
-        except (
-            WebSocketDisconnect,
-            KeyError,
-        ):  # KeyError: starlette's answer to a binary message where text was expected
-            return
-        finally:
-            await _end(asking, stopping)
+
+        def newest() -> PreviewFrame | None:
+            return self._booth.preview() if self._booth.state.state in PREVIEW_STATES else None
+
+        await serve_pictures(websocket, self._closing, newest)
 
 
 async def _no_such_page(_request: Request, error: Exception) -> Response:
@@ -382,10 +360,3 @@ def _as_json(state: KioskState) -> dict[str, Any]:
 def _seen(state: KioskState) -> str:
     """What a page was showing: state and visit."""
     return f"{state.state} {state.visit or '-'}"
-
-
-async def _end(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel what still waits and take every outcome, so that nothing is left behind."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

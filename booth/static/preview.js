@@ -1,4 +1,4 @@
-// <booth-preview>: the live picture as in a mirror, with the guide over it.
+// <booth-preview>: the live picture as in a mirror, with the guide over it; `plain`: as the camera sees it; `src`: from another address.
 //
 // - Pull: the page asks ("ready") when it has drawn, so a slow page gets fewer pictures, never older ones.
 // - Picture and guide are mirrored together; the guide's coordinates are those of the camera's picture.
@@ -44,7 +44,7 @@ class BoothPreview extends HTMLElement {
   }
 
   #open() {
-    const socket = new WebSocket(`ws://${location.host}/api/preview`);
+    const socket = new WebSocket(`ws://${location.host}${this.getAttribute("src") ?? "/api/preview"}`);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     socket.addEventListener("open", () => socket.send("ready"));
@@ -88,7 +88,8 @@ class BoothPreview extends HTMLElement {
       this.#drawGuide();
     }
     const context = this.#canvas.getContext("2d", { alpha: false });
-    context.setTransform(-1, 0, 0, 1, width, 0);
+    if (this.hasAttribute("plain")) context.setTransform(1, 0, 0, 1, 0, 0);
+    else context.setTransform(-1, 0, 0, 1, width, 0);
     context.drawImage(picture, 0, 0);
   }
 
@@ -100,7 +101,8 @@ class BoothPreview extends HTMLElement {
     }
     const { width, height } = this.#guide.viewBox.baseVal;
     const { oval, eye_line_y: eyeLine } = this.#overlay;
-    const [cx, cy] = [(1 - oval.centre_x) * width, oval.centre_y * height];
+    const across = this.hasAttribute("plain") ? oval.centre_x : 1 - oval.centre_x;
+    const [cx, cy] = [across * width, oval.centre_y * height];
     const [rx, ry] = [oval.radius_x * width, oval.radius_y * height];
     const y = eyeLine * height;
     const around = `M0 0H${width}V${height}H0Z`;

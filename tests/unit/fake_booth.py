@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from booth.errors import BoothRevokedError, CommandRefusedError
 from booth.faults import fault_of
+from booth.inspection import LiveView, Permission
 from booth.kiosk import (
     REASON_CLASSES,
     DeviceView,
@@ -27,6 +28,7 @@ from booth.kiosk import (
     PreviewFrame,
     TechnicianStatus,
 )
+from tests.unit.fake_technician import FakeMaintenance, live_view
 from validation.rules import RULES as TABLE
 from validation.rules import load_profile
 
@@ -227,6 +229,8 @@ class FakeBooth:
         self.subscribers = 0
         self.alone = asyncio.Event()  # nobody follows the states
         self.on_command = lambda _command: None
+        self.maintenance = FakeMaintenance()
+        self.looks = 0
 
     @property
     def state(self) -> KioskState:
@@ -274,6 +278,23 @@ class FakeBooth:
 
     def technician(self) -> TechnicianStatus:
         return self.status
+
+    @property
+    def inspecting(self) -> bool:
+        return self.maintenance.state.switch is not None and self.maintenance.state.busy is None
+
+    @contextlib.contextmanager
+    def inspect(self) -> Iterator[None]:
+        self.looks += 1
+        try:
+            yield
+        finally:
+            self.looks -= 1
+
+    def live(self, family: str) -> LiveView:
+        return live_view(
+            family, GUIDE, inspecting=self.inspecting, permission=Permission.YES if self.inspecting else Permission.NO
+        )
 
 
 def broken_devices() -> dict[str, Any]:

@@ -38,11 +38,13 @@ COMPOSED = (
     r"staff\.action\.\w+(\.text)?",
     r"(check|cause|remedy)\.[\w.]+",
     r"switch\.\w+",
-    r"technician\.(state|device|level|intake|findings|visit|info|lamp)\.\w+",
+    r"technician\.(state|device|level|level_from|intake|findings|visit|info|lamp|tab|family|live|refused)\.\w+",
+    r"technician\.light\.problem\.\w+",
+    r"training\.(cause|explain|scene)\.\w+",
 )
 KEY = re.compile(
     r"[\"'`]((?:page|action|step|state|attract|identify|keypad|consent|framing|review|verdict|thanks|clearing|assistance"
-    r"|out_of_service|access|leaf|timeout|connection|advice|rule|fault|technician|staff|reason|voice)\.[a-z_.]*[a-z_])[\"'`]"
+    r"|out_of_service|access|leaf|timeout|connection|advice|rule|fault|technician|training|staff|reason|voice)\.[a-z_.]*[a-z_])[\"'`]"
 )
 
 

@@ -1,0 +1,124 @@
+// The self-tests: run them, see how far they are, what they found, what to do, and how each check went over the last weeks.
+
+import { el, icon } from "./dom.js";
+import { advice } from "./technician_overview.js";
+import { spark } from "./technician_plots.js";
+import { ask as get, checkName, date, day, duration, figure, limits, measured, number, renew, state, t, table, tell, verdict } from "./technician_words.js";
+
+const ORDER = { fail: 0, warn: 1, not_assessed: 2, pass: 3 };
+let parts = null;
+let page = null;
+let trends = null; // of the last ninety days, by check
+let asked = null; // for which run they were asked
+
+export function build(section, actions) {
+  page = actions;
+  const attended = el("input", { id: "attended", type: "checkbox" });
+  const start = button("start", "check", "technician.tests.run", () => tell("/api/technician/tests", { attended: attended.checked }), true);
+  const proceed = button("proceed", "forward", "technician.tests.card_hangs", () => tell("/api/technician/work/proceed"), true);
+  const cancel = button("cancel", "cross", "technician.cancel", () => tell("/api/technician/work/cancel"));
+  const progress = el("progress", { id: "progress", "aria-label": t("technician.tests.progress") });
+  const told = el("p", { id: "told", role: "status" });
+  parts = { start, proceed, cancel, progress, told, attended, card: cardPicture(), rows: el("div", {}), trends: el("div", {}) };
+  section.append(
+    el("section", { class: "card panel" },
+      el("h2", { text: t("technician.tests") }),
+      el("p", { class: "quiet", text: t("technician.tests.text") }),
+      el("div", { class: "line" }, start, el("label", { class: "choice" }, attended, el("span", { text: t("technician.tests.attended") })), proceed, cancel),
+      parts.card, progress, told),
+    el("section", { class: "card panel" }, el("h2", { text: t("technician.tests.findings") }), parts.rows),
+    el("details", { class: "card panel" }, el("summary", { text: t("technician.trend.table") }), parts.trends),
+  );
+}
+
+function button(id, picture, key, press, main = false) {
+  const made = el("button", { id, class: main ? "press press-main" : "press", type: "button" }, icon(picture), el("span", { text: t(key) }));
+  made.addEventListener("click", async () => {
+    made.disabled = true;
+    await press();
+    made.disabled = false;
+    page.refresh();
+  });
+  return made;
+}
+
+/** Where the test card hangs: the sheet in its holder at the head's place, its face to the camera. */
+export function cardPicture() {
+  return el("figure", { class: "card-picture", hidden: true }, icon("test-card"), el("figcaption", { text: t("technician.card.text") }));
+}
+
+export async function ask() {
+  const run = asked;
+  if (run !== null && trends !== null) return null;
+  trends = await get("/api/technician/history");
+  return null;
+}
+
+export function show({ work }) {
+  const { busy, tests } = work.state;
+  const running = busy === "tests";
+  const waiting = running && tests.waiting !== null;
+  parts.start.hidden = parts.attended.parentElement.hidden = busy !== null;
+  parts.proceed.hidden = !waiting;
+  parts.card.hidden = !waiting;
+  parts.cancel.hidden = !running;
+  parts.progress.hidden = !running;
+  if (running) {
+    parts.progress.max = tests.total;
+    parts.progress.value = tests.done;
+  }
+  const said = progressOf(busy, tests);
+  if (parts.told.textContent !== said) parts.told.textContent = said;
+  const finished = tests?.finished_at ?? null;
+  if (finished !== asked) {
+    asked = finished;
+    trends = null;
+  }
+  renew(parts.rows, [tests?.findings, trends], () => rows(tests?.findings ?? []));
+  renew(parts.trends, trends, () => trendTables());
+}
+
+function progressOf(busy, tests) {
+  if (busy === "calibration") return t("technician.tests.calibrating");
+  if (tests === null) return t("technician.tests.never");
+  if (tests.waiting !== null && busy) return t("technician.tests.waits");
+  if (busy === "tests") return t("technician.tests.at", { done: number(tests.done), total: number(tests.total), name: tests.current === null ? "" : checkName(tests.current) });
+  return t(tests.cancelled ? "technician.tests.cancelled" : "technician.tests.done", { time: date(tests.finished_at) });
+}
+
+function rows(findings) {
+  if (findings.length === 0) return el("p", { class: "quiet", text: t("technician.tests.never") });
+  const heads = [{ text: t("technician.tests.check") }, { text: t("technician.findings.value"), figure: true }, { text: t("technician.findings.limit"), figure: true }, { text: t("technician.findings.verdict") }, { text: t("technician.trend") }];
+  const sorted = [...findings].sort((one, other) => ORDER[one.verdict] - ORDER[other.verdict]);
+  return table(
+    heads,
+    sorted.flatMap((each) => {
+      const said = advice(each);
+      const row = el("tr", { class: said.length ? "explained" : null, "data-check": each.id, "data-verdict": each.verdict },
+        el("th", { scope: "row" }, el("span", { text: checkName(each.id) }), el("code", { dir: "ltr", text: each.id })),
+        figure(measured(each.value, each.unit)),
+        figure(limits(each.low, each.high)),
+        el("td", {}, verdict(each.verdict)),
+        el("td", {}, trend(each)));
+      return said.length ? [row, el("tr", { class: "explanation" }, el("td", { colspan: 5 }, ...said))] : [row];
+    }),
+    t("technician.tests.findings"),
+  );
+}
+
+function trend(finding) {
+  const course = trends?.checks[finding.id];
+  return course && course.plot.newest !== null ? spark(course.plot, `${checkName(finding.id)}: ${t("technician.trend")}`, course.unit) : el("span", { class: "quiet", text: t("technician.trend.none") });
+}
+
+function trendTables() {
+  const courses = Object.entries(trends?.checks ?? {}).filter(([, course]) => course.points.length > 0);
+  if (courses.length === 0) return el("p", { class: "quiet", text: t("technician.trend.none") });
+  return table(
+    [{ text: t("technician.tests.check") }, { text: t("technician.trend.day") }, { text: t("technician.findings.value"), figure: true }],
+    courses.flatMap(([id, course]) =>
+      course.points.slice(-14).map((point) => el("tr", {}, el("th", { scope: "row", text: checkName(id) }), el("td", { text: day(point.at) }), figure(measured(point.value, course.unit)))),
+    ),
+    t("technician.trend.table"),
+  );
+}

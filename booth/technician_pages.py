@@ -1,0 +1,217 @@
+"""What a technician sees and does on his page: routes for live values, tests, the switch, and training.
+
+Rules:
+  - Everything here is for a technician's session (booth/technician_login.py). Reading changes nothing; doing is a POST with the page's token and a
+    small JSON body, refused in one sentence where it cannot be done now (409) or does not exist (422).
+  - The work itself is booth/maintenance.py's: these routes say what was asked for and show its state, and the page asks again every second.
+  - Pictures leave only to a session, only while the booth is out of service by the technician's switch (booth/inspection.py): who is seen is whoever
+    switched it. A session that ends closes its socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from booth.errors import MaintenanceRefusedError, TrainerLostError
+from booth.faults import fault_of
+from booth.kiosk import BoothFacade, PreviewFrame
+from booth.maintenance import OUT_REASONS, MaintenanceState, OutReason
+from booth.page_requests import problem
+from booth.preview_socket import serve_pictures
+from booth.technician_login import TechnicianPages
+from booth.training import Name, Scene, TrainingDesk, TrainingView
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorkView(_Value):
+    """What the technician's work is at, and what he may choose from."""
+
+    state: MaintenanceState
+    reasons: tuple[OutReason, ...]
+
+
+class NoBody(_Value):
+    """A command without a choice."""
+
+
+class StartTests(_Value):
+    """Which self-tests: all that an empty booth allows, or also those that need somebody with the test card."""
+
+    attended: bool = False
+
+
+class SwitchOff(_Value):
+    """Takes the booth out of service."""
+
+    reason: OutReason
+
+
+class GiveAnswer(_Value):
+    """The cause that the technician found."""
+
+    cause: Name
+
+
+class SetScene(_Value):
+    """What is before the camera of the virtual booth."""
+
+    scene: Scene
+
+
+class TechnicianTools:
+    """Routes of one booth."""
+
+    def __init__(
+        self, booth: BoothFacade, pages: TechnicianPages, closing: asyncio.Event, training: TrainingDesk | None
+    ) -> None:
+        self._booth, self._pages, self._closing, self._training = booth, pages, closing, training
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/api/technician")
+        router.get("")(self.status)
+        router.get("/live")(self.live)
+        router.websocket("/preview")(self.preview)
+        router.get("/work")(self.work)
+        for path, do in (
+            ("/tests", self.start_tests),
+            ("/work/proceed", self.proceed),
+            ("/work/cancel", self.cancel),
+            ("/service/off", self.switch_off),
+            ("/service/on", self.switch_on),
+        ):
+            router.post(path, status_code=202)(do)
+        router.get("/training")(self.training)
+        for path, tell in (
+            ("/training/answer", self.answer),
+            ("/training/next", self.next_exercise),
+            ("/training/scene", self.set_scene),
+        ):
+            router.post(path)(tell)
+        return router
+
+    # --- reading -------------------------------------------------------------------------------------------------------
+
+    async def status(self, request: Request) -> Response:
+        """Devices, outbox, intake, certificate, findings, events."""
+        return self._pages.refuse(request) or _json(self._booth.technician())
+
+    async def live(self, request: Request, family: str = "") -> Response:
+        """What the rules measured lately, of one family of rules; histogram and lamps."""
+        return self._pages.refuse(request) or _json(self._booth.live(family))
+
+    async def work(self, request: Request) -> Response:
+        """Tests, calibration, switch."""
+        refused = self._pages.refuse(request)
+        return refused or _json(WorkView(state=self._booth.maintenance.state, reasons=OUT_REASONS))
+
+    async def preview(self, websocket: WebSocket) -> None:
+        """Pictures of the technician himself; as long as somebody looks, the booth is lit and judges."""
+        if not self._pages.admits(websocket):
+            await websocket.close(code=1008)
+            return
+
+        def newest() -> PreviewFrame | None:
+            return self._booth.preview() if self._booth.inspecting else None
+
+        with self._booth.inspect():
+            await serve_pictures(websocket, self._closing, newest, lambda: self._pages.admits(websocket))
+
+    # --- doing ---------------------------------------------------------------------------------------------------------
+
+    async def start_tests(self, request: Request) -> Response:
+        """Begin the self-tests."""
+        maintenance = self._booth.maintenance
+        return await self._do(request, StartTests, lambda body: maintenance.start_tests(attended=body.attended))
+
+    async def proceed(self, request: Request) -> Response:
+        """What was asked for is done: go on."""
+        return await self._do(request, NoBody, lambda _: self._booth.maintenance.proceed())
+
+    async def cancel(self, request: Request) -> Response:
+        """End what runs."""
+        return await self._do(request, NoBody, lambda _: self._booth.maintenance.cancel())
+
+    async def switch_off(self, request: Request) -> Response:
+        """Take the booth out of service."""
+        return await self._do(request, SwitchOff, lambda body: self._booth.maintenance.switch_off(body.reason))
+
+    async def switch_on(self, request: Request) -> Response:
+        """Let visits begin again."""
+        return await self._do(request, NoBody, lambda _: self._booth.maintenance.switch_on())
+
+    async def _do(self, request: Request, kind: type[Body], do: Callable[[Body], None]) -> Response:
+        body = await self._body(request, kind)
+        if isinstance(body, Response):
+            return body
+        try:
+            do(body)
+        except MaintenanceRefusedError as error:
+            return problem(409, error.code, str(error))
+        except OSError as error:
+            return problem(409, "technician.disk", f"The booth's disk refused: {error.strerror}.")
+        return _json(WorkView(state=self._booth.maintenance.state, reasons=OUT_REASONS), 202)
+
+    async def _body(self, request: Request, kind: type[Body]) -> Body | Response:
+        """The command in the request's body, or why there is none; the token first, then the session."""
+        raw = await self._pages.command(request)
+        if isinstance(raw, Response):
+            return raw
+        refused = self._pages.refuse(request)
+        if refused is not None:
+            return refused
+        try:
+            return kind.model_validate_json(raw or b"{}")
+        except ValidationError:
+            fields = ", ".join(kind.model_fields) or "nothing"
+            return problem(422, "technician.malformed", f"The body must be a JSON object of: {fields}.")
+
+    # --- training ------------------------------------------------------------------------------------------------------
+
+    async def training(self, request: Request) -> Response:
+        """Where the training stands."""
+        return self._pages.refuse(request) or await self._trainer(lambda desk: desk.view())
+
+    async def answer(self, request: Request) -> Response:
+        """The technician names the cause."""
+        body = await self._body(request, GiveAnswer)
+        if isinstance(body, Response):
+            return body
+        cause = body.cause
+        return await self._trainer(lambda desk: desk.tell({"answer": cause}))
+
+    async def next_exercise(self, request: Request) -> Response:
+        """Another fault."""
+        body = await self._body(request, NoBody)
+        return body if isinstance(body, Response) else await self._trainer(lambda desk: desk.tell({"next": True}))
+
+    async def set_scene(self, request: Request) -> Response:
+        """Hang the test card, sit down, or leave the booth empty."""
+        body = await self._body(request, SetScene)
+        if isinstance(body, Response):
+            return body
+        scene = body.scene
+        return await self._trainer(lambda desk: desk.tell({"scene": scene}))
+
+    async def _trainer(self, ask: Callable[[TrainingDesk], Awaitable[TrainingView]]) -> Response:
+        if self._training is None:
+            return problem(404, "training.none", "This booth is no training booth.")
+        try:
+            return _json(await ask(self._training))
+        except TrainerLostError as error:
+            return problem(503, error.code, f"{error} {fault_of(error).hint}")
+
+
+def _json(value: BaseModel, status: int = 200) -> Response:
+    return JSONResponse(value.model_dump(mode="json"), status)

@@ -1,0 +1,153 @@
+"""A technician's work that only shows: scripted states of maintenance, live values and training for the pages."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from booth.errors import MaintenanceRefusedError
+from booth.inspection import LiveView, Permission
+from booth.kiosk import Instruction, Overlay
+from booth.live_values import LiveValues
+from booth.maintenance import MaintenanceState, OutOfService, OutReason, TestRun
+from booth.plots import draw_bars
+from booth.self_test import CheckFinding
+from validation.report import Finding, Level, Limit, Report, Verdict
+from validation.rules import RULES, load_profile
+
+AT = "2026-11-22T09:30:00Z"
+# id, value, unit, low, high, verdict, cause
+FOUND = (
+    ("camera.rate", 29.8, "1/s", 15, None, "pass", None),
+    ("camera.latency", 92.0, "ms", None, 400, "pass", None),
+    ("camera.noise", 3.4, "1/255", 0.02, 4, "warn", "camera.noisy"),
+    ("lamps.echo", 18.2, "ms", None, 1000, "pass", None),
+    ("controls.echo", 61.0, "ms", None, 2000, "pass", None),
+    ("disk.free", 12.0, "MB", 500, None, "fail", "disk.full"),
+    ("clock.skew", None, "s", -300, 300, "not_assessed", "clock.unknown"),
+    ("certificate.days", 203.4, "d", 0, None, "pass", None),
+    ("intake.reachable", 41.0, "ms", None, 10_000, "pass", None),
+    ("outbox.age", 0.0, "h", None, 336, "pass", None),
+)
+
+
+def check_findings(*, sound: bool = False) -> tuple[CheckFinding, ...]:
+    """What a run found; `sound`: nothing is wrong."""
+    return tuple(
+        CheckFinding(
+            id=check, value=value, unit=unit, low=low, high=high, took_ms=12.5,
+            verdict="pass" if sound else verdict,
+            cause=None if sound or cause is None else f"cause.{cause}",
+            remedy=None if sound or cause is None else f"remedy.{cause}",
+        )
+        for check, value, unit, low, high, verdict, cause in FOUND
+    )  # fmt: skip
+
+
+def finished_run(*, sound: bool = False) -> TestRun:
+    """A run that is over."""
+    return TestRun(
+        started_at=AT, finished_at="2026-11-22T09:31:12Z", done=10, total=10, findings=check_findings(sound=sound)
+    )
+
+
+class FakeMaintenance:
+    """Does what `booth.maintenance.Maintenance` says, at once and to nothing."""
+
+    def __init__(self) -> None:
+        self.state = MaintenanceState(tests=finished_run())
+        self.done: list[str] = []
+        self.visiting = False
+
+    def put(self, **changes: Any) -> None:
+        """The state from now on."""
+        self.state = self.state.model_copy(update=changes)
+
+    def start_tests(self, ids: tuple[str, ...] | None = None, *, attended: bool = False) -> None:
+        self._require_idle()
+        self.done.append(f"tests {'attended' if attended else 'alone'}")
+        self.put(
+            busy="tests",
+            tests=TestRun(
+                started_at=AT, attended=attended, done=3, total=10, current="disk.free", findings=check_findings()[:3]
+            ),
+        )
+
+    def proceed(self) -> None:
+        run = self.state.tests
+        if run is None or run.waiting is None:
+            raise MaintenanceRefusedError("Nothing waits for you: start the tests or the calibration first.")
+        self.done.append("proceed")
+        self.put(tests=run.model_copy(update={"waiting": None}))
+
+    def cancel(self) -> None:
+        self.done.append("cancel")
+        self.put(busy=None, tests=finished_run())
+
+    def switch_off(self, reason: OutReason) -> None:
+        self._require_idle()
+        self.done.append(f"off {reason}")
+        self.put(switch=OutOfService(reason=reason, since=AT))
+
+    def switch_on(self) -> None:
+        self.done.append("on")
+        self.put(switch=None)
+
+    def _require_idle(self) -> None:
+        if self.visiting:
+            raise MaintenanceRefusedError("A visit is under way: try again when the screen shows the invitation.")
+
+
+def judged(at: int) -> Report:
+    """A report whose values run in waves."""
+    limits = load_profile("demo").rules
+    findings = []
+    for number, rule in enumerate(RULES):
+        kept = limits.get(rule.id)
+        low, high = (None, None) if kept is None else (kept.limit.low, kept.limit.high)
+        middle = (
+            (low + high) / 2
+            if low is not None and high is not None
+            else (high or 0) * 0.6
+            if high
+            else (low or 1) * 1.3
+        )
+        value = middle + abs(middle or 1) * 0.4 * math.sin(at / 9 + number)
+        good = Limit(low=low, high=high).holds(value)
+        findings.append(
+            Finding(
+                rule=rule.id, value=value, unit=rule.unit, limit=Limit(low=low, high=high), source="made", advice=rule.below,
+                verdict=Verdict.PASS if good else Verdict.FAIL, level=Level.REJECT,
+            )
+        )  # fmt: skip
+    return Report(
+        profile="demo", profile_version="1", judged="live", width=600, height=800, findings=tuple(findings), software="made"
+    )  # fmt: skip
+
+
+def live_view(
+    family: str, overlay: Overlay | None, *, inspecting: bool = True, permission: Permission = Permission.YES
+) -> LiveView:
+    """Three minutes of somebody who moves."""
+    ring = LiveValues()
+    if inspecting:
+        for at in range(340):
+            if not 150 < at < 170:  # away for a moment
+                ring.note(judged(at), at * 500_000_000)
+    chosen = family if family in ring.families or not ring.families else "light"
+    heights = [
+        round(4000 * (math.exp(-(((at - 22) / 9) ** 2)) + 0.6 * math.exp(-(((at - 47) / 5) ** 2))))
+        for at in range(64)
+    ]
+    return LiveView(
+        inspecting=inspecting,
+        permission=permission,
+        overlay=overlay if inspecting else None,
+        instruction=Instruction(key="advice.turn_head_left", arrow="left") if inspecting else None,
+        families=ring.families,
+        family=chosen,
+        age_s=0.2 if inspecting else None,
+        rules=ring.traces(chosen, 170_000_000_000),
+        histogram=draw_bars(heights, 12, 90, 121.4) if inspecting else None,
+        lights_pct={"key_left": 62.5, "key_right": 58.0, "fill_top": 55.0, "background": 70.0},
+    )
