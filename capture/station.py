@@ -28,7 +28,14 @@ from capture.errors import ProfileUnsatisfiableError, StaleStillError
 from capture.frames import Frame
 from capture.metering import ramp
 from hardware.camera import Camera, CameraSettings, open_camera
-from hardware.controls import CameraControls, CameraControlSettings, CameraControlState
+from hardware.controls import (
+    CameraControls,
+    CameraControlSettings,
+    CameraControlState,
+    ExposureMode,
+    FocusMode,
+    WhiteBalance,
+)
 from hardware.lights import CHANNELS, Lights, LightsSettings, open_lights
 from hardware.link import DeviceStatus
 from hardware.visca import ControlsSettings, open_controls
@@ -97,6 +104,7 @@ class Station:
         self._controls = controls
         self._lights = lights
         self._control_state: CameraControlState | None = None
+        self._learnt = CameraControlSettings()
         self._settled_ns = 0
         self._moving_lights = asyncio.Lock()
 
@@ -141,6 +149,11 @@ class Station:
         return self._control_state
 
     @property
+    def configured(self) -> CameraControlSettings:
+        """The camera's settings that stand in the configuration."""
+        return CameraControlSettings() if self._settings.controls is None else self._settings.controls.settings
+
+    @property
     def lights_acknowledged_by(self) -> str | None:
         """What proves the levels: "echo" (the controller said them) or "widget" (it took them); None without lamps."""
         return None if self._lights is None else self._lights.acknowledged_by
@@ -155,16 +168,49 @@ class Station:
         image = await self._camera.next_preview(after_sequence, timeout_s)
         return Frame.of(image, self.levels_pct, self._control_state)
 
+    def learn(self, settings: CameraControlSettings) -> None:
+        """What a calibration found for the camera: `apply_controls` sets it from now on; what is configured wins."""
+        self._learnt = settings
+
     async def apply_controls(self) -> CameraControlState | None:
-        """Sets the configured camera settings and reads all of them back; None without camera control. Raises a ControlError."""
+        """Brings the camera to its settings for portraits and reads all of them back; None without camera control. Raises a ControlError.
+
+        The camera's automatic of exposure and colour is off then, that of the focus where a position is known (learnt or configured). A mode
+        that the camera does not have is not asked for, unless it is configured.
+        """
         if self._controls is None or self._settings.controls is None:
             return None
-        wanted = self._settings.controls.settings
+        known = self._control_state or await self._controls.read()
+        has = {name for name, value in known.model_dump().items() if value is not None}
+        given = self._learnt.model_dump(exclude_none=True)
+        configured = self._settings.controls.settings.model_dump(exclude_none=True)
+        modes: dict[str, object] = {"exposure_mode": ExposureMode.MANUAL, "white_balance": WhiteBalance.MANUAL}
+        if "focus_position" in given.keys() & has or "focus_position" in configured:
+            modes["focus_mode"] = FocusMode.MANUAL
+        found = {name: value for name, value in (modes | given).items() if name in has}
+        wanted = CameraControlSettings.model_validate(found | configured)
         if wanted.model_dump(exclude_none=True):
             self._control_state = await self._controls.apply(wanted)
+            self._settled_ns = time.monotonic_ns()
         else:
             self._control_state = await self._controls.read()
         return self._control_state
+
+    async def focus_once(self) -> CameraControlState | None:
+        """Lets the camera focus on what is before it and reads everything back; None without camera control. Raises a ControlError."""
+        if self._controls is None:
+            return None
+        await self._controls.focus_once()
+        self._settled_ns = time.monotonic_ns()
+        return await self.read_controls()
+
+    async def measure_white_balance(self) -> CameraControlState | None:
+        """Lets the camera measure white once and reads everything back; None without camera control. Raises a ControlError."""
+        if self._controls is None:
+            return None
+        await self._controls.measure_white_balance()
+        self._settled_ns = time.monotonic_ns()
+        return await self.read_controls()
 
     async def read_controls(self) -> CameraControlState | None:
         """Asks the camera for all its settings; None without camera control. Raises a ControlError."""

@@ -81,14 +81,15 @@ class Controls:
     def __init__(self):
         self.status = DeviceStatus("controls", "x", DeviceState.READY, 0)
         self.calls = []
+        self.has = {}
 
     async def read(self):
         self.calls.append("read")
-        return CameraControlState(powered=True)
+        return CameraControlState(powered=True, **self.has)
 
     async def apply(self, settings):
         self.calls.append(settings)
-        return CameraControlState(powered=True, gain_db=settings.gain_db)
+        return CameraControlState(powered=True, **(self.has | {"gain_db": settings.gain_db}))
 
 
 async def test_portrait_light_is_ramped_acknowledged_and_seen_by_the_camera():
@@ -157,7 +158,33 @@ async def test_camera_settings_are_applied_and_read_back_or_only_read():
     plain = CameraControlSection(url="visca+serial:///dev/x")
     station = Station(StationSettings(camera=CAMERA, controls=plain), Camera(), controls, None)
     await station.apply_controls()
-    assert controls.calls == [wanted, "read"]
+    assert controls.calls == ["read", wanted, "read", "read"]
+
+
+async def test_the_camera_s_automatic_is_off_and_what_was_learnt_is_set_unless_it_is_configured():
+    controls = Controls()
+    controls.has = {"exposure_mode": "auto", "white_balance": "auto", "focus_mode": "auto", "red_gain": 1, "gain_db": 0}
+    section = CameraControlSection(url="visca+serial:///dev/x", settings=CameraControlSettings(gain_db=3.0))
+    station = Station(StationSettings(camera=CAMERA, controls=section), Camera(), controls, None)
+    await station.apply_controls()
+    assert controls.calls.pop().model_dump(exclude_none=True) == {
+        "exposure_mode": "manual",
+        "white_balance": "manual",
+        "gain_db": 3.0,
+    }
+    station.learn(CameraControlSettings(red_gain=120, gain_db=6.0, focus_position=0x5000))
+    await station.apply_controls()
+    assert controls.calls.pop().model_dump(exclude_none=True) == {
+        "exposure_mode": "manual",
+        "white_balance": "manual",
+        "red_gain": 120,
+        "gain_db": 3.0,
+    }, "the camera has no focus position to set"
+    controls.has["focus_position"] = 0x6000
+    await station.read_controls()
+    await station.apply_controls()
+    wanted = controls.calls.pop()
+    assert (wanted.focus_mode, wanted.focus_position) == ("manual", 0x5000)
 
 
 def test_a_camera_that_is_too_small_is_refused_with_the_arithmetic():
