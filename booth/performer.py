@@ -193,6 +193,7 @@ class Performer:
         if self.visit.state is State.LANGUAGE and before.state is State.ATTRACT:
             assert self.visit.visit_id is not None
             self.record = VisitRecord(self.visit.visit_id, self.place, lambda: datetime.now(UTC), time.monotonic_ns)
+            self.on_begun()
         if self.visit.state is State.FRAMING:
             self.scenery = Scenery()
         if self.record is not None:

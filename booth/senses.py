@@ -74,6 +74,8 @@ class Senses:
             self.on_device(status)
         self._check_certificate(rooms)  # before anybody is invited
         self._note_key(_key_trouble(rooms))
+        # Whatever changed the camera since: each visit begins with the settings for portraits.
+        self._performer.on_begun = lambda: self._spawn(self._apply_controls(rooms), "camera settings")
         self._spawn(self._follow_certificate(rooms), "certificate watch")
         self._spawn(self._follow_key(rooms), "signing key watch")
         self._spawn(self._follow_preview(rooms), "preview")
