@@ -122,6 +122,7 @@ class Performer:
         self.scenery = Scenery()
         self.published = Latest(kiosk_state(self.visit, self.scenery))
         self._rooms: Rooms | None = None
+        self.on_begun: Callable[[], None] = lambda: None  # a visit begins
         self._frames: tuple[Frame, ...] = ()
         self._permit: Permit | None = None
         self._timer: asyncio.TimerHandle | None = None
