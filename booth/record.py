@@ -16,6 +16,7 @@ from typing import Any
 
 from booth.attempt import Attempt, Candidate
 from booth.events import Application
+from capture.balance import LightOutcome
 
 SCHEMA_VERSION = 1
 NOTICE_VERSION = "2"  # of the privacy notice in the catalogues; changed with its words
@@ -53,6 +54,7 @@ class VisitRecord:
         self._released: tuple[int, dict[str, Any]] | None = None  # which try a member of staff let pass
         self._attempts: list[tuple[str, Attempt]] = []
         self._shutter: str | None = None
+        self._light: LightOutcome | None = None
 
     @property
     def attempt(self) -> Attempt | None:
@@ -72,6 +74,11 @@ class VisitRecord:
     def note_shutter(self, *, overdue: bool) -> None:
         """The newest photo was taken because everything was right for long enough (held), or because the time for it was over (overdue)."""
         self._shutter = "overdue" if overdue else "held"
+
+    def note_light(self, outcome: LightOutcome) -> None:
+        """The light was balanced; the newest outcome counts."""
+        if self._open:
+            self._light = outcome
 
     def note_error(self, code: str) -> None:
         """A device or the booth itself failed."""
@@ -112,7 +119,7 @@ class VisitRecord:
             attempt.wipe()
         for part in (self._attempts, self._steps, self._guidance, self._errors, self._assistance):
             part.clear()
-        self._consent = self._released = self._shutter = None
+        self._consent = self._released = self._shutter = self._light = None
 
     def visit_json(
         self,
@@ -148,6 +155,7 @@ class VisitRecord:
                     "levels_pct": dict(frame.levels_pct),
                     "acknowledged_by": light_acknowledged_by,
                     "reading": None if attempt.best.light is None else attempt.best.light.as_record(),
+                    "balance": None if self._light is None else self._light.as_record(),
                 },
                 "camera": {
                     "source_format": frame.source_format,
