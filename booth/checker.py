@@ -29,14 +29,15 @@ from booth.errors import CheckerStoppedError
 from booth.events import Watch
 from booth.kiosk import Oval, Overlay
 from capture.frames import Frame
+from capture.metering import MeterReading, meter
 from crypto.heap import trim_heap
 from validation.errors import ModelFailedError, ValidationError
-from validation.face import FaceModel
+from validation.face import FaceModel, Scene
 from validation.framing import CropPlan, plan_crop
 from validation.geometry import eye_midpoint, inter_eye_px
 from validation.live import LiveAssessor
 from validation.profile import Profile
-from validation.report import Report, Series
+from validation.report import Report, Series, Verdict
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,6 +52,10 @@ MOTION_SPAN_NS = 150_000_000
 MOTION_KEPT_NS = 400_000_000
 # A slow camera or a busy machine gives fewer frames than that: the frame before counts then, unless it is older than this.
 MOTION_LOST_NS = 1_500_000_000
+# The light is metered four times a second (5 ms each), and in the next frame when somebody waits for it.
+METER_PERIOD_NS = 250_000_000
+# A face that is turned away shows shadows that are no fault of the light.
+FRONTAL = frozenset({"face.single", "pose.yaw", "pose.pitch"})
 # Width of a head without ears / its length; only draws the oval.
 HEAD_WIDTH_PER_LENGTH = 0.72
 
@@ -63,6 +68,7 @@ class Live:
     overlay: Overlay
     motion: float | None  # eye distances per second; None while too few frames show a face
     at_ns: int
+    light: MeterReading | None = None  # of the frames that were metered
 
 
 class Checker:
@@ -89,6 +95,8 @@ class Checker:
         self._busy_since: float | None = None  # on the thread's clock; None while it waits for work
         self._live: LiveAssessor | None = None
         self._trail: deque[tuple[int, NDArray[np.float64], float]] = deque()
+        self._metered_ns = 0
+        self._meter_after_ns: int | None = None
         self.thread = threading.Thread(target=self._run, name="checker", daemon=True)
 
     def watch(self, watch: Watch) -> None:
@@ -104,6 +112,10 @@ class Checker:
             if self._watch is not Watch.NOTHING:
                 self._frame = frame
                 self._inbox.notify()
+
+    def meter_after(self, at_ns: int) -> None:
+        """The next frame newer than this is metered, however short ago the last one was."""
+        self._meter_after_ns = at_ns
 
     async def run(self, work: Callable[[FaceModel], T]) -> T:
         """Runs `work` on the thread with the model for single pictures; raises what it raises, or CheckerStoppedError."""
@@ -240,7 +252,25 @@ class Checker:
         points = None if scene.face is None else scene.face.landmarks
         height, width = frame.pixels.shape[:2]
         overlay = draw_overlay(points, (width, height), self.still_size, self._profile)
-        self._tell(self._on_live, Live(report, overlay, self._motion(points, frame.at_ns), frame.at_ns))
+        light = self._light(frame, scene, report)
+        self._tell(self._on_live, Live(report, overlay, self._motion(points, frame.at_ns), frame.at_ns, light))
+
+    def _light(self, frame: Frame, scene: Scene, report: Report) -> MeterReading | None:
+        """The light of this frame when it is time for it; None of a face that is turned away."""
+        asked_ns, at_ns = self._meter_after_ns, frame.at_ns
+        asked = asked_ns is not None and at_ns > asked_ns
+        if not asked and 0 <= at_ns - self._metered_ns < METER_PERIOD_NS:
+            return None
+        if scene.face is None:
+            points = None
+        elif any(found.rule in FRONTAL and found.verdict is Verdict.FAIL for found in report.findings):
+            return None
+        else:
+            points = scene.face.landmarks
+        self._metered_ns = at_ns
+        if asked:
+            self._meter_after_ns = None
+        return meter(frame.pixels, points, scene.person_mask, at_ns)
 
     def _motion(self, points: NDArray[np.float32] | None, at_ns: int) -> float | None:
         trail = self._trail

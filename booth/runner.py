@@ -52,6 +52,8 @@ from booth.staff import open_staff_codes
 from booth.status import technician_status
 from booth.uplink import open_uplink
 from booth.visit import accepts
+from capture.balance import Balancer
+from capture.metering import Bands
 from capture.station import StationSettings, open_station
 from crypto.keys import load_trust
 from validation.profile import Profile, load_profile
@@ -230,7 +232,13 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
         )
         station = await stack.enter_async_context(open_station(station_settings, senses.on_device))
         lamps = await stack.enter_async_context(
-            open_lamps(station, lambda error: senses.on_trouble("lamp levels", error))
+            open_lamps(
+                station,
+                lambda error: senses.on_trouble("lamp levels", error),
+                Balancer(station, Bands.of(profile), lambda: None),
+                senses.on_light,
+                checker.meter_after,
+            )
         )
         loop = asyncio.get_running_loop()
         lists = await loop.run_in_executor(worker, RevocationLists, config.booth.data_dir, trust)

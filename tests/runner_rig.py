@@ -141,6 +141,9 @@ class Lamps:
     def repeat(self):
         pass
 
+    def saw(self, reading):
+        pass
+
 
 class Outbox:
     status = OutboxStatus()
