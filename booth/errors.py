@@ -35,6 +35,8 @@
     |   +-- MaintenanceRefusedError not now, or not this
     |   +-- UnknownCheckError       there is no such self-test
     |   +-- OutOfServiceError       a technician has the booth
+    |   +-- HistoryUnusableError    what the self-tests found over the weeks
+    |   +-- ControlSocketError      the line between `booth diagnose` and a running booth
     |   +-- TrainerLostError        the program that hides faults for a training
     +-- CheckerError              the checking thread
         +-- CheckerStoppedError     it has ended
@@ -315,6 +317,22 @@ class TrainerLostError(MaintenanceError):
 
     code = "training.lost"
     blame = "operator"
+    retry = True
+
+
+class HistoryUnusableError(MaintenanceError):
+    """The history of self-tests cannot be read or written; the tests themselves go on."""
+
+    code = "maintenance.history"
+    blame = "device"
+    retry = True
+
+
+class ControlSocketError(MaintenanceError):
+    """The control socket of a running booth does not answer as a booth does."""
+
+    code = "maintenance.socket"
+    blame = "us"
     retry = True
 
 

@@ -246,6 +246,12 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "Judging took longer than its limit: check what else this machine runs.",
         ),
         "maintenance.refused": (_T, "fault.unknown", "Wait until the visit or the work under way is over."),
+        "maintenance.history": (_T, "fault.unknown", _DISK + " Only the trends of self-tests are missing."),
+        "maintenance.socket": (
+            _T,
+            "fault.unknown",
+            "Is the running booth of another version, or still starting? Try again, else restart it.",
+        ),
         "maintenance.unknown_check": (_T, "fault.unknown", "`booth diagnose --list` shows every check."),
         "maintenance.out_of_service": (
             _O,
