@@ -25,6 +25,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from booth.attempt import Burst, judge_burst
 from booth.best_still import Rank
@@ -54,6 +55,7 @@ from booth.identify import Identifier
 from booth.kiosk import KioskState
 from booth.lamps import LampKeeper
 from booth.outbox import Outbox
+from booth.probing import Probing
 from booth.record import Place, VisitRecord
 from booth.screen import STAFF_ACTIONS, Scenery, kiosk_state
 from booth.sealing import SealedVisit, Sealer
@@ -130,7 +132,8 @@ class Performer:
         self._work: asyncio.Task[None] | None = None
         self._spare = SpareStill()
         self._spare_work: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[None]] = set()  # given up, not yet ended
+        self.probing = Probing(enabled=config.visit.active_light)
+        self._ending: set[asyncio.Task[Any]] = set()  # given up, not yet ended
         self._waiting: deque[Happening] = deque()
         self._sending = False
 
@@ -158,6 +161,7 @@ class Performer:
         self._give_up_work()
         await asyncio.gather(*self._ending, return_exceptions=True)
         self._wipe()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     # --- events and effects --------------------------------------------------------------------------------------------
 
@@ -197,6 +201,8 @@ class Performer:
             self.on_begun()
         if self.visit.state is State.FRAMING:
             self.scenery = Scenery()
+        else:
+            self.probing.leave()
         if self.record is not None:
             self.record.note_state(self.visit.state, self.visit.turn)
             if self.visit.state is State.CAPTURING:
@@ -296,6 +302,7 @@ class Performer:
         rooms = self.rooms
         self._frames = self._spare.take()  # nothing, unless the time for framing is over
         try:
+            await self.probing.left()
             await rooms.lamps.lit.wait()
             burst = await rooms.station.burst(self._config.visit.burst)
         except BaseException:
@@ -319,6 +326,7 @@ class Performer:
         finally:
             burst.give_up()
         record.add(attempt, turn)
+        self.probing.judge(checker)
         has_portrait = attempt.best.portrait is not None
         passed = attempt.report.compliant and has_portrait
         return Happening(Event.CHECK_PASSED if passed else Event.CHECK_FAILED, turn=turn, portrait=has_portrait)
@@ -329,6 +337,7 @@ class Performer:
         assert record is not None
         assert visit.application is not None
         application = visit.application
+        record.note_pad(await self.probing.evidence())
 
         def work() -> SealedVisit:
             sealed = rooms.sealer.seal(record, application, visit.language, rooms.station.lights_acknowledged_by)
@@ -367,6 +376,9 @@ class Performer:
         for frame in self._frames:
             frame.wipe()
         self._spare.wipe()
+        for work in self.probing.wipe():
+            self._ending.add(work)
+            work.add_done_callback(self._ending.discard)
         if self.record is not None:
             self.record.wipe()
         self.record = self._permit = None

@@ -16,7 +16,7 @@ from typing import Any
 
 from booth.attempt import Attempt, Candidate
 from booth.events import Application
-from capture.balance import LightOutcome
+from booth.pad_part import PadEvidence
 
 SCHEMA_VERSION = 1
 NOTICE_VERSION = "2"  # of the privacy notice in the catalogues; changed with its words
@@ -54,7 +54,7 @@ class VisitRecord:
         self._released: tuple[int, dict[str, Any]] | None = None  # which try a member of staff let pass
         self._attempts: list[tuple[str, Attempt]] = []
         self._shutter: str | None = None
-        self._light: LightOutcome | None = None
+        self.pad: PadEvidence | None = None  # for the packet alone: no page of the booth shows it
 
     @property
     def attempt(self) -> Attempt | None:
@@ -75,11 +75,6 @@ class VisitRecord:
         """The newest photo was taken because everything was right for long enough (held), or because the time for it was over (overdue)."""
         self._shutter = "overdue" if overdue else "held"
 
-    def note_light(self, outcome: LightOutcome) -> None:
-        """The light was balanced; the newest outcome counts."""
-        if self._open:
-            self._light = outcome
-
     def note_error(self, code: str) -> None:
         """A device or the booth itself failed."""
         if not self._errors or self._errors[-1]["code"] != code:
@@ -88,6 +83,11 @@ class VisitRecord:
     def note_consent(self, language: str) -> None:
         """The notice was accepted in a language."""
         self._consent = {"notice_version": NOTICE_VERSION, "language": language, "answer": True, "at": self._now()}
+
+    def note_pad(self, evidence: PadEvidence) -> None:
+        """What the presentation attack probe came to."""
+        if self._open:
+            self.pad = evidence
 
     def note_staff(self, staff: str, action: str, reason_class: str) -> None:
         """A member of staff acted; an override is of the newest attempt and of no other."""
@@ -119,7 +119,7 @@ class VisitRecord:
             attempt.wipe()
         for part in (self._attempts, self._steps, self._guidance, self._errors, self._assistance):
             part.clear()
-        self._consent = self._released = self._shutter = self._light = None
+        self._consent = self._released = self._shutter = self.pad = None
 
     def visit_json(
         self,
@@ -155,7 +155,6 @@ class VisitRecord:
                     "levels_pct": dict(frame.levels_pct),
                     "acknowledged_by": light_acknowledged_by,
                     "reading": None if attempt.best.light is None else attempt.best.light.as_record(),
-                    "balance": None if self._light is None else self._light.as_record(),
                 },
                 "camera": {
                     "source_format": frame.source_format,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from booth.config import Config
@@ -19,15 +19,18 @@ from booth.errors import CertificateNotValidError, ConfigInvalidError
 from booth.events import Application
 from booth.face_part import captured_at, face_part, face_record_of
 from booth.outbox import Links
+from booth.pad_part import attack_block, pad_parts, without_score
 from booth.record import VisitRecord
 from capture.portrait import JPEG_FACTS, ChipTarget, encode_chip
 from crypto.application import application_digest
 from crypto.errors import CryptoError, SigningError
+from crypto.face_record import Moment
 from crypto.face_record_codes import CaptureTechnology
 from crypto.keys import RecipientPublicKey, Signer, SignerSource, common_name, load_recipient_public_key
 from crypto.package import ManifestFields, build_package
 from crypto.seal import sign_and_seal
 from crypto.status_token import make_status_token, status_digest
+from validation.pad import Reason
 from validation.profile import load_profile
 
 log = logging.getLogger(__name__)
@@ -138,13 +141,18 @@ class Sealer:
         taken = captured_at(attempt.best.at_ns, now, time.monotonic_ns())
         images = {"portrait.jpg": dict(JPEG_FACTS)}
         packet_id = uuid.uuid4().hex
+        pad = record.pad or without_score(Reason.NOT_RUN)
+        begun = None if pad.begun_ns is None else captured_at(pad.begun_ns, now, time.monotonic_ns())
+        face = face_record_of(attempt, chip, taken, self.technology)
+        face = replace(face, attack=attack_block(pad, None if begun is None else Moment.of(begun)))
         parts = {
             "portrait.jpg": attempt.jpeg,
             "chip.jp2": chip.data,
-            "face.bin": face_part(face_record_of(attempt, chip, taken, self.technology), self.chip.record),
+            "face.bin": face_part(face, self.chip.record),
             "report.json": report.model_dump_json().encode(),
             "visit.json": record.visit_json(application, language, light_acknowledged_by, self.rotate_deg, images),
             "attempts.json": record.attempts_json(),
+            **pad_parts(pad),
         }
         fields = ManifestFields(
             packet_id=packet_id,

@@ -90,6 +90,7 @@ recipients = ["{pki / "desk.hpke.pub"}"]
 min_free_bytes = {sections.get("outbox", {}).get("min_free_bytes", 0)}
 [visit]
 patience = {sections.get("visit", {}).get("patience", 1.0)}
+active_light = {str(sections.get("visit", {}).get("active_light", False)).lower()}
 {devices}{controls}""",
         "utf-8",
     )

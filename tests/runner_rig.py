@@ -52,7 +52,7 @@ def config(tmp_path, **visit):
         profile={"name": "demo"},
         intake={"url": "https://intake.example", "trust": tmp_path / "ca.pem"},
         keys={"signer": "file:/booth.key", "recipients": [tmp_path / "desk.hpke.pub"]},
-        visit=visit,
+        visit={"active_light": False, **visit},
     )
 
 
