@@ -17,6 +17,7 @@ from typing import Any
 from booth.attempt import Attempt, Candidate
 from booth.events import Application
 from booth.pad_part import PadEvidence
+from capture.balance import LightOutcome
 
 SCHEMA_VERSION = 1
 NOTICE_VERSION = "2"  # of the privacy notice in the catalogues; changed with its words
@@ -54,6 +55,7 @@ class VisitRecord:
         self._released: tuple[int, dict[str, Any]] | None = None  # which try a member of staff let pass
         self._attempts: list[tuple[str, Attempt]] = []
         self._shutter: str | None = None
+        self._light: LightOutcome | None = None
         self.pad: PadEvidence | None = None  # for the packet alone: no page of the booth shows it
 
     @property
@@ -74,6 +76,11 @@ class VisitRecord:
     def note_shutter(self, *, overdue: bool) -> None:
         """The newest photo was taken because everything was right for long enough (held), or because the time for it was over (overdue)."""
         self._shutter = "overdue" if overdue else "held"
+
+    def note_light(self, outcome: LightOutcome) -> None:
+        """The light was balanced; the newest outcome counts."""
+        if self._open:
+            self._light = outcome
 
     def note_error(self, code: str) -> None:
         """A device or the booth itself failed."""
@@ -119,7 +126,7 @@ class VisitRecord:
             attempt.wipe()
         for part in (self._attempts, self._steps, self._guidance, self._errors, self._assistance):
             part.clear()
-        self._consent = self._released = self._shutter = self.pad = None
+        self._consent = self._released = self._shutter = self.pad = self._light = None
 
     def visit_json(
         self,
@@ -155,6 +162,7 @@ class VisitRecord:
                     "levels_pct": dict(frame.levels_pct),
                     "acknowledged_by": light_acknowledged_by,
                     "reading": None if attempt.best.light is None else attempt.best.light.as_record(),
+                    "balance": None if self._light is None else self._light.as_record(),
                 },
                 "camera": {
                     "source_format": frame.source_format,

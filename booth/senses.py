@@ -29,6 +29,7 @@ from booth.probing import by_steady_light
 from booth.screen import Scenery
 from booth.spare_still import FIRST_S
 from booth.visit import State, accepts
+from capture.balance import LightOutcome
 from capture.errors import ProfileUnsatisfiableError
 from crypto.errors import CryptoError
 from hardware.errors import CameraPictureError, HardwareError
@@ -75,6 +76,8 @@ class Senses:
             self.on_device(status)
         self._check_certificate(rooms)  # before anybody is invited
         self._note_key(_key_trouble(rooms))
+        # Whatever changed the camera since: each visit begins with the settings for portraits.
+        self._performer.on_begun = lambda: self._spawn(self._apply_controls(rooms), "camera settings")
         self._spawn(self._follow_certificate(rooms), "certificate watch")
         self._spawn(self._follow_key(rooms), "signing key watch")
         self._spawn(self._follow_preview(rooms), "preview")
@@ -236,6 +239,8 @@ class Senses:
             self._inspection.on_live(live)
             return
         self._inspection.values.note(live.report, live.at_ns)
+        if live.light is not None:
+            rooms.lamps.saw(live.light)  # may take the light away that `lit` stands for
         guidance = performer.scenery.guidance
         ready = rooms.lamps.lit.is_set() and not performer.visit.obstructed
         probing = performer.probing.holds_shutter
@@ -263,6 +268,15 @@ class Senses:
             performer.send(Happening(Event.OVERDUE))
         else:
             performer.publish()
+
+    def on_light(self, outcome: LightOutcome) -> None:
+        """The light on the sitter was balanced, or is as good as it gets."""
+        if self._performer.record is not None:
+            self._performer.record.note_light(outcome)
+        problem = outcome.problem
+        if problem is not None:
+            how = "made up for" if outcome.reached else f"not made up for ({', '.join(outcome.lacking)})"
+            self._health.note("warning", f"light: {problem.kind} {problem.name} {problem.value:.2f}, {how}")
 
     def _count(self, at_ns: int) -> int:
         """What the countdown shows; 0 is the shutter."""
