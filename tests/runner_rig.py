@@ -83,6 +83,7 @@ class Station:
     def __init__(self):
         self.frames = [frame(n) for n in (1, 2, 3)]
         self.failure = None
+        self.camera_set = 0
 
     def preview(self):
         return self.frames[0]
@@ -92,6 +93,9 @@ class Station:
 
     async def require_profile(self, profile):
         return Size(960, 1280)
+
+    async def apply_controls(self):
+        self.camera_set += 1
 
     async def burst(self, count):
         if self.failure:

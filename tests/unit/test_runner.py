@@ -61,6 +61,7 @@ async def test_thanks_come_only_after_the_outbox_has_committed(staged, no_tasks_
         stage.rooms.outbox.after_permit.set()
         thanks = await stage.until("thanks")
         assert thanks.reference == "0123-4567"
+        assert stage.rooms.station.camera_set == 1, "a visit begins with the camera's settings for portraits"
         assert thanks.status_url == f"https://intake.example/status#{STATUS_TOKEN}"
         assert stage.rooms.outbox.stored == ["0123456789ab"]
         assert stage.rooms.uplink.woken == 1
