@@ -41,6 +41,8 @@ class Health:
     def __init__(self, utc: Callable[[], datetime]) -> None:
         self._utc = utc
         self._faults: dict[str, Fault] = {}
+        self._ready: set[str] = set()
+        self._good: dict[str, str] = {}
         self.events: deque[EventView] = deque(maxlen=MAX_EVENTS)
 
     @property
@@ -59,8 +61,7 @@ class Health:
 
     def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
         """One line of the event log."""
-        at = self._utc().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        self.events.appendleft(EventView(at=at, level=level, text=text))
+        self.events.appendleft(EventView(at=self._now(), level=level, text=text))
         log.log({"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}[level], "%s", text)
 
     def set(self, source: str, fault: Fault | None) -> bool:
@@ -77,8 +78,23 @@ class Health:
 
     def set_device(self, status: DeviceStatus) -> bool:
         """A device's state as a fault of its source."""
+        self._note_ready(status)
         if status.state is DeviceState.READY:
             return self.set(status.name, None)
         code = ABSENT[status.name]
         severity, message, hint = TABLE[code]
         return self.set(status.name, Fault(code, "device", True, severity, message, hint, status.detail))
+
+    def _note_ready(self, status: DeviceStatus) -> None:
+        if status.state is DeviceState.READY:
+            self._ready.add(status.name)
+        elif status.name in self._ready:
+            self._ready.discard(status.name)
+            self._good[status.name] = self._now()
+
+    def last_good(self, device: str) -> str | None:
+        """When the device was last ready, UTC; None when it never was."""
+        return self._now() if device in self._ready else self._good.get(device)
+
+    def _now(self) -> str:
+        return self._utc().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -34,6 +34,7 @@ from booth.performer import Performer
 from booth.plots import Bars, draw_bars
 from booth.screen import Scenery
 from booth.visit import State
+from capture.balance import LightOutcome
 
 BINS = 64  # two bins for each pixel of a narrow drawing say no more than this
 log = logging.getLogger(__name__)
@@ -45,6 +46,19 @@ class Permission(StrEnum):
     NO = "no"
     BUSY = "busy"  # a test or a calibration has lamps and camera
     YES = "yes"
+
+
+class LightView(BaseModel):
+    """How the light was last balanced on a sitter; no value of his face."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int
+    time_ms: int
+    reached: bool
+    lacking: tuple[str, ...]  # rules that do not hold
+    kind: str | None  # of what stands in the way: lamp, ambient, camera
+    name: str | None  # which lamp, from where, which setting
 
 
 class LiveView(BaseModel):
@@ -62,6 +76,7 @@ class LiveView(BaseModel):
     rules: tuple[RuleTrace, ...]
     histogram: Bars | None
     lights_pct: dict[str, float]
+    light: LightView | None
 
 
 class Inspection:
@@ -69,6 +84,7 @@ class Inspection:
 
     def __init__(self, performer: Performer, permission: Callable[[], Permission]) -> None:
         self.values = LiveValues()
+        self._light: LightView | None = None
         self._performer = performer
         self._permission = permission
         self._looks = 0
@@ -143,9 +159,23 @@ class Inspection:
         if not self.on:
             return
         performer = self._performer
+        if live.light is not None:
+            performer.rooms.lamps.saw(live.light)
         guidance = advise(performer.scenery.guidance, live.report, live.motion, live.at_ns)
         performer.scenery = Scenery(guidance=guidance, overlay=live.overlay, live=live.report)
         self.values.note(live.report, live.at_ns)
+
+    def note_light(self, outcome: LightOutcome) -> None:
+        """The light was balanced on whoever sits there."""
+        problem = outcome.problem
+        self._light = LightView(
+            steps=outcome.steps,
+            time_ms=outcome.time_ms,
+            reached=outcome.reached,
+            lacking=outcome.lacking,
+            kind=None if problem is None else problem.kind,
+            name=None if problem is None else problem.name,
+        )
 
     def view(self, family: str) -> LiveView:
         """Everything live, with the plots of one family of rules; an unknown one gives the first."""
@@ -165,6 +195,7 @@ class Inspection:
             rules=self.values.traces(chosen, now_ns),
             histogram=None if frame is None else histogram_of(frame.pixels),
             lights_pct=dict(station.levels_pct),
+            light=self._light,
         )
 
 

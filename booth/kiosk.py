@@ -282,6 +282,7 @@ class DeviceView(_Value):
     url: str
     state: Literal["missing", "connecting", "ready", "lost"]
     for_s: float
+    last_good_at: str | None = None  # UTC, ISO 8601; None: never since the start
     detail: str
     info: dict[str, str]
 

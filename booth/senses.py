@@ -271,6 +271,7 @@ class Senses:
 
     def on_light(self, outcome: LightOutcome) -> None:
         """The light on the sitter was balanced, or is as good as it gets."""
+        self._inspection.note_light(outcome)
         if self._performer.record is not None:
             self._performer.record.note_light(outcome)
         problem = outcome.problem

@@ -44,7 +44,7 @@ def technician_status(
         profile=profile.name,
         profile_version=profile.version,
         software_version=software,
-        devices=tuple(device_view(status) for status in station.devices),
+        devices=tuple(device_view(status, health.last_good(status.name)) for status in station.devices),
         lights_pct=levels_now(station.devices, station.levels_pct),
         outbox=OutboxView(
             waiting=outbox.waiting,
@@ -80,7 +80,7 @@ def levels_now(devices: Iterable[DeviceStatus], levels_pct: Mapping[str, float])
     return dict(levels_pct) if answer else {}
 
 
-def device_view(status: DeviceStatus) -> DeviceView:
+def device_view(status: DeviceStatus, last_good_at: str | None = None) -> DeviceView:
     """What a device said of itself stays while it is away; what was measured of it does not."""
     ready = status.state is DeviceState.READY
     info = {key: value for key, value in status.info.items() if ready or key not in MEASURED}
@@ -89,6 +89,7 @@ def device_view(status: DeviceStatus) -> DeviceView:
         url=status.url,
         state=status.state.value,
         for_s=(time.monotonic_ns() - status.since_ns) / 1e9,
+        last_good_at=last_good_at,
         detail=status.detail,
         info=info,
     )

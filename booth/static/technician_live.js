@@ -4,7 +4,7 @@ import { el, icon, setText } from "./dom.js";
 import "./preview.js";
 import { lamp } from "./technician_devices.js";
 import { histogram, line } from "./technician_plots.js";
-import { ask as get, duration, figure, limits, measured, named, number, renew, state, t, table, texts, verdict } from "./technician_words.js";
+import { ask as get, duration, figure, limits, measured, named, number, renew, state, t, table, verdict } from "./technician_words.js";
 
 const FIRST = "light"; // what a technician can set right
 let parts = null;
@@ -21,6 +21,7 @@ export function build(section, actions) {
     families: el("div", { class: "choices", role: "group", "aria-label": t("technician.live.rules") }),
     plots: el("div", { id: "plots" }),
     table: el("div", {}),
+    unmet: el("span", {}),
   };
   section.append(
     el("div", { class: "columns live" },
@@ -30,7 +31,7 @@ export function build(section, actions) {
         el("section", { class: "card panel" }, el("h2", { text: t("technician.light") }), parts.light)),
       el("div", { class: "stack" },
         el("section", { class: "card panel" }, el("h2", { text: t("technician.live.rules") }), parts.families, parts.plots),
-        el("section", { class: "card panel", id: "findings" }, el("h2", { text: t("technician.findings") }), parts.table))),
+        el("details", { class: "card panel", id: "findings" }, el("summary", {}, el("span", { text: t("technician.findings") }), " ", parts.unmet), parts.table))),
   );
 }
 
@@ -58,6 +59,8 @@ export function show({ status, more: live }) {
   family = live.family || family;
   renew(parts.plots, [live.age_s, live.rules], () => plots(live));
   renew(parts.table, status.findings, () => findings(status.findings));
+  const unmet = status.findings.filter((each) => each.verdict === "fail").length;
+  renew(parts.unmet, unmet, () => (unmet ? state("bad", t("technician.findings.unmet", { count: unmet })) : null));
 }
 
 function toldOf(live) {
@@ -98,9 +101,10 @@ function outcome(last) {
   if (!last) return [];
   const said = [el("h3", { text: t("technician.light.last") }), el("p", {}, state(last.reached ? "good" : "bad", t(last.reached ? "technician.light.reached" : "technician.light.not_reached")))];
   said.push(el("p", { class: "quiet", text: t("technician.light.steps", { steps: number(last.steps), time: number(last.time_ms / 1000, 1) }) }));
-  if (last.problem) {
-    const name = texts.has(`technician.lamp.${last.problem.name}`) ? t(`technician.lamp.${last.problem.name}`) : last.problem.name;
-    said.push(el("p", { class: "remedy" }, icon("forward", { turns: true }), el("span", { text: t(`technician.light.problem.${last.problem.kind}`, { name }) })));
+  for (const rule of last.lacking) said.push(el("p", {}, verdict("fail"), el("span", { text: ` ${t(`rule.${rule}.name`)}` })));
+  if (last.kind !== null) {
+    const name = last.kind === "lamp" ? named("lamp", last.name) : named("light.place", last.name);
+    said.push(el("p", { class: "remedy" }, icon("forward", { turns: true }), el("span", { text: t(`technician.light.problem.${last.kind}`, { name }) })));
   }
   return said;
 }

@@ -6,6 +6,7 @@ import { checkName, date, duration, limits, measured, number, renew, state, t, t
 
 const GRAVITY = { fail: 3, warn: 2, not_assessed: 1, pass: 0 };
 const EVENTS = 6;
+const TECHNICIANS = "maintenance.out_of_service"; // the fault that stands for his own work
 let parts = null;
 let page = null;
 
@@ -50,17 +51,19 @@ export function show({ status, work }) {
 }
 
 function service(status, off) {
+  const said = [];
   if (off) {
-    const said = t("technician.switch.is_off", { reason: t(`switch.${off.reason}`), time: when(off.since) });
-    return el("p", { class: "headline" }, state("care", said, "closed"));
+    const words = t("technician.switch.is_off", { reason: t(`switch.${off.reason}`), time: when(off.since) });
+    said.push(el("p", { class: "headline" }, state("care", words, "closed")));
   }
-  if (status.fault) {
-    return [
+  if (status.fault && status.fault.code !== TECHNICIANS) {
+    said.push(
       el("p", { class: "headline" }, state("bad", t("technician.fault")), el("code", { dir: "ltr", text: status.fault.code })),
       el("p", { class: "remedy" }, icon("forward", { turns: true }), el("span", { dir: "auto", text: status.fault_hint })),
-    ];
+    );
   }
-  return el("p", { class: "headline" }, state("good", t("technician.in_service")));
+  if (said.length) return said;
+  return el("p", { class: "headline" }, state(status.fault ? "care" : "good", t(status.fault ? "technician.at_work" : "technician.in_service")));
 }
 
 function worst(tests) {

@@ -24,7 +24,8 @@ from booth.passphrase import make_passphrase, write_passphrase  # noqa: E402
 from booth.technician_login import TechnicianDoor  # noqa: E402
 from booth.web import open_pages  # noqa: E402
 from tests.journey.pseudo import pseudo_catalogue  # noqa: E402
-from tests.unit.fake_booth import FakeBooth, broken_devices, findings, kiosk_state, revoked_booth, technician_status  # noqa: E402
+from tests.unit.fake_booth import FakeBooth, findings, kiosk_state, technician_status  # noqa: E402
+from tests.unit.fake_technician import FakeTrainer, finished_run, technician_screens  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = (
@@ -37,7 +38,6 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 KIOSK_SIZES = ((1080, 1920), (1920, 1080), (1024, 768))
-TECHNICIAN_SIZE = (1440, 900)
 LOGIN_SIZES = ((1440, 900), (1080, 1920))
 APPLICANTS = PROJECT / "hardware" / "sim" / "applicants"
 MIN_TARGET_PX = 80
@@ -86,9 +86,9 @@ INSPECT_LOGIN = """
 () => {
   const told = document.documentElement.scrollWidth > innerWidth ? ["scrolls sideways"] : [];
   for (const e of document.querySelectorAll("body *")) {
-    if (!e.checkVisibility() || e.closest("svg")) continue;
+    if (!e.checkVisibility() || e.closest("svg") || e.closest(".hidden-text")) continue;
     const box = e.getBoundingClientRect();
-    const target = e.matches("[type=checkbox]") ? e.closest("label").getBoundingClientRect() : box;
+    const target = e.matches("[type=checkbox], [type=radio]") ? e.closest("label").getBoundingClientRect() : box;
     if (e.matches("a, button, input") && (target.width < 43.5 || target.height < 43.5)) told.push(`small: ${e.tagName} ${target.width}x${target.height}`);
     if (box.left < -1 || box.right > innerWidth + 1) told.push(`outside the screen: ${e.tagName}`);
     if (e.matches("h1, p:not(#refusal), label, button") && !e.textContent.trim()) told.push(`empty: ${e.tagName}`);
@@ -226,6 +226,9 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
     }
 
 
+REST = {"busy": None, "tests": finished_run(sound=True), "switch": None}
+
+
 class Studio:
     """The pages, a fake booth behind them, and a browser in front."""
 
@@ -245,7 +248,8 @@ class Studio:
                     for width, height in self._options.sizes:
                         await self._kiosk(browser, width, height)
                 if self._options.page in {"all", "technician"}:
-                    await self._technician(browser)
+                    for width, height in LOGIN_SIZES:
+                        await self._technician(browser, width, height)
                 if self._options.page in {"all", "technician", "login"}:
                     for width, height in LOGIN_SIZES:
                         await self._login(browser, width, height)
@@ -337,32 +341,42 @@ class Studio:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    async def _technician(self, browser: Any) -> None:
-        width, height = TECHNICIAN_SIZE
+    async def _technician(self, browser: Any, width: int, height: int) -> None:
+        """Every tab on a good day and on a bad one."""
         context = await self._context(browser, width, height)
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp))
         try:
-            booth = FakeBooth()
+            booth = FakeBooth(picture=self._picture)
             passphrase = make_passphrase()
-            file = Path(await asyncio.to_thread(tempfile.mkdtemp)) / "technician.argon2id"
+            file = folder / "technician.argon2id"
             await asyncio.to_thread(write_passphrase, file, passphrase)
-            async with open_pages(booth, 0, door=TechnicianDoor(file)) as address:
+            async with open_pages(booth, 0, door=TechnicianDoor(file), training=FakeTrainer()) as address:  # type: ignore[arg-type] # shows only
                 page = await context.new_page()
                 page.on("pageerror", lambda error: self._hear(f"page error: {error}"))
+                page.on("console", lambda said: self._hear(f"console: {said.text}") if said.type == "error" else None)
                 await page.goto(f"{address}technician")
                 await page.fill("#passphrase", passphrase)
                 await page.click("button[type=submit]")
-                await page.wait_for_selector("#devices article")
+                await page.wait_for_selector("#figures dl")
                 for language in self._options.languages:
-                    for name, fields in (
-                        ("technician", {}),
-                        ("technician-trouble", broken_devices()),
-                        ("technician-revoked", revoked_booth()),
-                    ):
+                    for name, tab, fields, work in technician_screens():
+                        if self._options.only not in name:
+                            continue
                         booth.status = technician_status(**fields)
-                        await page.goto(f"{address}technician?language={language}")
-                        await page.wait_for_selector("#devices article")
-                        await page.screenshot(path=self._folder((width, height), language) / f"{name}.png")
+                        booth.maintenance.put(**(REST | work))
+                        await page.goto(f"{address}technician?language={language}#{tab}")
+                        await page.reload()
+                        await page.wait_for_selector(f"#{tab}:not([hidden]) :is(p, dl, table)")
+                        if tab == "live" and booth.inspecting:
+                            await page.wait_for_selector("booth-preview:not([data-stale])")
+                        await page.wait_for_timeout(300)  # a picture script, not a test
+                        for told in await page.evaluate(INSPECT_LOGIN):
+                            self._hear(f"{width}x{height} {language} {name}: {told}")
+                        await page.screenshot(
+                            path=self._folder((width, height), language) / f"{name}.png", full_page=True
+                        )
         finally:
+            await asyncio.to_thread(shutil.rmtree, folder)
             await context.close()
 
     async def _login(self, browser: Any, width: int, height: int) -> None:

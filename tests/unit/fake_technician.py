@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 from booth.errors import MaintenanceRefusedError
-from booth.inspection import LiveView, Permission
+from booth.inspection import LightView, LiveView, Permission
 from booth.kiosk import Instruction, Overlay
 from booth.live_values import LiveValues
 from booth.maintenance import MaintenanceState, OutOfService, OutReason, TestRun
 from booth.plots import draw_bars
 from booth.self_test import CheckFinding
+from booth.training import Outcome, TrainingView
 from validation.report import Finding, Level, Limit, Report, Verdict
 from validation.rules import RULES, load_profile
 
@@ -136,8 +137,7 @@ def live_view(
                 ring.note(judged(at), at * 500_000_000)
     chosen = family if family in ring.families or not ring.families else "light"
     heights = [
-        round(4000 * (math.exp(-(((at - 22) / 9) ** 2)) + 0.6 * math.exp(-(((at - 47) / 5) ** 2))))
-        for at in range(64)
+        round(4000 * (math.exp(-(((at - 22) / 9) ** 2)) + 0.6 * math.exp(-(((at - 47) / 5) ** 2)))) for at in range(64)
     ]
     return LiveView(
         inspecting=inspecting,
@@ -150,4 +150,66 @@ def live_view(
         rules=ring.traces(chosen, 170_000_000_000),
         histogram=draw_bars(heights, 12, 90, 121.4) if inspecting else None,
         lights_pct={"key_left": 62.5, "key_right": 58.0, "fill_top": 55.0, "background": 70.0},
+        light=LightView(steps=2, time_ms=1840, reached=False, lacking=("light.sides",), kind="lamp", name="key_left"),
+    )
+
+
+class FakeTrainer:
+    """A training of two exercises, both with a dark lamp."""
+
+    causes = ("nothing", "lamp_dark", "lamp_weak", "lamps_swapped", "lens_unfocused")
+
+    def __init__(self) -> None:
+        self.number, self.right, self.answered = 1, 0, 0
+        self.scene = "empty"
+        self.outcome: Outcome | None = None
+        self.over = False
+
+    async def view(self) -> TrainingView:
+        return TrainingView(
+            exercise=self.number,
+            exercises=2,
+            answered=self.answered,
+            right=self.right,
+            over=self.over,
+            scene=self.scene,
+            causes=self.causes,
+            outcome=self.outcome,
+        )
+
+    async def tell(self, order: dict[str, Any]) -> TrainingView:
+        if "answer" in order:
+            given = order["answer"]
+            self.outcome = Outcome(given=given, cause="lamp_dark", right=given == "lamp_dark")
+            self.answered += 1
+            self.right += given == "lamp_dark"
+            self.over = self.number == 2
+        if "next" in order:
+            self.number, self.outcome = 2, None
+        self.scene = order.get("scene", self.scene)
+        return await self.view()
+
+
+def technician_screens() -> tuple[tuple[str, str, dict[str, Any], dict[str, Any]], ...]:
+    """Name, tab, fields of the status, and what the work is at."""
+    from tests.unit.fake_booth import broken_devices, revoked_booth
+
+    off = OutOfService(reason="maintenance", since=AT)
+    running = TestRun(started_at=AT, done=3, total=10, current="disk.free", findings=check_findings()[:3])
+    waiting = running.model_copy(update={"attended": True, "done": 8, "waiting": "card"})
+    return (
+        ("technician-overview", "overview", {}, {}),
+        ("technician-overview-trouble", "overview", broken_devices(), {"tests": finished_run(), "switch": off}),
+        ("technician-overview-revoked", "overview", revoked_booth(), {"tests": None}),
+        ("technician-live", "live", {}, {}),
+        ("technician-live-inspected", "live", {"state": "out_of_service"}, {"switch": off}),
+        ("technician-tests", "tests", {}, {"tests": finished_run()}),
+        ("technician-tests-running", "tests", {}, {"busy": "tests", "tests": running}),
+        ("technician-tests-card", "tests", {}, {"busy": "tests", "tests": waiting}),
+        ("technician-calibration", "calibration", {}, {}),
+        ("technician-devices", "devices", {}, {}),
+        ("technician-devices-trouble", "devices", broken_devices(), {}),
+        ("technician-log", "log", {}, {}),
+        ("technician-log-trouble", "log", broken_devices(), {}),
+        ("technician-training", "training", {}, {}),
     )

@@ -39,7 +39,7 @@ COMPOSED = (
     r"(check|cause|remedy)\.[\w.]+",
     r"switch\.\w+",
     r"technician\.(state|device|level|level_from|intake|findings|visit|info|lamp|tab|family|live|refused)\.\w+",
-    r"technician\.light\.problem\.\w+",
+    r"technician\.light\.(problem|place)\.\w+",
     r"training\.(cause|explain|scene)\.\w+",
 )
 KEY = re.compile(
