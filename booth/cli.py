@@ -32,6 +32,22 @@ class LampKind(StrEnum):
     DMX = "dmx"
 
 
+class HiddenFault(StrEnum):
+    """What `booth train` can hide; a test holds it against booth/trainer.py, which is not imported for `--help`."""
+
+    NOTHING = "nothing"
+    DEAD_LAMP = "dead_lamp"
+    UNADDRESSED_LAMP = "unaddressed_lamp"
+    WEAK_LAMP = "weak_lamp"
+    SWAPPED_LAMPS = "swapped_lamps"
+    LAMPS_CABLE = "lamps_cable"
+    CONTROLS_CABLE = "controls_cable"
+    FROZEN_CAMERA = "frozen_camera"
+    UNFOCUSED_LENS = "unfocused_lens"
+    TILTED_CAMERA = "tilted_camera"
+    COLOUR_CAST = "colour_cast"
+
+
 class Person(StrEnum):
     """The rendered applicants."""
 
@@ -61,6 +77,8 @@ app = typer.Typer(
     booth evaluate photos           how often the rules are right on labelled photos
 
     booth run --config booth.toml   the controller of a real booth
+
+    booth train                     find a fault hidden in a virtual booth
     """,
 )
 app.command("check")(check_command)
@@ -125,6 +143,26 @@ def demo(
         raise typer.BadParameter("--keep and --json go with --visit.")
     options = DemoOptions(visit, keep, data, profile, lights, person, browser, as_json, token)
     finish(run_demo(options))
+
+
+@app.command()
+def train(
+    fault: Annotated[
+        HiddenFault | None, typer.Option(help="Hide this fault each time; default: one by chance.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="How many exercises.")] = 3,
+    seed: Annotated[int | None, typer.Option(help="The same number gives the same exercises.")] = None,
+    lights: Annotated[LampKind, typer.Option(help="Lamps of the virtual booth.")] = LampKind.WLED,
+) -> None:
+    """Train a technician: find the fault that is hidden in a virtual booth, with the technician's page.
+
+    Keys and intake are made for this training alone and thrown away; nothing leaves this machine. Every page says that it is a training.
+
+    [bold]Examples[/bold]: booth train      booth train --fault weak_lamp --rounds 1      booth train --rounds 10 --seed 7
+    """
+    from booth.train import TrainOptions, run_training
+
+    finish(run_training(TrainOptions(fault, rounds, seed, lights)))
 
 
 def finish(work: Coroutine[Any, Any, int | None]) -> None:

@@ -215,7 +215,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
         simulator = ["hardware.sim", "visit", "--json", "--lights", options.lights, "--person", options.person]
         server = ["--data", str(data / "intake"), "--pki", str(pki), "--port", "0", "--json-ready"]
         async with contextlib.AsyncExitStack() as stack:
-            virtual, intake, desk = await _started_together(
+            virtual, intake, desk = await started_together(
                 stack,
                 started("virtual-booth", [*simulator, "--run-dir", str(data / "devices")], data),
                 started("intake", ["server.cli", "serve", *server], data),
@@ -254,7 +254,7 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
             shutil.rmtree(data, ignore_errors=True)
 
 
-async def _started_together(
+async def started_together(
     stack: contextlib.AsyncExitStack, *programs: contextlib.AbstractAsyncContextManager[Program]
 ) -> list[Program]:
     """Start programs side by side; when one fails the others are stopped and its error is raised."""
