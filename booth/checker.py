@@ -29,6 +29,7 @@ from booth.errors import CheckerStoppedError
 from booth.events import Watch
 from booth.kiosk import Oval, Overlay
 from capture.frames import Frame
+from capture.height import EyeLine
 from capture.metering import MeterReading, meter
 from crypto.heap import trim_heap
 from validation.errors import ModelFailedError, ValidationError
@@ -69,6 +70,7 @@ class Live:
     motion: float | None  # eye distances per second; None while too few frames show a face
     at_ns: int
     light: MeterReading | None = None  # of the frames that were metered
+    eyes: EyeLine | None = None  # where they are, for the height
 
 
 class Checker:
@@ -253,7 +255,11 @@ class Checker:
         height, width = frame.pixels.shape[:2]
         overlay = draw_overlay(points, (width, height), self.still_size, self._profile)
         light = self._light(frame, scene, report)
-        self._tell(self._on_live, Live(report, overlay, self._motion(points, frame.at_ns), frame.at_ns, light))
+        motion = self._motion(points, frame.at_ns)
+        eyes = (
+            None if points is None else EyeLine(float(eye_midpoint(points)[1]) / height, inter_eye_px(points) / height)
+        )
+        self._tell(self._on_live, Live(report, overlay, motion, frame.at_ns, light, eyes))
 
     def _light(self, frame: Frame, scene: Scene, report: Report) -> MeterReading | None:
         """The light of this frame when it is time for it; None of a face that is turned away."""

@@ -19,8 +19,10 @@ from booth.errors import ConfigInvalidError, ConfigUnreadableError
 from booth.kiosk import Language
 from booth.voice import VoiceSection
 from booth.training import TrainingSection
+from capture.height import HeightSection
 from capture.station import CameraControlSection, LightsSection
 from hardware.camera import CameraSettings
+from hardware.lift import LiftSettings
 
 # Identities of crypto.package.Manifest.
 Identity = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}$")]
@@ -145,6 +147,8 @@ class Config(BaseSettings):
     camera: CameraSettings
     controls: CameraControlSection | None = None
     lights: LightsSection | None = None
+    lift: LiftSettings | None = None
+    height: HeightSection | None = None
     profile: ProfileSection = ProfileSection()
     intake: IntakeSection
     keys: KeysSection

@@ -38,6 +38,9 @@ LONGEST_STEP_NS = 500_000_000
 NO_FACE = "advice.no_face"
 LOOK_HERE = "advice.look_here"
 HOLD_STILL = "advice.hold_still"
+# Said by the keeper of the height (booth/height.py), whatever the picture shows.
+SEAT_UP, SEAT_DOWN = "advice.seat_up", "advice.seat_down"
+CAMERA_MOVES = "advice.camera_moves"
 
 ARROWS: Mapping[str, Arrow] = MappingProxyType(
     {
@@ -53,6 +56,8 @@ ARROWS: Mapping[str, Arrow] = MappingProxyType(
         "advice.tilt_head_right": "right",
         "advice.chin_up": "up",
         "advice.chin_down": "down",
+        SEAT_UP: "up",
+        SEAT_DOWN: "down",
     }
 )
 
@@ -146,9 +151,11 @@ def is_right(report: Report, motion: float | None) -> bool:
     return report.compliant and is_still(motion)
 
 
-def advise(before: Guidance, report: Report, motion: float | None, at_ns: int) -> Guidance:
-    """Guidance after one more judged frame; frames come in the order of their time stamps."""
-    wanted = wanted_key(before, report)
+def advise(
+    before: Guidance, report: Report, motion: float | None, at_ns: int, first_of_all: str | None = None
+) -> Guidance:
+    """Guidance after one more judged frame; frames come in the order of their time stamps. `first_of_all` is said whatever the frame shows."""
+    wanted = first_of_all or wanted_key(before, report)
     right = wanted == HOLD_STILL and is_right(report, motion)
     right_since = (before.right_since_ns if before.right_since_ns is not None else at_ns) if right else None
     step = min(at_ns - before.judged_ns, LONGEST_STEP_NS) if before.judged_ns else 0
@@ -179,6 +186,7 @@ def _hinted(before: Guidance, wanted: str, report: Report, step: int) -> tuple[t
     return tuple((aged if wanted == HOLD_STILL else {wanted: 0} | aged).items())
 
 
-def interrupted(before: Guidance) -> Guidance:
-    """Guidance while the booth is not ready: what is shown stays, the wait for the shutter starts anew, and the time does not count."""
-    return replace(before, right_since_ns=None)
+def interrupted(before: Guidance, told: str | None = None) -> Guidance:
+    """Guidance while the booth is not ready: what is shown stays unless something is `told`, the wait for the shutter starts anew, and the time does not count."""
+    after = replace(before, right_since_ns=None)
+    return after if told is None else replace(after, key=told, wanted=told, since_ns=None)

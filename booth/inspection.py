@@ -77,6 +77,7 @@ class LiveView(BaseModel):
     histogram: Bars | None
     lights_pct: dict[str, float]
     light: LightView | None
+    elevation_deg: float | None  # of the eye line above the lens; None where no angle is known
 
 
 class Inspection:
@@ -161,6 +162,7 @@ class Inspection:
         performer = self._performer
         if live.light is not None:
             performer.rooms.lamps.saw(live.light)
+        performer.rooms.height.saw(live.eyes, live.at_ns)
         guidance = advise(performer.scenery.guidance, live.report, live.motion, live.at_ns)
         performer.scenery = Scenery(guidance=guidance, overlay=live.overlay, live=live.report)
         self.values.note(live.report, live.at_ns)
@@ -196,6 +198,7 @@ class Inspection:
             histogram=None if frame is None else histogram_of(frame.pixels),
             lights_pct=dict(station.levels_pct),
             light=self._light,
+            elevation_deg=performer.rooms.height.elevation_deg,
         )
 
 

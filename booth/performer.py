@@ -51,6 +51,7 @@ from booth.events import (
 )
 from booth.faults import UNKNOWN_CODE, fault_of
 from booth.health import Health
+from booth.height import HeightKeeper, Wish
 from booth.identify import Identifier
 from booth.kiosk import KioskState
 from booth.lamps import LampKeeper
@@ -72,6 +73,8 @@ from validation.profile import Profile
 log = logging.getLogger(__name__)
 
 
+# What the visit's states want of lens and height axis; another state than these leaves them as they are, after framing still.
+LENS = {State.FRAMING: Wish.FRAME, State.CLEARING: Wish.REST, State.ATTRACT: Wish.REST, State.OUT_OF_SERVICE: Wish.REST}
 SLOW = frozenset({State.CAPTURING, State.CHECKING})  # whose time limit is our own failure
 
 
@@ -109,6 +112,7 @@ class Rooms:
     worker: Executor
     staff: StaffCheck
     identifier: Identifier
+    height: HeightKeeper
 
 
 class Performer:
@@ -199,6 +203,7 @@ class Performer:
             assert self.visit.visit_id is not None
             self.record = VisitRecord(self.visit.visit_id, self.place, lambda: datetime.now(UTC), time.monotonic_ns)
             self.on_begun()
+        self.rooms.height.want(LENS.get(self.visit.state, Wish.HOLD if before.state is State.FRAMING else None))
         if self.visit.state is State.FRAMING:
             self.scenery = Scenery()
         else:
@@ -304,6 +309,7 @@ class Performer:
         try:
             await self.probing.left()
             await rooms.lamps.lit.wait()
+            await rooms.height.still()
             burst = await rooms.station.burst(self._config.visit.burst)
         except BaseException:
             for frame in self._frames:
@@ -311,6 +317,8 @@ class Performer:
             self._frames = ()
             raise
         self._frames = (*self._frames, *burst)
+        if self.record is not None:
+            self.record.note_framing(rooms.height.as_record())
         return Happening(Event.CAPTURED, turn=turn)
 
     async def _check(self, turn: int) -> Happening:

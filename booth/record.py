@@ -55,6 +55,7 @@ class VisitRecord:
         self._released: tuple[int, dict[str, Any]] | None = None  # which try a member of staff let pass
         self._attempts: list[tuple[str, Attempt]] = []
         self._shutter: str | None = None
+        self._framing: Mapping[str, Any] | None = None
         self._light: LightOutcome | None = None
         self.pad: PadEvidence | None = None  # for the packet alone: no page of the booth shows it
 
@@ -81,6 +82,11 @@ class VisitRecord:
         """The light was balanced; the newest outcome counts."""
         if self._open:
             self._light = outcome
+
+    def note_framing(self, framing: Mapping[str, Any] | None) -> None:
+        """Where lens and height axis stood for the newest photo, and how they came there; None where no angle is known."""
+        if self._open:
+            self._framing = framing
 
     def note_error(self, code: str) -> None:
         """A device or the booth itself failed."""
@@ -126,7 +132,7 @@ class VisitRecord:
             attempt.wipe()
         for part in (self._attempts, self._steps, self._guidance, self._errors, self._assistance):
             part.clear()
-        self._consent = self._released = self._shutter = self.pad = self._light = None
+        self._consent = self._released = self._shutter = self.pad = self._light = self._framing = None
 
     def visit_json(
         self,
@@ -170,6 +176,7 @@ class VisitRecord:
                     "rotate_deg": rotate_deg,
                     "settings": None if frame.controls is None else frame.controls.model_dump(mode="json"),
                 },
+                "framing": self._framing,
                 "images": images,
                 "calibration": None,
                 "software": self._place.software,

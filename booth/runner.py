@@ -25,6 +25,7 @@ from booth.disk import DiskFiles
 from booth.errors import CommandRefusedError
 from booth.events import Event, Given, Happening, StaffRequest
 from booth.health import Health
+from booth.height import open_height, optics_of
 from booth.identify import Identifier
 from booth.inspection import Inspection, LiveView, Permission
 from booth.kiosk import (
@@ -62,7 +63,7 @@ from validation.profile import Profile, load_profile
 MAIN_TASKS = frozenset(
     {
         *("booth-pages", "preview", "outbox watch", "certificate watch", "signing key watch"),
-        *("uplink", "revocation list", "centres", "staff list", "lamps", "camera overseer"),
+        *("uplink", "revocation list", "centres", "staff list", "lamps", "height", "camera overseer"),
     }
 )
 STUCK_S = 60.0  # loading the models took 12 s on two busy cores, judging a burst 4 s
@@ -222,7 +223,9 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
     sealer, trust = Sealer.open(config), load_trust(config.intake.trust)
     runner = Runner(config, profile)
     senses = runner.senses
-    station_settings = StationSettings(camera=config.camera, controls=config.controls, lights=config.lights)
+    station_settings = StationSettings(
+        camera=config.camera, controls=config.controls, lights=config.lights, lift=config.lift
+    )
     async with AsyncExitStack() as stack:
         stack.callback(sealer.close)
         worker = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="worker"))
@@ -240,6 +243,7 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
                 checker.meter_after,
             )
         )
+        height = await stack.enter_async_context(open_height(station, optics_of(config.height), senses.on_trouble))
         loop = asyncio.get_running_loop()
         lists = await loop.run_in_executor(worker, RevocationLists, config.booth.data_dir, trust)
         witness = await loop.run_in_executor(worker, LogWitness, config.booth.data_dir, trust)
@@ -270,7 +274,7 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
             *(config, station, worker, DiskFiles(), uplink.delivery.client, sealer.source.certificate),
             *(lambda: outbox.status, lambda: uplink.status.clock_skew_s, lambda: datetime.now(UTC), lamps.lent),
         )
-        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier))
+        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier, height))
         runner.maintenance.start(bench)
         yield runner
 

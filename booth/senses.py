@@ -241,12 +241,15 @@ class Senses:
         self._inspection.values.note(live.report, live.at_ns)
         if live.light is not None:
             rooms.lamps.saw(live.light)  # may take the light away that `lit` stands for
+        height = rooms.height
+        height.saw(live.eyes, live.at_ns)
         guidance = performer.scenery.guidance
-        ready = rooms.lamps.lit.is_set() and not performer.visit.obstructed
+        ready = rooms.lamps.lit.is_set() and not performer.visit.obstructed and not height.moving
         probing = performer.probing.holds_shutter
         report = by_steady_light(live.report) if probing else live.report
-        guidance = advise(guidance, report, live.motion, live.at_ns) if ready else interrupted(guidance)
-        if ready and guidance.wanted != NO_FACE:
+        first = height.instruction
+        guidance = advise(guidance, report, live.motion, live.at_ns, first) if ready else interrupted(guidance, first)
+        if ready and height.settled and guidance.wanted != NO_FACE:
             performer.probing.begin(rooms.station, rooms.lamps)
         if (
             ready
@@ -262,7 +265,7 @@ class Senses:
         if left is None:
             self._countdown = None
         performer.scenery = Scenery(guidance=guidance, countdown=left or None, overlay=live.overlay, live=live.report)
-        if left == 0 and not probing:
+        if left == 0 and not probing and height.settled:
             performer.send(Happening(Event.HELD))
         elif guidance.guided_s >= performer.profile.framing_limit_s * self._settings.patience:
             performer.send(Happening(Event.OVERDUE))

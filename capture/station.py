@@ -36,6 +36,8 @@ from hardware.controls import (
     FocusMode,
     WhiteBalance,
 )
+from hardware.lift import Lift, LiftSettings, open_lift
+from hardware.lift_codec import LiftLimits, LiftReading
 from hardware.lights import CHANNELS, Lights, LightsSettings, open_lights
 from hardware.link import DeviceStatus
 from hardware.visca import ControlsSettings, open_controls
@@ -68,6 +70,7 @@ class StationSettings(BaseModel):
     camera: CameraSettings
     controls: CameraControlSection | None = None
     lights: LightsSection | None = None
+    lift: LiftSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,15 @@ class Station:
     """The open station; made by `open_station`."""
 
     def __init__(
-        self, settings: StationSettings, camera: Camera, controls: CameraControls | None, lights: Lights | None
+        self,
+        settings: StationSettings,
+        camera: Camera,
+        controls: CameraControls | None,
+        lights: Lights | None,
+        lift: Lift | None = None,
     ) -> None:
         self._settings = settings
+        self._lift = lift
         self._camera = camera
         self._controls = controls
         self._lights = lights
@@ -111,7 +120,8 @@ class Station:
     @property
     def devices(self) -> tuple[DeviceStatus, ...]:
         """Every configured device; never blocks."""
-        return tuple(device.status for device in (self._camera, self._controls, self._lights) if device is not None)
+        every = (self._camera, self._controls, self._lights, self._lift)
+        return tuple(device.status for device in every if device is not None)
 
     @property
     def picture(self) -> str:
@@ -290,6 +300,38 @@ class Station:
             sequence = image.sequence
             arrived += image.at_ns > at_ns
 
+    @property
+    def lift_reading(self) -> LiftReading | None:
+        """Where the height axis is; None without one, and while it does not answer."""
+        return None if self._lift is None else self._lift.reading
+
+    @property
+    def lift_limits(self) -> LiftLimits | None:
+        """How far the height axis may go; None without one, and before it answered."""
+        return None if self._lift is None else self._lift.limits
+
+    @property
+    def lens_cm(self) -> float | None:
+        """How high the lens is above the floor; None without a height axis that answers."""
+        reading = self.lift_reading
+        return (
+            None
+            if reading is None or self._settings.lift is None
+            else self._settings.lift.zero_cm + reading.position_mm / 10
+        )
+
+    async def move_lift(self, position_mm: float) -> None:
+        """Carries the camera there and returns when it stands there, read back; any other end stops it. Raises a LiftError."""
+        if self._lift is not None:
+            try:
+                await self._lift.move_to(position_mm)
+            finally:
+                self._settled_ns = time.monotonic_ns()
+
+    async def echo_lift(self) -> LiftReading | None:
+        """One order to the height axis that moves nothing (stop), and its answer; None without one. Raises a LiftError."""
+        return None if self._lift is None else await self._lift.stop()
+
     async def burst(self, count: int) -> tuple[Frame, ...]:
         """Full-resolution stills one after another, each newer than the settled light; raises a CameraError or StaleStillError."""
         frames: list[Frame] = []
@@ -322,11 +364,13 @@ async def open_station(
     """The station, whatever of it is there; devices that are missing keep being tried."""
     async with AsyncExitStack() as stack:
         camera = await stack.enter_async_context(open_camera(settings.camera, on_status))
-        controls = lights = None
+        controls = lights = lift = None
         if settings.controls is not None:
             controls = await stack.enter_async_context(open_controls(settings.controls, on_status))
         if settings.lights is not None:
             lights = await stack.enter_async_context(
                 open_lights(settings.lights.url, settings.lights.channels, on_status)
             )
-        yield Station(settings, camera, controls, lights)
+        if settings.lift is not None:
+            lift = await stack.enter_async_context(open_lift(settings.lift, on_status))
+        yield Station(settings, camera, controls, lights, lift)

@@ -149,6 +149,27 @@ class Lamps:
         pass
 
 
+class Height:
+    """A booth where nobody knows an angle: nothing moves, nothing is waited for."""
+
+    moving, settled, instruction, elevation_deg = False, True, None, None
+
+    def __init__(self):
+        self.wishes = []
+
+    def want(self, wish):
+        self.wishes.append(wish)
+
+    def saw(self, eyes, at_ns):
+        pass
+
+    async def still(self):
+        pass
+
+    def as_record(self):
+        return None
+
+
 class Outbox:
     status = OutboxStatus()
 
@@ -279,7 +300,9 @@ class Stage:
 async def open_stage(folder, **visit):
     runner = Runner(config(folder, **visit), load_profile("demo"))
     with ThreadPoolExecutor(1) as worker:
-        rooms = Rooms(Station(), Checker(), Lamps(), Outbox(), Uplink(), Sealer(), worker, Staff(), Identifier())
+        rooms = Rooms(
+            Station(), Checker(), Lamps(), Outbox(), Uplink(), Sealer(), worker, Staff(), Identifier(), Height()
+        )
         runner.start(rooms)
         try:
             yield Stage(runner, rooms)

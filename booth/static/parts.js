@@ -31,6 +31,9 @@ export const ADVICE_ICONS = {
   "advice.background_problem": "wall",
   "advice.camera_problem": "camera",
   "advice.turn_photo": "turn-photo",
+  "advice.seat_up": "arrow-up",
+  "advice.seat_down": "arrow-down",
+  "advice.camera_moves": "camera",
 };
 const ARROW_ICONS = { up: "arrow-up", down: "arrow-down", left: "arrow-left", right: "arrow-right", closer: "closer", back: "back" };
 
@@ -60,7 +63,8 @@ export function hero(picture, ...children) {
 const DRAWN = new Set(
   (
     "no_face one_person closer back left right up down turn_head_left turn_head_right tilt_head_left tilt_head_right level_head chin_up " +
-    "chin_down look_here open_eyes close_mouth relax_face uncover_face take_off_glasses take_off_hat hair_from_eyes hold_still"
+    "chin_down look_here open_eyes close_mouth relax_face uncover_face take_off_glasses take_off_hat hair_from_eyes hold_still " +
+    "seat_up seat_down camera_moves"
   ).split(" "),
 );
 

@@ -155,7 +155,7 @@ class VirtualBooth:
         if self.lift_url:
             lines += ["[lift]", f'url = "{self.lift_url}"', f"zero_cm = {LIFT_ZERO_CM:g}"]
             lines += [f"low_mm = {LOW / 10:g}", f"high_mm = {HIGH / 10:g}", ""]
-            lines += ["[height]", f"vertical_fov_deg = {FRAME_HEIGHT_DEG:g}", f"lens_cm = {USUAL_LENS_CM:g}", ""]
+            lines += ["[height]", f"vertical_fov_deg = {FRAME_HEIGHT_DEG:g}", ""]
         if self.lights_url:
             lines += ["[lights]", f'url = "{self.lights_url}"', ""]
             for number, name in enumerate((*LAMPS, STATUS)):

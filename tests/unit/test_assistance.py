@@ -20,6 +20,7 @@ from tests.runner_rig import (
     NUMBER,
     STAFF_CODE,
     Checker,
+    Height,
     Identifier,
     Lamps,
     Outbox,
@@ -54,7 +55,8 @@ def staged(tmp_path):
         runner = Runner(config(tmp_path, **visit), load_profile("demo"))
         with ThreadPoolExecutor(1) as worker:
             rooms = Rooms(
-                Station(), Checker(), Lamps(), Outbox(), Uplink(), WitnessSealer(), worker, Staff(), Identifier()
+                *(Station(), Checker(), Lamps(), Outbox(), Uplink(), WitnessSealer()),
+                *(worker, Staff(), Identifier(), Height()),
             )
             rooms.checker.results += [attempt(verdict) for verdict in verdicts]
             runner.start(rooms)
