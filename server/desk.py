@@ -49,6 +49,7 @@ from server.made_store import await_store
 from server.messages import Messages, load_messages
 from server.objects import open_folder_objects
 from server.opening import Opener, open_opener, summarise
+from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, problem_response
 from server.receiving import read_small_body
 from server.store import Store, open_store
@@ -58,7 +59,6 @@ log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 SESSION_COOKIE = "__Host-desk"
 FORM_COOKIE = "__Host-desk-form"
-JPEG_START = b"\xff\xd8\xff"
 MAX_FORM_BYTES = 4096
 FORM_S = 10.0
 SWEEP_S = 15.0
@@ -207,6 +207,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             visit_facts=named,
             other_facts=other,
             course=views.course(visit, language) if visit else [],
+            pad=pad_card(content.pad, content.opened.parts, language),
             parts=content.opened.manifest.parts,
         )
 
@@ -216,6 +217,14 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         data = _portrait(content.opened.parts)
         if data is None:
             raise PartUnknownError("The packet holds no portrait that can be shown.")
+        return Response(data, media_type="image/jpeg")
+
+    @app.get("/packets/{sha256}/pad/{name}")
+    async def pad_frame(sha256: str, name: str, session: Officer) -> Response:  # noqa: ARG001 (asks for the session)
+        content = await opener.content(await find_packet(store, sha256))
+        data = frame_of(content.opened.parts, name)
+        if data is None:
+            raise PartUnknownError("The packet holds no such picture that can be shown.")
         return Response(data, media_type="image/jpeg")
 
     app.include_router(make_api(store, opener, officer, rooms.settings.list_length))

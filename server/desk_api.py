@@ -113,6 +113,7 @@ def _summary(summary: Summary) -> dict[str, Any] | None:
         "typed": summary.typed,
         "unsigned": summary.unsigned,
         "released": summary.released,
+        "suspected": summary.suspected,
         "compliant": summary.compliant,
         "rules": summary.rules,
         "failed": summary.failed,
@@ -136,6 +137,7 @@ def _facts(content: PacketContent) -> dict[str, Any]:
         "parts": {name: {"size": f.size, "sha256": f.sha256} for name, f in opened.manifest.parts.items()},
         "report": _document(opened.parts.get("report.json")),
         "visit": _document(opened.parts.get("visit.json")),
+        "pad": _document(opened.parts.get("pad/score.json")),
     }
 
 

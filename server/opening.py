@@ -24,7 +24,7 @@ from crypto.seal import Opened, open_packet
 from server.booth_trust import BoothTrust
 from server.errors import PacketNotOpenedError, StorageCorruptError
 from server.objects import ObjectStore
-from server.records import ReportRecord, Verdict, VisitRecord, read_report, read_visit
+from server.records import PadRecord, ReportRecord, Verdict, VisitRecord, read_pad, read_report, read_visit
 from server.store import StoredPacket
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class PacketContent:
     opened: Opened
     report: ReportRecord | None
     visit: VisitRecord | None
+    pad: PadRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Summary:
     typed: bool = False
     unsigned: bool = False
     released: bool = False
+    suspected: bool = False  # by the presentation attack check
     has_report: bool = False
     compliant: bool = False
     rules: int = 0
@@ -174,7 +176,11 @@ class Opener:
             opened = open_packet(sealed, self._keys, trust)
             parts = opened.parts
             return PacketContent(
-                stored, opened, read_report(parts.get("report.json")), read_visit(parts.get("visit.json"))
+                stored,
+                opened,
+                read_report(parts.get("report.json")),
+                read_visit(parts.get("visit.json")),
+                read_pad(parts.get("pad/score.json")),
             )
 
         try:
@@ -199,6 +205,7 @@ def summarise(content: PacketContent) -> Summary:
         typed=visit.typed if visit else False,
         unsigned=visit.unsigned if visit else False,
         released=visit.released if visit else False,
+        suspected=content.pad.warns if content.pad else False,
         has_report=report is not None,
         compliant=report.compliant if report else False,
         rules=len(findings),

@@ -26,6 +26,7 @@ MAX_POINTS = 600
 MAX_OUTLINES = 24
 MAX_FACTS = 200
 MAX_DEPTH = 4
+MAX_MEASURES = 60
 
 
 class Verdict(StrEnum):
@@ -195,6 +196,33 @@ class ReportRecord(_Record):
         return bool(self.findings) and not any(finding.blocks for finding in self.findings)
 
 
+def _measures(value: Any) -> list[tuple[str, float | None]]:
+    pairs = value.items() if isinstance(value, Mapping) else ()
+    return [(clean_text(name), clean_number(one)) for name, one in islice(pairs, MAX_MEASURES)]
+
+
+class PadRecord(_Record):
+    """What the booth's presentation attack check came to (`pad/score.json`)."""
+
+    mechanism: Text = ""
+    usable: Annotated[bool, BeforeValidator(lambda value: value is True)] = False
+    reason: Text = ""
+    score: Number = None
+    operating_point: Number = None
+    suspected: Annotated[bool, BeforeValidator(lambda value: value is not False)] = True
+    evidence: Annotated[tuple[tuple[str, float | None], ...], BeforeValidator(_measures)] = ()
+    interim: Annotated[tuple[tuple[str, float | None], ...], BeforeValidator(_measures)] = ()
+
+    @property
+    def warns(self) -> bool:
+        """Whether an officer has to look: by the booth's word or by its numbers."""
+        if not self.usable:
+            return False
+        if self.score is None or self.operating_point is None:
+            return True
+        return self.suspected or self.score < self.operating_point
+
+
 class Moment(_Record):
     """One point in the course of the visit: a step of it, or an instruction that was shown."""
 
@@ -242,6 +270,17 @@ def read_report(data: bytes | None) -> ReportRecord | None:
         return None
     try:
         return ReportRecord.model_validate(document)
+    except ValidationError:
+        return None
+
+
+def read_pad(data: bytes | None) -> PadRecord | None:
+    """The result of the presentation attack check, or None when there is none that can be read."""
+    document = _document(data)
+    if document is None:
+        return None
+    try:
+        return PadRecord.model_validate(document)
     except ValidationError:
         return None
 

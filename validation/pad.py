@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.pad_cues import (
-    EYE_DISTANCE_PX,
     MESH_POINTS,
     Answers,
     Course,
@@ -39,6 +38,7 @@ from validation.pad_cues import (
     parallax,
     skin_points,
     smooth_surface,
+    turn_of,
     without,
 )
 
@@ -47,8 +47,10 @@ OPERATING_POINT = 0.5
 LEAST_FRAMES = 8
 LEAST_WALL_MOMENTS = 8
 LEAST_POINTS = 120
-# The head may drift by so much (eye distances): landmarks follow it, but other normals meet the lamps.
-MOST_MOVED = 0.35
+# The head may turn so far (mean way of the mesh's points in eye distances; 0.04 is some eight degrees of yaw): beyond, nothing was tried.
+MOST_MOVED = 0.08
+# Below this the mesh only jitters; above it, the turn's own shading is taken out of the answers.
+STILL = 0.008
 # A lamp answers when wall or face change by this share of their light for a change of 100 %.
 LEAST_ANSWER = 0.02
 # Of the wall's change over time, what no lamp explains: above this somebody else changed the light (a door, the sun, flicker, the camera's automatic).
@@ -100,9 +102,9 @@ class PadScore:
 FOLLOWS = "light.follows_wall"
 EVIDENCE: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
-        "shape.local_slope": (0.15, 0.55),
-        "shape.local_fit": (0.05, 0.35),
-        FOLLOWS: (0.2, 1.2),
+        "shape.local_slope": (0.1, 0.6),
+        "shape.local_fit": (0.02, 0.18),
+        FOLLOWS: (0.2, 1.0),
     }
 )
 
@@ -128,7 +130,8 @@ def assess(frames: tuple[PadFrame, ...], levels: Levels, wall: Course) -> PadSco
     wall_moments = np.array(wall.at_ms) - delay_ms
     wall_answers = answers_of(np.array(wall.values)[:, None], *changes(levels, wall_moments))
     lamps, change = changes(levels, moments - delay_ms)
-    answers = answers_of(light_at(frames, points), lamps, change)
+    turn, drift = turn_of(frames)
+    answers = answers_of(light_at(frames, points), lamps, change, turn if drift > STILL else None)
     interim = _quality(frames, delay_ms, answers, wall_answers)
     interim["motion.moved"], interim["motion.depth_fit"] = parallax(frames, points)
     interim["screen.moire"] = moire(frames)
@@ -139,7 +142,6 @@ def assess(frames: tuple[PadFrame, ...], levels: Levels, wall: Course) -> PadSco
     if wall_answers.unexplained > MOST_UNEXPLAINED:
         return unusable(Reason.LIGHT_DISTURBED, interim)
     interim |= _shape(answers, seen, middle, points)
-    drift = _drift(frames)
     interim["motion.drift"] = drift
     evidence = {name: _ramp(interim[name], *ends) for name, ends in EVIDENCE.items()}
     if evidence[FOLLOWS] < OPERATING_POINT:
@@ -261,10 +263,3 @@ def _relative(answers: Answers, lamp: str) -> tuple[Floats, Floats]:
     row, error = answers.answer[number], answers.error[number]
     middle = max(float(np.median(row)), float(np.median(error)), 1e-9)
     return row / middle, error / middle
-
-
-def _drift(frames: tuple[PadFrame, ...]) -> float:
-    """How much the shape of the mesh changed over the frames, in eye distances: nodding and turning, not shifting."""
-    shapes = np.array([frame.landmarks[:MESH_POINTS, :2] for frame in frames]) / EYE_DISTANCE_PX
-    shapes = shapes - shapes.mean(axis=1, keepdims=True)
-    return float(np.sqrt(((shapes - shapes.mean(axis=0)) ** 2).sum(axis=2)).mean(axis=1).max())

@@ -154,19 +154,21 @@ def changes(levels: Levels, moments: Floats) -> tuple[tuple[str, ...], Floats]:
     return tuple(names), np.column_stack(columns) if columns else np.zeros((len(moments), 0))
 
 
-def answers_of(light: Floats, lamps: tuple[str, ...], change: Floats) -> Answers:
-    """Least squares of the light (frames, points) on the lamps' changes (frames, lamps); needs more frames than lamps + 1."""
-    frames, points = light.shape
-    table = np.column_stack([np.ones(frames), change])
+def answers_of(light: Floats, lamps: tuple[str, ...], change: Floats, turn: Floats | None = None) -> Answers:
+    """Least squares of the light (frames, points) on the lamps' changes (frames, lamps) and on a turn of the head; needs more frames than columns."""
+    frames = len(light)
+    turned = np.zeros((frames, 0)) if turn is None else turn[:, None]
+    table = np.column_stack([np.ones(frames), change, turned])
     solved = np.linalg.lstsq(table, light, rcond=None)[0]
     left = light - table @ solved
     variance = (left**2).sum(axis=0) / (frames - table.shape[1])
     spread = np.linalg.pinv(table.T @ table).diagonal()
     moved = ((light - light.mean(axis=0)) ** 2).sum(axis=0)
     share = (left**2).sum(axis=0) / np.maximum(moved, 1e-18)
-    error = np.sqrt(spread[1:, None] * variance)
+    number = len(lamps)
+    error = np.sqrt(spread[1 : number + 1, None] * variance)
     rest = np.maximum(solved[0], DARKEST_LIGHT)
-    answer: Floats = np.asarray(solved[1:], dtype=np.float64)  # (lamps, points) already
+    answer: Floats = np.asarray(solved[1 : number + 1], dtype=np.float64)
     return Answers(lamps, rest, answer, error, float(np.median(share)))
 
 
@@ -180,6 +182,16 @@ def delay_of(wall: Course, levels: Levels) -> float:
         if found < best[1] - 1e-9:
             best = float(delay), found
     return best[0]
+
+
+def turn_of(frames: tuple[PadFrame, ...]) -> tuple[Floats, float]:
+    """How the head turned over the frames (the mesh's first way of changing shape, standard deviation 1), and how far at most, in eye distances."""
+    shapes = np.array([frame.landmarks[:MESH_POINTS, :2] for frame in frames], dtype=np.float64) / EYE_DISTANCE_PX
+    shapes -= shapes.mean(axis=1, keepdims=True)
+    shapes -= shapes.mean(axis=0)
+    drift = float(np.sqrt((shapes**2).sum(axis=2)).mean(axis=1).max())
+    along = np.linalg.svd(shapes.reshape(len(frames), -1), full_matrices=False)[0][:, 0]
+    return along * np.sqrt(len(frames)), drift
 
 
 def light_at(frames: tuple[PadFrame, ...], points: NDArray[np.intp]) -> Floats:
