@@ -150,6 +150,7 @@ def live_view(
         rules=ring.traces(chosen, 170_000_000_000),
         histogram=draw_bars(heights, 12, 90, 121.4) if inspecting else None,
         lights_pct={"key_left": 62.5, "key_right": 58.0, "fill_top": 55.0, "background": 70.0},
+        elevation_deg=4.2,
         light=LightView(steps=2, time_ms=1840, reached=False, lacking=("light.sides",), kind="lamp", name="key_left"),
     )
 
