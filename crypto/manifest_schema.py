@@ -13,7 +13,9 @@ from crypto.package import (
     MAX_MANIFEST_BYTES,
     MAX_NAME_BYTES,
     MAX_PACKAGE_BYTES,
+    MAX_PAD_BYTES,
     MAX_PARTS,
+    PAD_FOLDER,
     PART_NAME,
     Manifest,
 )
@@ -54,7 +56,8 @@ def manifest_schema() -> dict[str, Any]:
         "$id": SCHEMA_ID,
         "$comment": (
             f"Not said here: the file is canonical JSON of at most {MAX_MANIFEST_BYTES} bytes; recipients are sorted; created_at is a "
-            f"real time; no part's name is the folder of another; the whole package has at most {MAX_PACKAGE_BYTES} bytes."
+            f"real time; no part's name is the folder of another; parts in {PAD_FOLDER} have at most {MAX_PAD_BYTES} bytes together, the whole "
+            f"package at most {MAX_PACKAGE_BYTES}."
         ),
         **schema,
         "description": "manifest.json of a Passbooth package; docs/packet.md says the rest.",

@@ -31,6 +31,8 @@ MAX_PACKAGE_BYTES = 20_000_000
 MAX_MANIFEST_BYTES = 65_536
 MAX_PARTS = 64
 MAX_NAME_BYTES = 100
+# The presentation attack check's folder: a score and a few small pictures (docs/pad.md), never a film of a person.
+PAD_FOLDER, MAX_PAD_BYTES = "pad/", 400_000
 # The back office, its next key while two overlap, and a few offices more; bounds the header of a sealed packet too.
 MAX_RECIPIENTS = 8
 # Lower-case names with at most one folder; no part of a name starts with a dot, so neither `..` nor hidden files.
@@ -148,6 +150,7 @@ def build_package(fields: ManifestFields, parts: Mapping[str, bytes]) -> Package
         for name, data in parts.items()
         if _check_size(name, len(data))
     }
+    _check_pad(facts)
     manifest = Manifest(**{name: getattr(fields, name) for name in ManifestFields.model_fields}, parts=facts)
     content = {name: bytes(parts[name]) for name in sorted(parts)}
     pieces: list[bytes] = []
@@ -196,6 +199,7 @@ def read_manifest(data: bytes) -> Manifest:
     if not 1 <= len(manifest.parts) <= MAX_PARTS:
         raise PackageError(f"The manifest names {len(manifest.parts)} parts; 1 to {MAX_PARTS} are allowed.")
     _check_names(manifest.parts)
+    _check_pad(manifest.parts)
     if manifest.to_bytes() != data:
         raise PackageError("The manifest is not in canonical form: it has other bytes when it is written again.")
     return manifest
@@ -260,6 +264,12 @@ def _check_names(names: Collection[str]) -> None:
 def _check_name(name: str) -> None:
     if len(name) > MAX_NAME_BYTES or not PART_NAME.fullmatch(name) or name == MANIFEST:
         raise PackageError(f"{name[:MAX_NAME_BYTES]!a} is no name for a part.")
+
+
+def _check_pad(facts: Mapping[str, PartFacts]) -> None:
+    size = sum(fact.size for name, fact in facts.items() if name.startswith(PAD_FOLDER))
+    if size > MAX_PAD_BYTES:
+        raise PackageError(f"The parts in {PAD_FOLDER} are {size} bytes long; {MAX_PAD_BYTES} is their limit.")
 
 
 def _check_size(name: str, size: int) -> bool:
