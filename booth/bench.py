@@ -21,6 +21,7 @@ from booth.disk import Files
 from booth.outbox_quota import OutboxStatus
 from capture.calibration import Calibration
 from capture.station import Station
+from crypto.errors import CryptoError
 
 # The keeper repeats a scene that failed after a second; three attempts, and the lamps are not coming.
 LAMPS_REST_S = 4.0
@@ -56,6 +57,13 @@ class Bench:
             async with asyncio.timeout(LAMPS_REST_S):
                 levels = await stack.enter_async_context(self.lend())
             yield levels
+
+    def known_calibration(self) -> Calibration | None:
+        """The newest calibration, None also when it cannot be believed; blocks."""
+        try:
+            return self.calibration()
+        except (CryptoError, OSError):
+            return None
 
     async def blocking(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Work that may wait for the disk or a token, off the event loop."""

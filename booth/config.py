@@ -7,6 +7,7 @@ Devices without a section are not there: a booth without [lights] uses the room'
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,8 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from booth.errors import ConfigInvalidError, ConfigUnreadableError
 from booth.kiosk import Language
-from booth.voice import VoiceSection
 from booth.training import TrainingSection
+from booth.voice import VoiceSection
 from capture.height import HeightSection
 from capture.station import CameraControlSection, LightsSection
 from hardware.camera import CameraSettings
@@ -136,6 +137,20 @@ class OutboxSection(_Section):
     receipt_days_kept: Annotated[float, Field(ge=1, le=36_600)] = 400.0
 
 
+class DiagnosticsSection(_Section):
+    """[diagnostics] the self-tests that run by themselves (booth/nightly.py)."""
+
+    # The booth's local time; empty: no nightly run.
+    nightly_at: str = "03:30"
+
+    @field_validator("nightly_at")
+    @classmethod
+    def _is_time(cls, text: str) -> str:
+        if text and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text, re.ASCII):
+            raise ValueError("must be a time such as 03:30, or empty for no nightly self-tests")
+        return text
+
+
 class Config(BaseSettings):
     """Everything the booth is told."""
 
@@ -157,6 +172,7 @@ class Config(BaseSettings):
     visit: VisitSection = VisitSection()
     voice: VoiceSection = VoiceSection()
     outbox: OutboxSection = OutboxSection()
+    diagnostics: DiagnosticsSection = DiagnosticsSection()
     training: TrainingSection | None = None
 
     @classmethod

@@ -96,6 +96,14 @@ class History:
             rows = database.execute(query, (check, self._clock() - days * DAY_S)).fetchall()
         return tuple(Point(at=at, value=value, verdict=verdict) for at, value, verdict in rows)
 
+    def dump(self) -> list[dict[str, object]]:
+        """Everything, as rows by name, newest run first. Raises HistoryUnusableError."""
+        query = 'SELECT at, occasion, "check", value, unit, low, high, verdict, cause, took_ms FROM findings JOIN runs ON run = id ORDER BY at DESC, run DESC, "check"'
+        with self._open() as database:
+            cursor = database.execute(query)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
     def checks(self) -> tuple[str, ...]:
         """Every check that has values. Raises HistoryUnusableError."""
         with self._open() as database:

@@ -12,8 +12,8 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -23,13 +23,18 @@ from typing import ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from booth.bench import Bench
-from booth.diagnostics import Check, Progress, Prompt, chosen, run_checks
-from booth.errors import MaintenanceRefusedError, OutOfServiceError
+from booth.diagnostics import CHECKS, Check, Progress, Prompt, chosen, run_checks
+from booth.errors import HistoryUnusableError, MaintenanceRefusedError, OutOfServiceError
 from booth.faults import fault_of
 from booth.health import Health
+from booth.heartbeat import HeartbeatSummary, summarise
+from booth.history import DAYS, History
 from booth.self_test import CheckFinding
+from booth.support_bundle import BundleFacts, make_bundle
+from booth.trends import Point, Trend
 from capture.frames import Latest
 from crypto.key_folder import PRIVATE, read_file, sync_folder, write_whole
+from validation.check import software
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,7 @@ class Maintenance:
         self._health, self._tell, self._is_idle = health, tell, is_idle
         self._bench: Bench | None = None
         self._work: asyncio.Task[None] | None = None
+        self._history = History(data_dir, time.time)
         self._going_on = asyncio.Event()
         self.published = Latest(MaintenanceState(switch=self._read_switch()))
         self._tell_health()
@@ -112,8 +118,8 @@ class Maintenance:
         self._bench = None
         self.cancel()
         if self._work is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._work
+            await asyncio.gather(self._work, return_exceptions=True)
+            self._end_tests(self._work)
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[MaintenanceState]]:
@@ -139,29 +145,38 @@ class Maintenance:
         self._put(busy="tests", tests=run)
         self._health.note("info", f"technician: {len(checks)} self-tests begun ({_SAID[occasion]})")
         self._work = asyncio.create_task(self._test(bench, checks), name="self-tests")
+        self._work.add_done_callback(self._end_tests)
 
     async def _test(self, bench: Bench, checks: Sequence[Check]) -> None:
-        cancelled = False
-        try:
-            findings = await run_checks(bench, checks, self._progress, self._ask)
-        except asyncio.CancelledError:
-            cancelled = True
-            raise
-        except Exception as error:
-            log.exception("defect in the self-tests")
+        findings = await run_checks(bench, checks, self._progress, self._ask)
+        await self._keep(bench, findings)
+        self._note_outcome(findings)
+
+    def _end_tests(self, work: asyncio.Task[None]) -> None:
+        """The run is over, however it ended; a task that was cancelled before its first step has no `finally` of its own."""
+        run = self.state.tests
+        if self.state.busy != "tests" or run is None:
+            return
+        error = None if work.cancelled() else work.exception()
+        if error is not None:
+            log.error("defect in the self-tests", exc_info=error)
             self._health.note("error", f"technician: the self-tests broke off: {fault_of(error).detail}")
-            cancelled = True
-        else:
-            self._note_outcome(findings)
-        finally:
-            run = self.state.tests
-            assert run is not None
-            ended = run.model_copy(
-                update={"finished_at": _now(), "current": None, "waiting": None, "cancelled": cancelled}
-            )
-            if cancelled:
-                self._health.note("info", f"technician: self-tests ended early, {run.done} of {run.total} done")
-            self._put(busy=None, tests=ended)
+        cancelled = work.cancelled() or error is not None
+        if cancelled:
+            self._health.note("info", f"technician: self-tests ended early, {run.done} of {run.total} done")
+        ended = {"finished_at": _now(), "current": None, "waiting": None, "cancelled": cancelled}
+        self._put(busy=None, tests=run.model_copy(update=ended))
+
+    async def _keep(self, bench: Bench, findings: Sequence[CheckFinding]) -> None:
+        """Into the history; what is wrong with it is told and stops nothing."""
+        run = self.state.tests
+        assert run is not None
+        try:
+            await bench.blocking(self._history.add, bench.utc().timestamp(), run.occasion, findings)
+        except HistoryUnusableError as error:
+            self._health.note("warning", f"technician: {error}")
+        for text in self._history.take_problems():
+            self._health.note("warning", f"technician: {text}")
 
     def _note_outcome(self, findings: Sequence[CheckFinding]) -> None:
         poor = [each for each in findings if each.verdict in {"fail", "warn"}]
@@ -201,6 +216,56 @@ class Maintenance:
         if self._work is not None and not self._work.done():
             self._work.cancel()
 
+    # --- what is known of earlier runs -----------------------------------------------------------------------------------
+
+    async def history(self, check_id: str, days: float = DAYS) -> tuple[Point, ...]:
+        """The values of a check, oldest first. Raises UnknownCheckError, HistoryUnusableError, MaintenanceRefusedError."""
+        chosen([check_id], attended=True)
+        return await self._opened().blocking(self._history.points, check_id, days)
+
+    async def trends(self) -> tuple[Trend, ...]:
+        """How every check went, in the order of the table. Raises HistoryUnusableError, MaintenanceRefusedError."""
+        bench = self._opened()
+        found = [await bench.blocking(self._history.trend, check.id) for check in CHECKS]
+        return tuple(trend for trend in found if trend is not None)
+
+    async def summary(self) -> HeartbeatSummary:
+        """The booth's health in a few numbers. Raises HistoryUnusableError, MaintenanceRefusedError."""
+        bench, state = self._opened(), self.state
+        return summarise(
+            booth=bench.config.booth.id,
+            software=software(),
+            tested_at=None if state.tests is None else state.tests.finished_at,
+            findings=() if state.tests is None else state.tests.findings,
+            trends=await self.trends(),
+            out_of_service=None if state.switch is None else state.switch.reason,
+        )
+
+    async def bundle(self) -> bytes:
+        """The support bundle (booth/support_bundle.py), a ZIP file; without the history where that cannot be read. Raises MaintenanceRefusedError."""
+        bench = self._opened()
+        try:
+            past = await bench.blocking(self._history.dump)
+        except HistoryUnusableError as error:
+            past = []
+            self._health.note("warning", f"technician: {error}")
+        facts = BundleFacts(
+            config=bench.config,
+            events=tuple(self._health.events),
+            devices=bench.station.devices,
+            outbox=await bench.blocking(bench.outbox),
+            tests=self.state.tests,
+            history=past,
+            calibration=await bench.blocking(bench.known_calibration),
+            now=bench.utc(),
+        )
+        return await bench.blocking(make_bundle, facts)
+
+    def _opened(self) -> Bench:
+        if self._bench is None:
+            raise MaintenanceRefusedError(_STARTING)
+        return self._bench
+
     # --- the switch ----------------------------------------------------------------------------------------------------
 
     def switch_off(self, reason: OutReason) -> None:
@@ -232,13 +297,12 @@ class Maintenance:
 
     def _require_free(self) -> Bench:
         """The bench, when work may begin now."""
-        if self._bench is None:
-            raise MaintenanceRefusedError("The booth is starting or ending: try again in a few seconds.")
+        bench = self._opened()
         if self.state.busy is not None:
             raise MaintenanceRefusedError(f"The booth is busy with {self.state.busy}: wait for the end, or cancel it.")
         if not self._is_idle():
             raise MaintenanceRefusedError(_VISIT)
-        return self._bench
+        return bench
 
     def _put(self, **changes: object) -> None:
         before = self.state
@@ -263,6 +327,7 @@ class Maintenance:
             self._tell()
 
 
+_STARTING = "The booth is starting or ending: try again in a few seconds."
 _VISIT = "A visit is under way: try again when the screen shows the invitation."
 _SAID = {"page": "on the technician's page", "command": "by `booth diagnose`", "night": "by night"}
 

@@ -21,6 +21,7 @@ from booth.bench import Bench
 from booth.centres import open_centres
 from booth.checker import open_checker
 from booth.config import Config
+from booth.control_socket import open_control_socket
 from booth.disk import DiskFiles
 from booth.errors import CommandRefusedError
 from booth.events import Event, Given, Happening, StaffRequest
@@ -41,6 +42,7 @@ from booth.kiosk import (
 from booth.lamps import open_lamps
 from booth.log_witness import LogWitness
 from booth.maintenance import Maintenance
+from booth.nightly import Nightly, open_nightly
 from booth.outbox import Outbox, OutboxLimits, open_outbox
 from booth.outbox_quota import DAY_S
 from booth.performer import Performer, Rooms
@@ -52,7 +54,7 @@ from booth.senses import Senses
 from booth.staff import open_staff_codes
 from booth.status import technician_status
 from booth.uplink import open_uplink
-from booth.visit import accepts
+from booth.visit import State, accepts
 from capture.balance import Balancer
 from capture.metering import Bands
 from capture.station import StationSettings, open_station
@@ -101,6 +103,20 @@ class Runner:
     def _forget(self) -> None:
         self._encoded = None
         self._inspection.values.clear()
+
+    async def open_maintenance(self, stack: AsyncExitStack) -> None:
+        """The line to `booth diagnose` and the nightly self-tests, until the stack ends."""
+        config, performer = self._config, self._performer
+        try:
+            await stack.enter_async_context(open_control_socket(config.booth.data_dir, self.maintenance))
+        except OSError as error:
+            self._health.note("warning", f"technician: `booth diagnose` cannot reach this booth: {error.strerror}")
+        if config.diagnostics.nightly_at:
+            nightly = Nightly(
+                *(self.maintenance, self._health, config.diagnostics.nightly_at),
+                *(lambda: performer.visit.state is State.ATTRACT, lambda: datetime.now().astimezone()),
+            )
+            await stack.enter_async_context(open_nightly(nightly))
 
     def _tell_health(self) -> None:
         self._performer.send(self._health.told)
@@ -276,6 +292,7 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
         )
         runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier, height))
         runner.maintenance.start(bench)
+        await runner.open_maintenance(stack)
         yield runner
 
 
