@@ -6,13 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from booth.courses import Courses
 from booth.document_parts import COOKIE, TEXT, TOKEN, content, error, operation_of, ref
 from booth.inspection import LiveView
 from booth.kiosk import TechnicianStatus
 from booth.technician_pages import GiveAnswer, NoBody, SetScene, StartTests, SwitchOff, WorkView
 from booth.training import TrainingView
 
-TOLD: tuple[type[BaseModel], ...] = (TechnicianStatus, LiveView, WorkView, TrainingView)
+TOLD: tuple[type[BaseModel], ...] = (TechnicianStatus, LiveView, WorkView, Courses, TrainingView)
 
 
 def technician_paths() -> dict[str, Any]:
@@ -28,6 +29,12 @@ def technician_paths() -> dict[str, Any]:
                 {200: _told("LiveView")},
                 [{"name": "family", "in": "query", "schema": TEXT}],
             )
+        },
+        "/api/technician/history": {
+            "get": _read("How every self-test went over ninety days.", {200: _told("Courses"), 503: error()})
+        },
+        "/api/technician/bundle": {
+            "post": _do("The support bundle, without personal data.", {200: content("application/zip")}, NoBody)
         },
         "/api/technician/work": {"get": _read("Tests, calibration and switch.", {200: _told("WorkView")})},
         "/api/technician/tests": {"post": _do("Begin the self-tests.", work, StartTests)},

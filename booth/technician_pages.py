@@ -11,14 +11,17 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from booth.errors import MaintenanceRefusedError, TrainerLostError
+from booth.courses import DAYS, Courses, course_of
+from booth.errors import HistoryUnusableError, MaintenanceRefusedError, TrainerLostError
 from booth.faults import fault_of
 from booth.kiosk import BoothFacade, PreviewFrame
 from booth.maintenance import OUT_REASONS, MaintenanceState, OutReason
@@ -84,6 +87,8 @@ class TechnicianTools:
         router.get("/live")(self.live)
         router.websocket("/preview")(self.preview)
         router.get("/work")(self.work)
+        router.get("/history")(self.history)
+        router.post("/bundle", response_class=Response)(self.bundle)
         for path, do in (
             ("/tests", self.start_tests),
             ("/work/proceed", self.proceed),
@@ -115,6 +120,21 @@ class TechnicianTools:
         """Tests, calibration, switch."""
         refused = self._pages.refuse(request)
         return refused or _json(WorkView(state=self._booth.maintenance.state, reasons=OUT_REASONS))
+
+    async def history(self, request: Request) -> Response:
+        """How every self-test went over the last ninety days."""
+        refused = self._pages.refuse(request)
+        if refused is not None:
+            return refused
+        maintenance, now = self._booth.maintenance, time.time()
+        try:
+            trends = await maintenance.trends()
+            courses = {
+                trend.check: course_of(trend, await maintenance.history(trend.check, DAYS), now) for trend in trends
+            }
+        except (HistoryUnusableError, MaintenanceRefusedError) as error:
+            return problem(503, error.code, f"{error} {fault_of(error).hint}")
+        return _json(Courses(checks=courses))
 
     async def preview(self, websocket: WebSocket) -> None:
         """Pictures of the technician himself; as long as somebody looks, the booth is lit and judges."""
@@ -150,6 +170,20 @@ class TechnicianTools:
     async def switch_on(self, request: Request) -> Response:
         """Let visits begin again."""
         return await self._do(request, NoBody, lambda _: self._booth.maintenance.switch_on())
+
+    async def bundle(self, request: Request) -> Response:
+        """The support bundle, a ZIP file made now."""
+        body = await self._body(request, NoBody)
+        if isinstance(body, Response):
+            return body
+        try:
+            content = await self._booth.maintenance.bundle()
+        except MaintenanceRefusedError as error:
+            return problem(409, error.code, str(error))
+        name = f"passbooth-support-{self._booth.technician().booth}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip"
+        return Response(
+            content, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        )
 
     async def _do(self, request: Request, kind: type[Body], do: Callable[[Body], None]) -> Response:
         body = await self._body(request, kind)

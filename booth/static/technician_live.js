@@ -17,7 +17,7 @@ export function build(section, actions) {
     picture: el("div", { id: "picture" }),
     told: el("p", { id: "live-told", role: "status" }),
     histogram: el("div", {}),
-    light: el("div", {}),
+    light: el("div", { class: "form" }),
     families: el("div", { class: "choices", role: "group", "aria-label": t("technician.live.rules") }),
     plots: el("div", { id: "plots" }),
     table: el("div", {}),

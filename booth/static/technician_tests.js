@@ -3,13 +3,14 @@
 import { el, icon } from "./dom.js";
 import { advice } from "./technician_overview.js";
 import { spark } from "./technician_plots.js";
-import { ask as get, checkName, date, day, duration, figure, limits, measured, number, renew, state, t, table, tell, verdict } from "./technician_words.js";
+import { ask as get, checkName, date, day, figure, limits, measured, number, renew, t, table, tell, verdict } from "./technician_words.js";
 
 const ORDER = { fail: 0, warn: 1, not_assessed: 2, pass: 3 };
 let parts = null;
 let page = null;
 let trends = null; // of the last ninety days, by check
-let asked = null; // for which run they were asked
+let stale = true; // a run ended since they were asked for
+let ended; // when the newest known run did
 
 export function build(section, actions) {
   page = actions;
@@ -48,10 +49,13 @@ export function cardPicture() {
 }
 
 export async function ask() {
-  const run = asked;
-  if (run !== null && trends !== null) return null;
-  trends = await get("/api/technician/history");
-  return null;
+  if (stale) {
+    stale = false;
+    trends = await get("/api/technician/history").catch((error) => {
+      stale = true;
+      throw error;
+    });
+  }
 }
 
 export function show({ work }) {
@@ -70,10 +74,8 @@ export function show({ work }) {
   const said = progressOf(busy, tests);
   if (parts.told.textContent !== said) parts.told.textContent = said;
   const finished = tests?.finished_at ?? null;
-  if (finished !== asked) {
-    asked = finished;
-    trends = null;
-  }
+  if (ended !== undefined && finished !== null && finished !== ended) stale = true;
+  ended = finished;
   renew(parts.rows, [tests?.findings, trends], () => rows(tests?.findings ?? []));
   renew(parts.trends, trends, () => trendTables());
 }
@@ -108,7 +110,9 @@ function rows(findings) {
 
 function trend(finding) {
   const course = trends?.checks[finding.id];
-  return course && course.plot.newest !== null ? spark(course.plot, `${checkName(finding.id)}: ${t("technician.trend")}`, course.unit) : el("span", { class: "quiet", text: t("technician.trend.none") });
+  if (!course || course.plot.newest === null) return el("span", { class: "quiet", text: t("technician.trend.none") });
+  const crossing = course.crosses_in_days === null ? null : el("small", { "data-tone": "care", text: t("technician.trend.crosses", { count: Math.round(course.crosses_in_days) }) });
+  return el("div", {}, spark(course.plot, `${checkName(finding.id)}: ${t("technician.trend")}`, course.unit), crossing);
 }
 
 function trendTables() {

@@ -15,8 +15,11 @@ const clock = new Intl.DateTimeFormat(texts.language, { hour: "2-digit", minute:
 const dated = new Intl.DateTimeFormat(texts.language, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const days = new Intl.DateTimeFormat(texts.language, { year: "numeric", month: "short", day: "numeric" });
 
+/** Arabic marks the direction of a minus; figures stand in elements that run from left to right anyway. */
+const plain = (figures) => figures.replace(/[\u061c\u200e\u200f]/g, "");
+
 export const number = (value, digits = 2) => new Intl.NumberFormat(texts.language, { maximumFractionDigits: digits }).format(value);
-export const measured = (value, unit = "") => (value === null || value === undefined ? "–" : `${number(value, Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 3)} ${unit}`.trim());
+export const measured = (value, unit = "") => (value === null || value === undefined ? "–" : plain(`${number(value, Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 3)} ${unit}`.trim()));
 export const moment = (at) => (at === null ? t("technician.never") : clock.format(new Date(at)));
 export const date = (at) => (at === null ? t("technician.never") : dated.format(new Date(at)));
 export const day = (at) => days.format(new Date(at));
@@ -28,7 +31,7 @@ export function limits(low, high) {
   if (low === null && high === null) return "–";
   if (low === null) return `≤ ${number(high, 3)}`;
   if (high === null) return `≥ ${number(low, 3)}`;
-  return low === high ? number(low, 3) : `${number(low, 3)} … ${number(high, 3)}`;
+  return plain(low === high ? number(low, 3) : `${number(low, 3)} … ${number(high, 3)}`);
 }
 
 export function duration(seconds) {

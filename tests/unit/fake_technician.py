@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from booth.errors import MaintenanceRefusedError
@@ -13,6 +14,7 @@ from booth.maintenance import MaintenanceState, OutOfService, OutReason, TestRun
 from booth.plots import draw_bars
 from booth.self_test import CheckFinding
 from booth.training import Outcome, TrainingView
+from booth.trends import DAY_S, Point, Trend, trend_of
 from validation.report import Finding, Level, Limit, Report, Verdict
 from validation.rules import RULES, load_profile
 
@@ -93,6 +95,29 @@ class FakeMaintenance:
     def switch_on(self) -> None:
         self.done.append("on")
         self.put(switch=None)
+
+    async def trends(self) -> tuple[Trend, ...]:
+        return tuple(
+            [
+                trend_of(check, unit, low, high, await self.history(check), time.time())
+                for check, _, unit, low, high, *_ in FOUND
+            ]
+        )
+
+    async def history(self, check_id: str, days: float = 90.0) -> tuple[Point, ...]:
+        value = next(found[1] for found in FOUND if found[0] == check_id)
+        if value is None or check_id == "outbox.age":
+            return ()
+        now = time.time()
+        return tuple(
+            Point(at=now - day * DAY_S, value=value * (1 + 0.02 * day + 0.05 * math.sin(day)), verdict="pass")
+            for day in range(int(days) - 1, -1, -1)
+            if not 40 < day < 52  # closed
+        )
+
+    async def bundle(self) -> bytes:
+        self.done.append("bundle")
+        return b"PK\x05\x06" + bytes(18)  # an empty ZIP file
 
     def _require_idle(self) -> None:
         if self.visiting:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
+import zipfile
 
 import argon2
 import httpx2
@@ -11,7 +13,7 @@ import pytest
 import websockets
 from fastapi.testclient import TestClient
 
-from booth.errors import TrainerLostError
+from booth.errors import HistoryUnusableError, TrainerLostError
 from booth.passphrase import write_passphrase
 from booth.technician_login import TechnicianDoor
 from booth.web import create_app, open_pages
@@ -20,8 +22,9 @@ from tests.unit.fake_technician import FakeTrainer
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PASSPHRASE = "correct horse battery staple"
-READ = ("", "/live", "/work", "/training")
+READ = ("", "/live", "/work", "/history", "/training")
 DO = {
+    "/bundle": {},
     "/tests": {},
     "/work/proceed": {},
     "/work/cancel": {},
@@ -134,6 +137,35 @@ def test_live_values_come_for_one_family_of_rules(booth, inside):
     assert light["histogram"]["mean"] > 0
     pose = inside.get("/api/technician/live", params={"family": "pose"}).json()
     assert all(each["plot"]["lines"] for each in pose["rules"])
+
+
+def test_the_history_of_every_check_comes_as_plots_and_figures(inside):
+    checks = inside.get("/api/technician/history").json()["checks"]
+    disk = checks["disk.free"]
+    assert disk["unit"] == "MB"
+    assert len(disk["plot"]["lines"]) == 2, "eleven days without a test are a gap"
+    assert len(disk["points"]) == 79
+    assert disk["crosses_in_days"] is None, "it is beyond its limit already"
+    assert checks["clock.skew"]["points"] == []
+
+
+def test_a_history_that_cannot_be_read_is_told(booth, inside, monkeypatch):
+    async def broken():
+        raise HistoryUnusableError("The history cannot be used: look at the disk.")
+
+    monkeypatch.setattr(booth.maintenance, "trends", broken)
+    refused = inside.get("/api/technician/history")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, HistoryUnusableError.code)
+
+
+def test_the_bundle_is_a_zip_file_with_a_name_of_its_own(booth, inside):
+    answer = inside.post("/api/technician/bundle")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert re.fullmatch(
+        r'attachment; filename="passbooth-support-booth-0001-\d{8}T\d{6}Z\.zip"', answer.headers["content-disposition"]
+    )
+    assert zipfile.is_zipfile(io.BytesIO(answer.content))
+    assert booth.maintenance.done == ["bundle"]
 
 
 def test_a_training_goes_through_its_trainer(inside):
