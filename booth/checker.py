@@ -30,7 +30,7 @@ from booth.events import Watch
 from booth.kiosk import Oval, Overlay
 from capture.frames import Frame
 from capture.height import EyeLine
-from capture.metering import MeterReading, meter
+from capture.metering import MeterReading, meter, outline_fits
 from crypto.heap import trim_heap
 from validation.errors import ModelFailedError, ValidationError
 from validation.face import FaceModel, Scene
@@ -55,6 +55,7 @@ MOTION_KEPT_NS = 400_000_000
 MOTION_LOST_NS = 1_500_000_000
 # The light is metered four times a second (5 ms each), and in the next frame when somebody waits for it.
 METER_PERIOD_NS = 250_000_000
+METER_MOTION = 0.3  # eye distances per second, as for the shutter (booth.guidance)
 # A face that is turned away shows shadows that are no fault of the light.
 FRONTAL = frozenset({"face.single", "pose.yaw", "pose.pitch"})
 # Width of a head without ears / its length; only draws the oval.
@@ -254,22 +255,27 @@ class Checker:
         points = None if scene.face is None else scene.face.landmarks
         height, width = frame.pixels.shape[:2]
         overlay = draw_overlay(points, (width, height), self.still_size, self._profile)
-        light = self._light(frame, scene, report)
         motion = self._motion(points, frame.at_ns)
+        light = self._light(frame, scene, report, motion)
         eyes = (
             None if points is None else EyeLine(float(eye_midpoint(points)[1]) / height, inter_eye_px(points) / height)
         )
         self._tell(self._on_live, Live(report, overlay, motion, frame.at_ns, light, eyes))
 
-    def _light(self, frame: Frame, scene: Scene, report: Report) -> MeterReading | None:
-        """The light of this frame when it is time for it; None of a face that is turned away."""
+    def _light(self, frame: Frame, scene: Scene, report: Report, motion: float | None) -> MeterReading | None:
+        """The light of this frame when it is time for it; None of a face that is turned away or moves: its outline is some frames old."""
         asked_ns, at_ns = self._meter_after_ns, frame.at_ns
         asked = asked_ns is not None and at_ns > asked_ns
         if not asked and 0 <= at_ns - self._metered_ns < METER_PERIOD_NS:
             return None
         if scene.face is None:
             points = None
-        elif any(found.rule in FRONTAL and found.verdict is Verdict.FAIL for found in report.findings):
+        elif (
+            motion is None
+            or motion > METER_MOTION
+            or not outline_fits(scene.face.landmarks, scene.person_mask)
+            or any(found.rule in FRONTAL and found.verdict is Verdict.FAIL for found in report.findings)
+        ):
             return None
         else:
             points = scene.face.landmarks

@@ -28,8 +28,8 @@ from hardware.errors import HardwareError
 
 RETRY_S = 1.0
 # The sitter left, or no frame is judged any more: the balance is given up and begins anew with the next face.
-READING_WAIT_S = 3.0
-BALANCES_MOST = 4
+READING_WAIT_S = 4.0
+BALANCES_MOST = 5
 # What a borrower may add to or take from a lamp of the portrait light, of its base level.
 LOAN_SHARE = 0.2
 

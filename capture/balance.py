@@ -183,9 +183,10 @@ class Balancer:
         )
 
     def _score(self, reading: MeterReading) -> float:
-        """How far from the limits, and then how far from the margins; 0 is balanced."""
+        """What a photo would be refused for, then how far from the limits, then from the margins; 0 is balanced."""
+        refused = self._bands.refused(reading.values)
         bare = sum(min(lack, 10.0) for lack in self._bands.lacking(reading.values, margin=0.0).values())
-        return 10.0 * bare + sum(min(lack, 10.0) for lack in self._bands.lacking(reading.values).values())
+        return 1000.0 * refused + 10.0 * bare + sum(min(lack, 10.0) for lack in self._bands.lacking(reading.values).values())
 
     def _is_worth(self, chosen: LightPlan, reading: MeterReading) -> bool:
         frame = self._seen[-1]

@@ -22,6 +22,7 @@ from validation.canvas import LINEAR, LUMINANCE_BGR, Canvas, canvas
 from validation.colour import skin_colour_distance
 from validation.light import black_level, face_luminance, face_tones, light_zones
 from validation.profile import Profile, RuleLimits
+from validation.report import Level
 from validation.shade import (
     LEFT_CHEEK,
     LEFT_FLANK,
@@ -66,6 +67,7 @@ PATCHES = (*FACE_PATCHES, *WALL_PATCHES)
 # The wall is read in a picture of this width; the person's outline grows by this many of its pixels, for hair and an outline of some frames ago.
 WALL_WIDTH_PX, OUTLINE_GROWS_PX = 75, 7
 SOMEBODY = 26  # of the person mask (validation.wall)
+OUTLINE_COVERS = 0.9  # of the face's landmarks
 WALL_LEAST_PX = 40
 # A patch whose mean comes near the sensor's white, or whose light is within the noise of 8 bits, tells nothing of the lamps.
 PATCH_CLIPPED, PATCH_DARK = 0.93, 0.002
@@ -190,6 +192,16 @@ def meter(
     return MeterReading(at_ns, patches, values, brightest, middle)
 
 
+def outline_fits(landmarks: NDArray[np.floating], person_mask: NDArray[np.uint8] | None) -> bool:
+    """Whether the person's outline, which may be some frames old, is that of somebody with this face where it is now."""
+    if person_mask is None:
+        return False
+    height, width = person_mask.shape
+    columns, rows = (np.rint(landmarks[:, axis]).astype(int) for axis in (0, 1))
+    seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    return float((person_mask[rows[seen], columns[seen]] >= SOMEBODY).sum()) >= OUTLINE_COVERS * len(landmarks)
+
+
 def _face_patches(face: Canvas) -> dict[str, tuple[float, float, float]]:
     found = {}
     for name, landmarks in FACE_PATCHES.items():
@@ -259,6 +271,14 @@ class Bands:
             if lack > 0:
                 found[rule] = lack
         return found
+
+    def refused(self, values: Mapping[str, float]) -> int:
+        """How many values a photo would be refused for."""
+        return sum(
+            limits.level is Level.REJECT and not limits.limit.holds(values[rule])
+            for rule, limits in self.limits.items()
+            if rule in values
+        )
 
     def holds(self, values: Mapping[str, float]) -> bool:
         """Whether every value keeps the bare limits."""
