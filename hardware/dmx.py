@@ -4,9 +4,10 @@ Codec (pure): messages 7E, label, length (little endian), data, E7 ("DMX USB Pro
 of bytes: a head that cannot be, or whose end mark is missing, costs one byte; behind a head that never completes `finish` looks again.
 
 Driver: labels 3 and 10 prove the widget, label 6 sends the slots; the widget repeats them by itself. DMX has no way back from the lamps,
-so the acknowledgement is the widget's answer to label 10 sent behind the slots: it has taken everything before it. When nothing changes,
-the same slots are sent as keep-alive together with that question. At the first connect all lamps are set to 0, because what a widget
-sent before cannot be read.
+so the acknowledgement is the widget's answer to label 10 sent behind the slots: it has taken everything before it. All levels that are
+set together leave in one label 6, at once; levels that change no slot send none, only the question. When nobody sets anything, the same
+slots are sent as keep-alive together with that question. At the first connect all lamps are set to 0, because what a widget sent before
+cannot be read.
 """
 
 from __future__ import annotations
@@ -152,12 +153,14 @@ class DmxDialogue:
         self.levels_pct: Mapping[str, float] = MappingProxyType({})
         self._wanted = dict.fromkeys(channels, 0.0)
         self._serial_data: bytes | None = None
+        self._sent = b""  # the slots that the widget has taken
 
     def connect(self, link: SerialLink) -> Mapping[str, str]:
         """Ask who is there, restore the levels."""
         link.discard()
         parameters = read_parameters(ask(link, Message(Label.PARAMETERS, b"\0\0")))
         self._serial_data = ask(link, Message(Label.SERIAL, b""))
+        self._sent = b""
         self._send(link, self._wanted)
         return {
             "firmware": parameters.firmware,
@@ -168,6 +171,7 @@ class DmxDialogue:
 
     def idle(self, link: SerialLink) -> None:
         """Send the same slots again and see that the widget is there."""
+        self._sent = b""
         self._send(link, self._wanted)
 
     def set_levels(self, link: SerialLink, levels_pct: Mapping[str, float]) -> None:
@@ -179,9 +183,12 @@ class DmxDialogue:
     def _send(self, link: SerialLink, levels_pct: Mapping[str, float]) -> None:
         slots, written = fill_slots(self._channels, levels_pct)
         link.discard()
-        link.write(encode_slots(slots))
+        if slots != self._sent:
+            self._sent = b""  # until the widget answers behind them, nobody knows
+            link.write(encode_slots(slots))
         # Another serial number than at the connect is a damaged answer (or another widget: the reconnect will tell).
         ask(link, Message(Label.SERIAL, b""), self._serial_data)
+        self._sent = slots
         self.levels_pct = MappingProxyType(written)
 
 
