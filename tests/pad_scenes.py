@@ -26,6 +26,8 @@ FPS = 15
 WALL = 0.06  # outer columns of the picture that show the wall, and their rows
 WALL_ROWS = (0.05, 0.45)
 KEPT = 12
+LIGHT = (decode_srgb(np.arange(256) / 255) / EXPOSURE_SCALE).astype(np.float32)
+CODES = (255 * encode_srgb(np.arange(65536) / 65535)).astype(np.float32)
 DAYLIGHT = {"left": "key_left", "right": "key_right", "top": "fill_top"}
 
 
@@ -56,14 +58,18 @@ def passes(folder: str) -> dict[str, np.ndarray]:
             pixels = cv2.imread(str(path))
             if pixels.shape[1] != COMMON[0]:
                 pixels = cv2.resize(pixels, COMMON, interpolation=cv2.INTER_AREA)
-            light = decode_srgb(pixels / 255) / EXPOSURE_SCALE
-            found[channel] = cv2.resize(light, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+            found[channel] = cv2.resize(LIGHT[pixels], SIZE, interpolation=cv2.INTER_AREA)
     return found
 
 
-def light_of(folder: str, relative: dict[str, float], situation: Situation) -> np.ndarray:
-    """Linear light of one picture; `relative` are the lamps' changes (1 = base)."""
-    stack = passes(folder)
+@functools.lru_cache(maxsize=40)
+def walls(folder: str) -> dict[str, float]:
+    """The light of the wall beside the head by channel."""
+    return {channel: wall_of(light) for channel, light in passes(folder).items()}
+
+
+def weights_of(relative: dict[str, float], situation: Situation) -> dict[str, float]:
+    """What each channel counts; `relative` are the lamps' changes (1 = base)."""
     weights = {
         **{lamp: relative[lamp] * strength for lamp, strength in zip(LAMPS, situation.strengths, strict=True)},
         "background": 1.0,
@@ -72,8 +78,14 @@ def light_of(folder: str, relative: dict[str, float], situation: Situation) -> n
     }
     side, amount = situation.daylight
     weights[DAYLIGHT[side]] += amount
+    return {channel: weight * situation.exposure for channel, weight in weights.items()}
+
+
+def picture_of(folder: str, weights: dict[str, float]) -> np.ndarray:
+    """The picture in 8-bit codes, not rounded."""
+    stack = passes(folder)
     total = sum(stack[name] * np.float32(weight) for name, weight in weights.items() if name in stack)
-    return total * np.float32(situation.exposure)
+    return CODES[np.minimum(total * 65535, 65535).astype(np.uint16)]
 
 
 def present(model, folder: str, situation: Situation, base: float = 62.5):
@@ -82,37 +94,27 @@ def present(model, folder: str, situation: Situation, base: float = 62.5):
     clock = np.arange(0, PROBE_S + 1e-9, 1 / FPS)
     levels = {lamp: Course(tuple(clock * 1000), tuple(level_at(lamp, t, base) for t in clock)) for lamp in LAMPS}
     kept = set(np.linspace(0, len(clock) - 1, KEPT * 2 + 1).round().astype(int)[1::2])
-    still = _wall_parts(folder, situation)
-    walls, frames = [], []
+    wall_folder = f"session/{situation.frames[0]:02d}" if situation.frames else folder
+    on_wall, frames = [], []
     phase = random.uniform(0, 6.28, 3)
     for number, t in enumerate(clock):
         lit = max(t - situation.delay_ms / 1000, 0.0)
         relative = {lamp: level_at(lamp, lit, base) / base for lamp in LAMPS}
-        walls.append(sum(still[lamp] * relative[lamp] for lamp in LAMPS) + still["rest"])
+        weights = weights_of(relative, situation)
+        on_wall.append(sum(light * weights[channel] for channel, light in walls(wall_folder).items()))
         if number not in kept:
             continue
         source = folder
         if situation.frames:
             source = f"session/{situation.frames[len(frames) * len(situation.frames) // KEPT]:02d}"
-        picture = encode_srgb(np.clip(light_of(source, relative, situation), 0, 1).astype(np.float64)) * 255
-        picture = _moved(picture.astype(np.float32), situation.move * np.sin(phase + t * np.array([1.3, 1.7, 0.9])))
-        picture += random.normal(0, situation.noise, picture.shape)
+        picture = _moved(picture_of(source, weights), situation.move * np.sin(phase + t * np.array([1.3, 1.7, 0.9])))
+        picture += np.float32(situation.noise) * random.standard_normal(picture.shape, dtype=np.float32)
         pixels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
         face = model.scene(pixels, mask=False).face
         if face is not None:
             frames.append(cut_face(pixels, face.landmarks, t * 1000))
-    noisy = np.array(walls) * (1 + random.normal(0, 0.0005 * situation.noise, len(walls)))
+    noisy = np.array(on_wall) * (1 + random.normal(0, 0.0005 * situation.noise, len(on_wall)))
     return tuple(frames), levels, Course(tuple(clock * 1000), tuple(noisy))
-
-
-def _wall_parts(folder: str, situation: Situation) -> dict[str, float]:
-    source = f"session/{situation.frames[0]:02d}" if situation.frames else folder
-
-    def wall(relative: dict[str, float]) -> float:
-        return float(wall_of(np.clip(light_of(source, relative, situation), 0, 1)))
-
-    rest = wall(dict.fromkeys(LAMPS, 0.0))
-    return {lamp: wall({**dict.fromkeys(LAMPS, 0.0), lamp: 1.0}) - rest for lamp in LAMPS} | {"rest": rest}
 
 
 def wall_of(light: np.ndarray) -> float:

@@ -141,13 +141,13 @@ def assess(frames: tuple[PadFrame, ...], levels: Levels, wall: Course) -> PadSco
         return unusable(Reason.TOO_FEW_LAMPS, interim)
     if wall_answers.unexplained > MOST_UNEXPLAINED:
         return unusable(Reason.LIGHT_DISTURBED, interim)
-    interim |= _shape(answers, seen, middle, points)
     interim["motion.drift"] = drift
+    if drift > MOST_MOVED:
+        return unusable(Reason.MOVED, interim)
+    interim |= _shape(answers, seen, middle, points)
     evidence = {name: _ramp(interim[name], *ends) for name, ends in EVIDENCE.items()}
     if evidence[FOLLOWS] < OPERATING_POINT:
         return _scored({FOLLOWS: evidence[FOLLOWS]}, interim)
-    if drift > MOST_MOVED:
-        return unusable(Reason.MOVED, interim)
     if min(evidence.values()) < OPERATING_POINT and (interim["response.certainty"] or 0.0) < LEAST_CERTAINTY:
         return unusable(Reason.FAINT_ANSWER, interim)
     return _scored(evidence, interim)
