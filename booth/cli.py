@@ -17,6 +17,7 @@ import typer
 
 from booth.check import check_command
 from booth.config_command import app as config_app
+from booth.diagnose_command import diagnose_command
 from booth.evaluate import evaluate_command
 from booth.keys_command import app as keys_app
 from booth.outbox_command import app as outbox_app
@@ -78,11 +79,14 @@ app = typer.Typer(
 
     booth run --config booth.toml   the controller of a real booth
 
+    booth diagnose                  test every device of a booth, with causes and remedies
+
     booth train                     find a fault hidden in a virtual booth
     """,
 )
 app.command("check")(check_command)
 app.command("evaluate")(evaluate_command)
+app.command("diagnose")(diagnose_command)
 app.add_typer(packet_app, name="packet")
 app.add_typer(record_app, name="record")
 app.add_typer(outbox_app, name="outbox")

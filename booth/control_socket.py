@@ -36,6 +36,8 @@ NAME = "control.sock"
 MAX_LINE_BYTES = 4_096
 FIRST_LINE_S, WRITE_S = 5.0, 10.0
 MAX_LINES = 8
+# A visit's end shows for two seconds that everything was cleared (booth/visit.py, CLEARED_SHOWN_S), and so does the end of a technician's work.
+CLEARING_TRIES, CLEARING_TRY_S = 20, 0.25
 # A bundle in base64; bigger ones are not made (booth/support_bundle.py).
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 # sun_path of sockaddr_un holds 108 bytes with its end (unix(7)).
@@ -174,7 +176,7 @@ class ControlSocket:
     async def _test(self, ask: AskTests, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Runs the tests for this line; they end with it."""
         work = self._maintenance
-        work.start_tests(ask.ids, attended=ask.attended, occasion="command")
+        await self._begin(ask)
         listening = asyncio.create_task(self._listen(reader), name="control line listens")
         try:
             async with work.subscribe() as states:
@@ -188,6 +190,18 @@ class ControlSocket:
             await asyncio.gather(listening, return_exceptions=True)
             if work.state.busy == "tests":
                 work.cancel()
+
+    async def _begin(self, ask: AskTests) -> None:
+        """Begins the tests; a booth that is clearing is waited for."""
+        for tries_left in reversed(range(CLEARING_TRIES)):
+            try:
+                self._maintenance.start_tests(ask.ids, attended=ask.attended, occasion="command")
+            except MaintenanceRefusedError as error:
+                if not error.soon or not tries_left:
+                    raise
+                await asyncio.sleep(CLEARING_TRY_S)
+            else:
+                return
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """What the line says while its tests run; its end is theirs."""

@@ -98,8 +98,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     _check(
         "camera.noise",
-        "1/255",
-        Limits(low=0.02, high=4, warn_high=3, source="measured: 1 to 2 steps at nominal gain, 4 at 12 dB more; nothing at all is a picture that repeats"),
+        "/255",
+        Limits(low=0.02, high=5.4, warn_high=2.7, source="ISO 12232: a signal of 10 times its noise is the first acceptable picture: 5.4 of 255 on a mid grey; below 0.02 the same picture comes again and again"),
         ("camera.noisy", "camera.frozen"),
         camera.noise,
     ),

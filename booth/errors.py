@@ -36,6 +36,7 @@
     |   +-- UnknownCheckError       there is no such self-test
     |   +-- OutOfServiceError       a technician has the booth
     |   +-- HistoryUnusableError    what the self-tests found over the weeks
+    |   +-- SupportBundleError      it could not be written where it was wanted
     |   +-- ControlSocketError      the line between `booth diagnose` and a running booth
     |   +-- TrainerLostError        the program that hides faults for a training
     +-- CheckerError              the checking thread
@@ -296,6 +297,10 @@ class MaintenanceRefusedError(MaintenanceError):
     blame = "operator"
     retry = True
 
+    def __init__(self, message: str, *, soon: bool = False) -> None:
+        super().__init__(message)
+        self.soon = soon  # the booth is still clearing: it takes a second or two
+
 
 class UnknownCheckError(MaintenanceError):
     """A self-test was asked for by an id that no check has."""
@@ -325,6 +330,14 @@ class HistoryUnusableError(MaintenanceError):
 
     code = "maintenance.history"
     blame = "device"
+    retry = True
+
+
+class SupportBundleError(MaintenanceError):
+    """The support bundle could not be written where it was wanted."""
+
+    code = "maintenance.bundle"
+    blame = "operator"
     retry = True
 
 

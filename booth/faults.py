@@ -130,6 +130,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.camera",
             "Hang the test card upright in its holder, whole in the picture, and start again.",
         ),
+        "capture.white_not_neutral": (
+            _T,
+            "fault.camera",
+            "Fix a grey card on the test card, light it with the booth's lamps alone, and calibrate again.",
+        ),
         # validation
         "image.unreadable": (_I, "fault.camera", "The picture is damaged: check the camera's cable."),
         "image.too_large": (_I, "fault.camera", "Set a smaller still size."),
@@ -247,6 +252,7 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
         ),
         "maintenance.refused": (_T, "fault.unknown", "Wait until the visit or the work under way is over."),
         "maintenance.history": (_T, "fault.unknown", _DISK + " Only the trends of self-tests are missing."),
+        "maintenance.bundle": (_T, "fault.unknown", "Name a file in a folder that is there and has room."),
         "maintenance.socket": (
             _T,
             "fault.unknown",

@@ -16,11 +16,10 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from booth.bench import Bench
 from booth.diagnostics import CHECKS, Check, Progress, Prompt, chosen, run_checks
@@ -30,34 +29,23 @@ from booth.health import Health
 from booth.heartbeat import HeartbeatSummary, summarise
 from booth.history import DAYS, History
 from booth.self_test import CheckFinding
+from booth.service_switch import OUT_REASONS, OutOfService, OutReason, ServiceSwitch, utc_text
 from booth.support_bundle import BundleFacts, make_bundle
 from booth.trends import Point, Trend
 from capture.frames import Latest
-from crypto.key_folder import PRIVATE, read_file, sync_folder, write_whole
 from validation.check import software
+
+__all__ = ["OUT_REASONS", "Maintenance", "MaintenanceState", "OutOfService", "OutReason", "TestRun"]
 
 log = logging.getLogger(__name__)
 
 SOURCE = "technician"
-SWITCH_NAME = "out-of-service.json"
-MAX_SWITCH_BYTES = 1024
-
-# Why a technician takes a booth out of service; the words are in the catalogues (`switch.<reason>`).
-OutReason = Literal["maintenance", "device_fault", "cleaning", "premises", "other"]
-OUT_REASONS: tuple[OutReason, ...] = get_args(OutReason)
 Busy = Literal["tests", "calibration"]
 Occasion = Literal["page", "command", "night"]
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OutOfService(_Value):
-    """The switch, off."""
-
-    reason: OutReason
-    since: str  # UTC, ISO 8601
 
 
 class TestRun(_Value):
@@ -93,15 +81,25 @@ class MaintenanceState(_Value):
 class Maintenance:
     """Made by `booth.runner.open_booth`."""
 
-    def __init__(self, data_dir: Path, health: Health, tell: Callable[[], None], is_idle: Callable[[], bool]) -> None:
-        """Reads the switch, blocking; from here on `health` knows it. `tell` brings health's news to the visit."""
-        self._path = data_dir / SWITCH_NAME
-        self._health, self._tell, self._is_idle = health, tell, is_idle
+    def __init__(
+        self,
+        data_dir: Path,
+        health: Health,
+        tell: Callable[[], None],
+        is_idle: Callable[[], bool],
+        is_clearing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Reads the switch, blocking; from here on `health` knows it. `tell` brings health's news to the visit.
+
+        Idle: nobody is here. Clearing: nobody is here in a moment.
+        """
+        self._switch = ServiceSwitch(data_dir)
+        self._health, self._tell, self._is_idle, self._is_clearing = health, tell, is_idle, is_clearing
         self._bench: Bench | None = None
         self._work: asyncio.Task[None] | None = None
         self._history = History(data_dir, time.time)
         self._going_on = asyncio.Event()
-        self.published = Latest(MaintenanceState(switch=self._read_switch()))
+        self.published = Latest(MaintenanceState(switch=self._switch.read()))
         self._tell_health()
 
     @property
@@ -141,7 +139,7 @@ class Maintenance:
         """Begins the checks with these ids, None for all. Raises MaintenanceRefusedError, UnknownCheckError."""
         checks = chosen(ids, attended=attended)
         bench = self._require_free()
-        run = TestRun(started_at=_now(), occasion=occasion, attended=attended, total=len(checks))
+        run = TestRun(started_at=utc_text(), occasion=occasion, attended=attended, total=len(checks))
         self._put(busy="tests", tests=run)
         self._health.note("info", f"technician: {len(checks)} self-tests begun ({_SAID[occasion]})")
         self._work = asyncio.create_task(self._test(bench, checks), name="self-tests")
@@ -164,7 +162,7 @@ class Maintenance:
         cancelled = work.cancelled() or error is not None
         if cancelled:
             self._health.note("info", f"technician: self-tests ended early, {run.done} of {run.total} done")
-        ended = {"finished_at": _now(), "current": None, "waiting": None, "cancelled": cancelled}
+        ended = {"finished_at": utc_text(), "current": None, "waiting": None, "cancelled": cancelled}
         self._put(busy=None, tests=run.model_copy(update=ended))
 
     async def _keep(self, bench: Bench, findings: Sequence[CheckFinding]) -> None:
@@ -270,28 +268,14 @@ class Maintenance:
 
     def switch_off(self, reason: OutReason) -> None:
         """Takes the booth out of service. Raises MaintenanceRefusedError while a visit runs, OSError when the disk refuses."""
-        if reason not in OUT_REASONS:
-            raise MaintenanceRefusedError(f"There is no such reason: use one of {', '.join(OUT_REASONS)}.")
         if not self._is_idle():
-            raise MaintenanceRefusedError(_VISIT)
-        switch = OutOfService(reason=reason, since=_now())
-        write_whole(self._path, switch.model_dump_json().encode(), PRIVATE)
-        self._put(switch=switch)
+            raise MaintenanceRefusedError(_VISIT, soon=self._is_clearing())
+        self._put(switch=self._switch.off(reason))
 
     def switch_on(self) -> None:
         """Lets visits begin again. Raises OSError when the disk refuses."""
-        self._path.unlink(missing_ok=True)
-        sync_folder(self._path.parent)
+        self._switch.on()
         self._put(switch=None)
-
-    def _read_switch(self) -> OutOfService | None:
-        try:
-            return OutOfService.model_validate_json(read_file(self._path, MAX_SWITCH_BYTES))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            log.warning("%s cannot be read (%s): the booth stays out of service", self._path, type(error).__name__)
-            return OutOfService(reason="other", since=_now())
 
     # --- inside --------------------------------------------------------------------------------------------------------
 
@@ -301,7 +285,7 @@ class Maintenance:
         if self.state.busy is not None:
             raise MaintenanceRefusedError(f"The booth is busy with {self.state.busy}: wait for the end, or cancel it.")
         if not self._is_idle():
-            raise MaintenanceRefusedError(_VISIT)
+            raise MaintenanceRefusedError(_VISIT, soon=self._is_clearing())
         return bench
 
     def _put(self, **changes: object) -> None:
@@ -318,9 +302,7 @@ class Maintenance:
         state = self.state
         error: OutOfServiceError | None = None
         if state.switch is not None:
-            error = OutOfServiceError(
-                f"A technician took the booth out of service at {state.switch.since} ({state.switch.reason})."
-            )
+            error = OutOfServiceError(f"A technician took the booth out of service ({state.switch.reason}).")
         elif state.busy is not None:
             error = OutOfServiceError(f"A technician's {state.busy} run.")
         if self._health.set(SOURCE, None if error is None else fault_of(error)):
@@ -330,7 +312,3 @@ class Maintenance:
 _STARTING = "The booth is starting or ending: try again in a few seconds."
 _VISIT = "A visit is under way: try again when the screen shows the invitation."
 _SAID = {"page": "on the technician's page", "command": "by `booth diagnose`", "night": "by night"}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

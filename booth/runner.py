@@ -80,7 +80,8 @@ class Runner:
         self._health = Health(lambda: datetime.now(UTC))
         self._performer = Performer(config, profile, self._health, self._forget)
         self.maintenance = Maintenance(
-            *(config.booth.data_dir, self._health, self._tell_health, lambda: self._performer.visit.idle)
+            *(config.booth.data_dir, self._health, self._tell_health, lambda: self._performer.visit.idle),
+            lambda: self._performer.visit.state is State.CLEARING,
         )
         self._inspection = Inspection(self._performer, self._may_inspect)
         self.senses = Senses(self._performer, config.visit, self._inspection)

@@ -9,7 +9,8 @@ import pytest
 
 from booth.errors import MaintenanceRefusedError, UnknownCheckError
 from booth.kiosk import Start
-from booth.maintenance import OUT_REASONS, SWITCH_NAME
+from booth.maintenance import OUT_REASONS
+from booth.service_switch import NAME as SWITCH_NAME
 from tests.bench_rig import Disk, Scene, open_bench
 from tests.runner_rig import open_stage
 
