@@ -46,7 +46,8 @@ ABSENT_S = 1.5
 # After a search that found nobody: the lens rests so long, so that whoever comes in finds a quiet booth.
 SEARCH_PAUSE_S = 4.0
 GLIMPSE_S = 0.8
-SEARCH_TILT_DEG = 18.0  # half of what the widest zoom of the EVI-D70 shows
+# From straight ahead, one after the other: half of what the widest zoom of the EVI-D70 shows, then as far as it tilts down.
+SEARCH_TILTS_DEG = (0.0, 18.0, -18.0, 30.0, -30.0)
 MOVES_MOST = 6  # in one visit
 # A frame that arrived earlier than this after a move may have been exposed before its end.
 SETTLE_NS = 120_000_000
@@ -248,8 +249,8 @@ class HeightKeeper:
         level = level_tilt_deg(self._optics)
         self.moving = True
         try:
-            for tilt in (level, level + SEARCH_TILT_DEG, level - SEARCH_TILT_DEG):
-                await self._point(Aim(tilt, WIDEST))
+            for tilt in SEARCH_TILTS_DEG:
+                await self._point(Aim(level + tilt if abs(tilt) < SEARCH_TILTS_DEG[-2] else tilt, WIDEST))
                 eyes = await self._glimpse()
                 if eyes is not None:
                     return eyes
@@ -259,12 +260,17 @@ class HeightKeeper:
         return None
 
     async def _glimpse(self) -> EyeLine | None:
+        """Eyes that two frames in a row show at one place; None when there are none for a moment."""
+        before: EyeLine | None = None
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GLIMPSE_S):
+            async with asyncio.timeout(GLIMPSE_S) as patience:
                 while True:
                     eyes, _ = await self._next()
                     if eyes is not None:
-                        return eyes
+                        if before is not None and abs(eyes.y - before.y) <= STEADY_SHARE:
+                            return eyes
+                        patience.reschedule(asyncio.get_running_loop().time() + GLIMPSE_S)
+                    before = eyes
         return None
 
     # --- moving --------------------------------------------------------------------------------------------------------

@@ -98,7 +98,8 @@ async def test_an_obstruction_stops_it_and_is_told_and_the_next_move_goes(booth,
         assert (await lift.move_to(here - 5)).position_mm == pytest.approx(here - 5, abs=0.1)
 
 
-async def test_an_axis_that_does_not_move_and_one_that_lies_are_told(booth, no_tasks_left):
+async def test_an_axis_that_does_not_move_and_one_that_lies_are_told(booth, no_tasks_left, monkeypatch):
+    monkeypatch.setattr("hardware.lift.STALL_S", 0.25)
     async with opened(booth) as lift:
         booth.fault("lift.stall")
         with pytest.raises(LiftStalledError):
