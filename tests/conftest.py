@@ -86,4 +86,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("passbooth")
 # A booth that a test starts does not spend its time on six hundred prompts.
 os.environ.setdefault("PASSBOOTH_VOICE__ENABLED", "false")
+# Two seconds of every visit; what tests the probe switches it on.
+os.environ.setdefault("PASSBOOTH_VISIT__ACTIVE_LIGHT", "false")
 os.environ.setdefault("GLOG_minloglevel", "2")  # mediapipe's graph chatter is not a test result

@@ -204,6 +204,7 @@ def homes(tmp_path_factory):
             folder.mkdir(parents=True)
             patch.setenv(name, str(folder))
         patch.delenv("MPLCONFIGDIR", raising=False)
+        patch.setenv("PASSBOOTH_VISIT__ACTIVE_LIGHT", "true")  # its pictures are searched for, too
         patch.chdir(PROJECT)
         tempfile.tempdir = None
         yield root
@@ -299,6 +300,12 @@ async def opened_at_the_desk(stage, number, reference):
         stage.saw("chip", [parts["chip.jp2"]])
         for name in ("report.json", "visit.json", "attempts.json", "face.bin"):
             stage.needles += picture_needles(name, parts[name])
+        frames = [name for name in parts if name.startswith("pad/")]
+        assert len(frames) > 8, "the probe's pictures and its score"
+        for name in frames:
+            stage.needles += picture_needles(name, parts[name])
+            if name.endswith(".jpg"):
+                await desk.get(f"/packets/{packet['sha256']}/{name}")
         await desk.get(f"/packets/{packet['sha256']}")
     stage.needles += text_needles("access code", stage.demo.desk_code)
 

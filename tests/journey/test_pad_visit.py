@@ -31,7 +31,10 @@ def simulator(tmp_path_factory):
     started.stop()
 
 
-async def test_a_print_is_photographed_sealed_and_told_to_the_officer_alone(tmp_path, pki, simulator, caplog):
+async def test_a_print_is_photographed_sealed_and_told_to_the_officer_alone(
+    tmp_path, pki, simulator, caplog, monkeypatch
+):
+    monkeypatch.setenv("PASSBOOTH_VISIT__ACTIVE_LIGHT", "true")
     intake = FakeIntake(pki)
     simulator.tell(person="kwame")
     simulator.tell(look="print_bent")
