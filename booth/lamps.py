@@ -278,3 +278,7 @@ async def open_lamps(
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+        if balancer is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S):
+                    await balancer.restart()  # the next programme finds the camera as this one found it
