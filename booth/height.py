@@ -150,7 +150,7 @@ class HeightKeeper:
         try:
             match wish:
                 case Wish.FRAME:
-                    self._begin()
+                    await self._begin()
                     await self._frame()
                 case Wish.HOLD:
                     await self._point(self._framed)
@@ -164,12 +164,18 @@ class HeightKeeper:
         finally:
             self.moving = False
 
-    def _begin(self) -> None:
-        """Where the visit finds the lens."""
-        if not self._begun:
-            self._begun = True
-            self._framed = self._base = self._aim = self._aim_now()
-            self._optics = self._optics_at(self._aim.zoom_ratio)
+    async def _begin(self) -> None:
+        """Where the visit finds the lens: asked anew, behind the camera's settings for this visit."""
+        if self._begun or self._optics_at(WIDEST) is None:
+            return
+        try:
+            await self._station.read_controls()
+        except HardwareError as error:
+            self._failed.add("lens")
+            self._on_trouble("camera aim", error)
+        self._begun = True
+        self._framed = self._base = self._aim = self._aim_now()
+        self._optics = self._optics_at(self._aim.zoom_ratio)
 
     def _aim_now(self) -> Aim:
         """What the camera last said; a camera that says nothing is neither tilted nor zoomed."""

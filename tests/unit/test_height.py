@@ -135,11 +135,16 @@ class Station:
         self.stopped = 0
         self.go = asyncio.Event()
         self.go.set()
-        self.failure = self.aim_failure = None
+        self.failure = self.aim_failure = self.read_failure = None
 
     @property
     def lens_cm(self):
         return 90 + self.lift_reading.position_mm / 10 if self.lift_reading else None
+
+    async def read_controls(self):
+        if self.read_failure is not None:
+            raise self.read_failure
+        return self.control_state
 
     async def set_camera(self, settings):
         if self.aim_failure is not None:
@@ -246,6 +251,14 @@ async def test_a_child_is_found_the_axis_goes_there_and_the_lens_comes_back_for_
         await stage.frames(3)
         assert stage.station.aims[-1] == (0.0, 1.5)
         assert stage.station.moves == [pytest.approx(0.0)]  # the axis stays
+
+
+async def test_a_camera_that_cannot_be_asked_is_told_and_not_turned(staged):
+    async with staged(Station(118)) as stage:
+        stage.station.read_failure = ControlTimeoutError("nothing")
+        stage.keeper.want(Wish.FRAME)
+        assert await stage.frames(30, lambda: stage.keeper.settled)
+        assert (stage.troubles, stage.station.aims) == ([("camera aim", stage.station.read_failure)], [])
 
 
 @pytest.mark.parametrize("wish", [Wish.HOLD, Wish.REST])
