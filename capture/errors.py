@@ -56,3 +56,11 @@ class CardNotReadableError(CaptureError):
     code = "capture.card_not_readable"
     blame = "operator"
     retry = True
+
+
+class WhiteNotNeutralError(CaptureError):
+    """The camera's white balance cannot make the grey card grey."""
+
+    code = "capture.white_not_neutral"
+    blame = "operator"
+    retry = True
