@@ -33,6 +33,7 @@ def technician_paths() -> dict[str, Any]:
         "/api/technician/history": {
             "get": _read("How every self-test went over ninety days.", {200: _told("Courses"), 503: error()})
         },
+        "/api/technician/test-card": {"get": _read("The test card to print.", {200: content("image/svg+xml")})},
         "/api/technician/bundle": {
             "post": _do("The support bundle, without personal data.", {200: content("application/zip")}, NoBody)
         },

@@ -29,6 +29,7 @@ from booth.page_requests import problem
 from booth.preview_socket import serve_pictures
 from booth.technician_login import TechnicianPages
 from booth.training import Name, Scene, TrainingDesk, TrainingView
+from capture.card_layout import card_svg
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -88,6 +89,7 @@ class TechnicianTools:
         router.websocket("/preview")(self.preview)
         router.get("/work")(self.work)
         router.get("/history")(self.history)
+        router.get("/test-card", response_class=Response)(self.test_card)
         router.post("/bundle", response_class=Response)(self.bundle)
         for path, do in (
             ("/tests", self.start_tests),
@@ -135,6 +137,11 @@ class TechnicianTools:
         except (HistoryUnusableError, MaintenanceRefusedError) as error:
             return problem(503, error.code, f"{error} {fault_of(error).hint}")
         return _json(Courses(checks=courses))
+
+    async def test_card(self, request: Request) -> Response:
+        """The test card, to be printed at its true size."""
+        headers = {"Content-Disposition": 'attachment; filename="passbooth-test-card.svg"'}
+        return self._pages.refuse(request) or Response(card_svg(), media_type="image/svg+xml", headers=headers)
 
     async def preview(self, websocket: WebSocket) -> None:
         """Pictures of the technician himself; as long as somebody looks, the booth is lit and judges."""

@@ -14,6 +14,7 @@ from tests.unit.fake_booth import FakeBooth, kiosk_state
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+    from booth.technician_login import TechnicianDoor
     from booth.voice import Voice
 
 
@@ -26,6 +27,8 @@ class Stage:
         self._thread.start()
         self.booth: FakeBooth = self.run(self._make())
         self.voice: Voice | None = None
+        self.door: TechnicianDoor | None = None
+        self.training: Any = None
         self.port = 0
         self.address = ""
         self._pages: AbstractAsyncContextManager[str] | None = None
@@ -41,7 +44,7 @@ class Stage:
         self.run(self.booth.show(kiosk_state(state, **values)))
 
     def open(self) -> str:
-        self._pages = open_pages(self.booth, self.port, voice=self.voice)
+        self._pages = open_pages(self.booth, self.port, door=self.door, voice=self.voice, training=self.training)
         self.address = self.run(self._pages.__aenter__())
         self.port = int(self.address.rstrip("/").rsplit(":", 1)[1])
         return self.address

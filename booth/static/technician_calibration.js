@@ -4,8 +4,8 @@ import { el, icon } from "./dom.js";
 import { cardPicture } from "./technician_tests.js";
 import { date, day, facts, figure, limits, measured, named, number, renew, state, t, table, tell, texts } from "./technician_words.js";
 
-const STEP_SIGNS = { waiting: "hold", running: "retake", done: "check", failed: "cross", ahead: "closed" };
-const STEP_TONES = { waiting: "care", running: "care", done: "good", failed: "bad" };
+const SIGNS = { pending: "closed", waiting: "hold", running: "retake", done: "check", failed: "cross" };
+const TONES = { waiting: "care", running: "care", done: "good", failed: "bad" };
 let parts = null;
 let page = null;
 
@@ -48,35 +48,43 @@ function button(id, picture, key, path, main = false) {
 export function show({ work }) {
   const { busy, calibration } = work.state;
   const running = busy === "calibration";
-  const step = calibration?.step ?? null;
+  const all = calibration?.steps ?? [];
+  const step = all.find((each) => each.state === "waiting" || each.state === "running") ?? null;
   const waiting = running && step?.state === "waiting";
   parts.start.hidden = busy !== null;
   parts.proceed.hidden = !waiting;
   parts.cancel.hidden = !running;
   parts.progress.hidden = !running || waiting;
   if (step) parts.progress.value = step.progress;
-  parts.card.hidden = !(waiting && step.key.includes("card"));
-  const said = toldOf(busy, step);
+  parts.card.hidden = !(waiting && step.key === "card");
+  const said = toldOf(busy, all, step);
+  parts.told.hidden = said === "";
   if (parts.told.textContent !== said) parts.told.textContent = said;
-  renew(parts.steps, [calibration?.steps, step?.key, step?.state, step?.values], () => (step === null ? null : steps(calibration.steps, step)));
+  const shown = all.map((each) => ({ ...each, progress: 0 }));
+  renew(parts.steps, shown, () => (all.some((each) => each.state !== "pending") ? steps(all) : null));
   renew(parts.current, calibration?.current ?? null, () => current(calibration?.current ?? null));
   renew(parts.drift, calibration?.drift ?? [], () => drift(calibration?.drift ?? []));
 }
 
-function toldOf(busy, step) {
+function toldOf(busy, all, step) {
   if (busy === "tests") return t("technician.calibration.testing");
-  if (step === null) return "";
-  return t(`calibration.step.${step.key}.${step.state === "waiting" ? "ask" : "name"}`);
+  if (busy === "calibration" && step !== null) return step.state === "waiting" ? t(`technician.ask.${step.key}`) : t("technician.calibration.step", { name: t(`technician.step.${step.key}`) });
+  if (all.some((each) => each.state === "failed")) return t("technician.calibration.failed");
+  return all.length && all.every((each) => each.state === "done") ? t("technician.calibration.done") : "";
 }
 
-function steps(keys, step) {
-  const at = keys.indexOf(step.key);
-  return el("ol", { class: "steps" }, ...keys.map((key, place) => {
-    const how = place < at ? "done" : place === at ? step.state : "ahead";
-    const values = place === at ? Object.entries(step.values ?? {}).map(([name, value]) => [named("value", name), measured(value)]) : [];
-    return el("li", { "data-tone": STEP_TONES[how] ?? null, "aria-current": place === at ? "step" : null }, icon(STEP_SIGNS[how]), el("span", { text: t(`calibration.step.${key}.name`) }), values.length ? facts(values) : null);
+function steps(all) {
+  return el("ol", { class: "steps" }, ...all.map((step) => {
+    const values = Object.entries(step.values).map(([name, value]) => [lampOr("value", name), el("span", { dir: "ltr", text: measured(value) })]);
+    const now = step.state === "waiting" || step.state === "running";
+    return el("li", { "data-tone": TONES[step.state] ?? null, "aria-current": now ? "step" : null },
+      icon(SIGNS[step.state]), el("span", { text: t(`technician.step.${step.key}`) }),
+      step.problem ? el("span", { class: "note", dir: "auto", text: step.problem }) : null,
+      values.length ? facts(values) : null);
   }));
 }
+
+const lampOr = (family, name) => (texts.has(`technician.lamp.${name}`) ? t(`technician.lamp.${name}`) : named(family, name));
 
 function current(one) {
   if (one === null) return el("p", { class: "quiet", text: t("technician.calibration.none") });
@@ -92,9 +100,8 @@ function current(one) {
 
 /** A measure's words; a lamp's begin with its own name. */
 function measure(key) {
-  if (texts.has(`drift.${key}`)) return t(`drift.${key}`);
-  const [, lamp, colour] = key.split(".");
-  return colour ? t(`drift.lamp.${colour}`, { lamp: named("lamp", lamp) }) : named("lamp", lamp);
+  const [area, lamp, colour] = key.split(".");
+  return area === "lamp" ? t(`technician.drift.lamp.${colour ?? "light"}`, { lamp: named("lamp", lamp) }) : t(`technician.drift.${key}`);
 }
 
 function drift(rows) {

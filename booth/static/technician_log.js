@@ -22,6 +22,7 @@ export function build(section) {
   );
   const load = el("button", { id: "bundle", class: "press press-main", type: "button", onclick: () => bundle(load) }, icon("send"), el("span", { text: t("technician.bundle.load") }));
   section.append(
+    el("h2", { class: "hidden-text", text: t("technician.tab.log") }),
     cards,
     el(
       "div",

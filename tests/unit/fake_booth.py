@@ -231,6 +231,7 @@ class FakeBooth:
         self.on_command = lambda _command: None
         self.maintenance = FakeMaintenance()
         self.looks = 0
+        self.unseen = asyncio.Event()  # no technician's live view is open
 
     @property
     def state(self) -> KioskState:
@@ -286,10 +287,13 @@ class FakeBooth:
     @contextlib.contextmanager
     def inspect(self) -> Iterator[None]:
         self.looks += 1
+        self.unseen.clear()
         try:
             yield
         finally:
             self.looks -= 1
+            if self.looks == 0:
+                self.unseen.set()
 
     def live(self, family: str) -> LiveView:
         return live_view(

@@ -40,6 +40,8 @@ COMPOSED = (
     r"switch\.\w+",
     r"technician\.(state|device|level|level_from|intake|findings|visit|info|lamp|tab|family|live|refused)\.\w+",
     r"technician\.light\.(problem|place)\.\w+",
+    r"technician\.(step|ask|value)\.\w+",
+    r"technician\.drift\.\w+\.\w+",
     r"training\.(cause|explain|scene)\.\w+",
 )
 KEY = re.compile(

@@ -22,7 +22,7 @@ from tests.unit.fake_technician import FakeTrainer
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PASSPHRASE = "correct horse battery staple"
-READ = ("", "/live", "/work", "/history", "/training")
+READ = ("", "/live", "/work", "/history", "/test-card", "/training")
 DO = {
     "/bundle": {},
     "/tests": {},
@@ -156,6 +156,12 @@ def test_a_history_that_cannot_be_read_is_told(booth, inside, monkeypatch):
     monkeypatch.setattr(booth.maintenance, "trends", broken)
     refused = inside.get("/api/technician/history")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, HistoryUnusableError.code)
+
+
+def test_the_test_card_is_a_drawing_of_true_size(inside):
+    card = inside.get("/api/technician/test-card")
+    assert card.headers["content-type"] == "image/svg+xml"
+    assert b"210mm" in card.content
 
 
 def test_the_bundle_is_a_zip_file_with_a_name_of_its_own(booth, inside):
