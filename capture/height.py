@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from capture.calibration import Calibration
 
-# The rule of this project (README); TR-03121-3 P PH asks for the lens at eye height, ISO/IEC 39794-5 D.1.4.2.1 for a pitch within 5 degrees.
+# As much as BSI TR-03121-3 allows a head's pitch; it asks for a camera at eye height.
 ELEVATION_LIMIT_DEG = 5.0
 # Where the eye line belongs in the preview, and how far from there it is left alone. Rendered sitters have it at 0.456.
 EYE_LINE, EYE_LINE_SLACK = 0.45, 0.08
