@@ -20,6 +20,7 @@ from booth.errors import ConfigInvalidError, ConfigUnreadableError
 from booth.kiosk import Language
 from booth.training import TrainingSection
 from booth.voice import VoiceSection
+from capture.calibration_run import CalibrationSettings
 from capture.height import HeightSection
 from capture.station import CameraControlSection, LightsSection
 from hardware.camera import CameraSettings
@@ -172,6 +173,7 @@ class Config(BaseSettings):
     visit: VisitSection = VisitSection()
     voice: VoiceSection = VoiceSection()
     outbox: OutboxSection = OutboxSection()
+    calibration: CalibrationSettings = CalibrationSettings()
     diagnostics: DiagnosticsSection = DiagnosticsSection()
     training: TrainingSection | None = None
 

@@ -157,6 +157,11 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "The intake's list of staff codes cannot be believed: check its staff key and [intake] trust. Staff can still end visits.",
         ),
+        "crypto.calibration": (
+            _I,
+            "fault.booth",
+            "A calibration on the disk cannot be believed: calibrate the booth anew (`booth calibrate`), and find out who changed the file.",
+        ),
         "crypto.enrolment": (
             _T,
             "fault.booth",

@@ -188,6 +188,13 @@ class LogProofError(ReceiptError):
     code = "crypto.log_proof"
 
 
+class CalibrationRefusedError(CryptoError):
+    """A booth's calibration is not genuine: changed, another booth's, or of an unknown form."""
+
+    code = "crypto.calibration"
+    blame = "operator"
+
+
 class RequestSignatureError(CryptoError):
     """A request is not signed as it must be; its cause may be a certificate, a changed request, or a clock."""
 

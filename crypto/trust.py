@@ -94,6 +94,7 @@ class Purpose(StrEnum):
 CONTENT_PACKAGE = f"{ARC}.2.1"
 CONTENT_TREE_HEAD = f"{ARC}.2.3"  # 2.2 was a receipt with a signature of its own
 CONTENT_STAFF_LIST = f"{ARC}.2.4"
+CONTENT_CALIBRATION = f"{ARC}.2.5"  # of a booth, by its own key (booth/calibrations.py)
 
 
 @dataclass(frozen=True, slots=True)
