@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
@@ -20,6 +20,7 @@ from booth.config import Config
 from booth.disk import Files
 from booth.outbox_quota import OutboxStatus
 from capture.calibration import Calibration
+from capture.calibration_run import CalibrationSettings
 from capture.station import Station
 from crypto.errors import CryptoError
 
@@ -49,6 +50,8 @@ class Bench:
         None
     )  # the newest; raises a CryptoError when it cannot be believed
     baseline: Callable[[], Calibration | None] = lambda: None  # that the newest one was measured against
+
+    calibration_settings: CalibrationSettings = field(default_factory=CalibrationSettings)
 
     @asynccontextmanager
     async def lamps(self) -> AsyncIterator[Mapping[str, float]]:

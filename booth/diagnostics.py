@@ -18,13 +18,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from booth import self_tests_camera as camera
+from booth import self_tests_card as card
 from booth import self_tests_lamps as lamps
 from booth import self_tests_machine as machine
 from booth.bench import Bench
 from booth.errors import LampsTakenBackError, UnknownCheckError
 from booth.self_test import CheckFinding, Limits, Measured, judge
 from capture.lamp_comparison import STRONG, WEAK
-from hardware.errors import CameraError, ControlError, HardwareError, LightsError
+from hardware.errors import CameraError, ControlError, HardwareError, LiftError, LightsError
 from hardware.lights import CHANNELS
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,12 @@ Ask = Callable[[Prompt], Awaitable[None]]
 
 # What it means when a device fails during a test.
 SILENT: Mapping[type[Exception], str] = MappingProxyType(
-    {LightsError: "lamps.silent", CameraError: "camera.silent", ControlError: "controls.silent"}
+    {
+        LightsError: "lamps.silent",
+        CameraError: "camera.silent",
+        ControlError: "controls.silent",
+        LiftError: "lift.silent",
+    }
 )
 DEFECT, INTERRUPTED, RESTLESS = "software.defect", "lamps.interrupted", "lamps.restless"
 # Why nothing can be said of lamps.
@@ -142,6 +148,13 @@ CHECKS: tuple[Check, ...] = (
         camera.controls_echo,
     ),
     _check(
+        "lift.echo",
+        "ms",
+        Limits(high=400, warn_high=200, source="hardware/lift.py: an answer that takes 200 ms is asked for again, and after twice that the line is lost"),
+        ("lift.slow", "absent.lift"),
+        camera.lift_echo,
+    ),
+    _check(
         "disk.free",
         "MB",
         Limits(low=machine.LEAST_FREE_BYTES / machine.MB, source="[outbox] min_free_bytes, and never less than 64 MB"),
@@ -175,6 +188,37 @@ CHECKS: tuple[Check, ...] = (
         Limits(high=336, warn_high=24, source="half of [outbox] max_age_days, after which nobody is let in"),
         ("outbox.old", "outbox.refused", "outbox.damaged"),
         machine.outbox_age,
+    ),
+    _check(
+        "calibration.age",
+        "d",
+        Limits(high=90, source="[calibration] expiry_days; a week before its end it warns"),
+        ("calibration.old", "calibration.unusable", "absent.calibration"),
+        machine.calibration_age,
+    ),
+    Check(
+        card.FOCUS,
+        "1/px",
+        Limits(low=card.LEAST_MTF50, source="a fifth less than at the calibration; without one MTF50 of 0.08 cycles per pixel, a blur of 2.3 pixels (ISO 12233)"),
+        ("camera.unfocused", "absent.card"),
+        card.card_seen,
+        attended=True,
+    ),
+    Check(
+        card.TILT,
+        "°",
+        Limits(low=-card.MOST_TILT_DEG, high=card.MOST_TILT_DEG, source="1° (askew: 1.5°) from where the calibration found it; without one half of the 5° that the eye line may lie off the axis (docs/height.md)"),
+        ("camera.tilted", "absent.card"),
+        card.card_seen,
+        attended=True,
+    ),
+    Check(
+        card.WHITE,
+        "C*",
+        Limits(high=card.MOST_CHROMA, source="chroma in CIELAB: from 3 on a colour is seen at a glance (CIE 116), above what the calibration left"),
+        ("camera.cast", "absent.card"),
+        card.card_seen,
+        attended=True,
     ),
 )  # fmt: skip
 BY_ID: Mapping[str, Check] = MappingProxyType({check.id: check for check in CHECKS})

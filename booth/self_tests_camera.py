@@ -135,3 +135,14 @@ async def controls_echo(bench: Bench) -> Measured:
     if await bench.station.read_controls() is None:
         return Measured(None, "absent.controls", "not_assessed")
     return Measured((time.perf_counter() - begun) * 1000)
+
+
+async def lift_echo(bench: Bench) -> Measured:
+    """Milliseconds from an order to stop, where the height drive stands, to its answer; the middle of a few."""
+    took = []
+    for _ in range(ECHOES):
+        begun = time.perf_counter()
+        if await bench.station.echo_lift() is None:
+            return Measured(None, "absent.lift", "not_assessed")
+        took.append((time.perf_counter() - begun) * 1000)
+    return Measured(float(np.median(took)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ DAY_S = 86_400.0
 # Least space that a booth needs whatever [outbox] says: a handful of the largest packets (6 MB, product.md), the log and the history.
 LEAST_FREE_BYTES = 64_000_000
 # An intake that is slower delays every delivery; the booth itself gives up after [intake] timeout_s.
+RECALIBRATE_DAYS = 7.0
 WAITING_TOO_LONG = 0.5  # of [outbox] max_age_days: half of the time until the booth lets nobody in is gone
 
 
@@ -122,6 +122,16 @@ async def outbox_age(bench: Bench) -> Measured:
     return Measured(age_h, high=high)
 
 
-def now_utc() -> datetime:
-    """The booth's clock."""
-    return datetime.now(UTC)
+async def calibration_age(bench: Bench) -> Measured:
+    """Days since the last calibration, and how many it holds."""
+    try:
+        known = await bench.blocking(bench.calibration)
+    except (CryptoError, OSError):
+        return Measured(None, "calibration.unusable", "fail")
+    if known is None:
+        return Measured(None, "absent.calibration", "warn")
+    now = bench.utc()
+    left_days = (known.expires_at - now).total_seconds() / DAY_S
+    holds_days = (known.expires_at - known.made_at).total_seconds() / DAY_S
+    ending = "warn" if left_days < RECALIBRATE_DAYS else None
+    return Measured(known.age_days(now), "calibration.old", ending, high=holds_days)

@@ -8,6 +8,7 @@ import pytest
 
 from booth.diagnostics import chosen, run_checks
 from booth.self_tests_lamps import lamps_seen
+from capture.calibration import Sharpness
 from capture.lamp_response import measure_lamps
 from capture.station import StationSettings, open_station
 from tests.bench_rig import open_bench
@@ -90,3 +91,43 @@ async def test_exposure_is_obeyed_or_not(booth, tmp_path):
         assert [(each.id, each.verdict) for each in found.values()] == [(name, "pass") for name in found], found
         assert found["camera.exposure_control"].value == pytest.approx(100, abs=15)
         assert await station.read_controls() == before
+
+
+CARD = ("camera.focus", "camera.tilt", "camera.white_balance")
+
+
+async def test_an_unfocused_lens_a_tilted_camera_and_a_wrong_white_are_told_apart(booth, tmp_path, no_tasks_left):
+    async with (
+        open_station(StationSettings.model_validate(booth.settings)) as station,
+        open_bench(tmp_path) as plain,
+    ):
+        bench, asked = replace(plain, station=station), []
+
+        async def hang_up(prompt):
+            asked.append(prompt)
+            booth.control(card="test")
+
+        async def found(**calibrated):
+            more = {"calibration": lambda: calibration(**calibrated)} if calibrated else {}
+            findings = await run_checks(replace(bench, **more), chosen(CARD, attended=True), lambda _: None, hang_up)
+            return {each.id: (each.verdict, each.remedy) for each in findings}, findings
+
+        told, values = await found()
+        assert asked == ["card"]
+        assert set(told.values()) == {("pass", None)}, values
+        sound = values[0].value
+        booth.control(lens={"defocus_px": 4})
+        told, values = await found()
+        assert told == {**dict.fromkeys(CARD, ("pass", None)), CARD[0]: ("fail", "remedy.camera.unfocused")}, values
+        booth.control(lens={"tilt_deg": 3})
+        told, _ = await found()
+        assert told == {**dict.fromkeys(CARD, ("pass", None)), CARD[1]: ("fail", "remedy.camera.tilted")}
+        booth.control(lens={"roll_deg": 2, "cast": [1.2, 1, 0.8], "defocus_px": 0.7})
+        sharp = Sharpness(mtf50_cycles_px=sound, mtf50_lines=700, card_detail=0.3, focus_position=None)
+        told, values = await found(pitch_zero_deg=0.0, roll_deg=0.0, sharpness=sharp)
+        assert [remedy for _, remedy in told.values()] == [
+            "remedy.camera.unfocused",  # a fifth of the sharpness at the calibration is gone
+            "remedy.camera.tilted",
+            "remedy.camera.cast",
+        ]
+        assert values[1].value == pytest.approx(-2, abs=0.2)
