@@ -44,7 +44,7 @@ function choose(name, { focus = false } = {}) {
   }
   history.replaceState(null, "", `#${tab[0]}`);
   tab[2].enter?.();
-  if (told !== null) tab[2].show(told);
+  if (told !== null) tab[2].show({ ...told, more: null }); // what was asked for was another tab's
   again(0);
 }
 
@@ -64,7 +64,7 @@ function head({ status }) {
     [t("technician.centre"), status.centre],
     [t("technician.visit"), named("visit", status.state)],
     [t("technician.profile"), `${status.profile} ${status.profile_version}`],
-    [t("technician.software"), status.software_version],
+    [t("technician.software"), status.software_version.split(",")[0]], // with its libraries: under Log
   ];
   byId("facts").replaceChildren(...pairs.map(([term, value]) => el("div", {}, el("dt", { text: term }), el("dd", { text: value }))));
 }

@@ -88,7 +88,11 @@ function intake(view) {
 
 function certificates(status) {
   const revoked = status.fault?.code === "booth.revoked";
-  return card("certificate", t("technician.certificate"), certificate(status.certificate_days, revoked), [[t("technician.booth"), status.booth]]);
+  return card("certificate", t("technician.certificate"), certificate(status.certificate_days, revoked), [
+    [t("technician.booth"), status.booth],
+    [t("technician.software"), status.software_version],
+    [t("technician.profile"), `${status.profile} ${status.profile_version}`],
+  ]);
 }
 
 export function certificate(left, revoked) {

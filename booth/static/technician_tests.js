@@ -110,7 +110,7 @@ function rows(findings) {
 
 function trend(finding) {
   const course = trends?.checks[finding.id];
-  if (!course || course.plot.newest === null) return el("span", { class: "quiet", text: t("technician.trend.none") });
+  if (!course || course.points.length < 2) return el("span", { class: "quiet", text: t("technician.trend.none") });
   const crossing = course.crosses_in_days === null ? null : el("small", { "data-tone": "care", text: t("technician.trend.crosses", { count: Math.round(course.crosses_in_days) }) });
   return el("div", {}, spark(course.plot, `${checkName(finding.id)}: ${t("technician.trend")}`, course.unit), crossing);
 }
