@@ -17,7 +17,7 @@ import httpx2
 
 from booth.errors import UplinkError
 from booth.intake_answers import read_bounded, read_skew_s
-from booth.self_test import Measured
+from booth.self_test import Measured, Verdict
 from crypto.errors import CryptoError
 
 if TYPE_CHECKING:
@@ -133,5 +133,5 @@ async def calibration_age(bench: Bench) -> Measured:
     now = bench.utc()
     left_days = (known.expires_at - now).total_seconds() / DAY_S
     holds_days = (known.expires_at - known.made_at).total_seconds() / DAY_S
-    ending = "warn" if left_days < RECALIBRATE_DAYS else None
+    ending: Verdict | None = "warn" if left_days < RECALIBRATE_DAYS else None
     return Measured(known.age_days(now), "calibration.old", ending, high=holds_days)
