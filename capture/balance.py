@@ -57,7 +57,11 @@ class LightProblem:
     kind: str  # lamp | ambient | camera
     name: str  # a lamp; left, right, top, room; exposure, white_balance, controls
     value: float  # a lamp's strength, light from a place, the camera's light: 1 = usual (ambient: 0)
-    advice: str  # message key
+
+    @property
+    def advice(self) -> str:
+        """Message key of what a technician does."""
+        return f"technician.light.problem.{self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,11 @@ class Balancer:
         """What a photo would be refused for, then how far from the limits, then from the margins; 0 is balanced."""
         refused = self._bands.refused(reading.values)
         bare = sum(min(lack, 10.0) for lack in self._bands.lacking(reading.values, margin=0.0).values())
-        return 1000.0 * refused + 10.0 * bare + sum(min(lack, 10.0) for lack in self._bands.lacking(reading.values).values())
+        return (
+            1000.0 * refused
+            + 10.0 * bare
+            + sum(min(lack, 10.0) for lack in self._bands.lacking(reading.values).values())
+        )
 
     def _is_worth(self, chosen: LightPlan, reading: MeterReading) -> bool:
         frame = self._seen[-1]
@@ -300,7 +308,7 @@ class Balancer:
         if model is None:
             if reached:
                 return None
-            return LightProblem("camera", "controls", 1.0, "light.no_means")
+            return LightProblem("camera", "controls", 1.0)
         suspects = [s for s in _suspects(model) if s[0] > 1.0]
         believed = [s for s in suspects if (s[1].kind, s[1].name) == (model.cause.kind, model.cause.name)]
         if believed or suspects:
@@ -308,7 +316,7 @@ class Balancer:
         if reached:
             return None
         if not self._camera.usable:
-            return LightProblem("camera", "controls", 1.0, "light.no_controls")
+            return LightProblem("camera", "controls", 1.0)
         return max(_suspects(model), key=lambda suspect: suspect[0])[1]
 
 
@@ -329,16 +337,15 @@ def _suspects(model: LightModel) -> list[tuple[float, LightProblem]]:
     """Everything that strays, with how much: 1 is worth telling."""
     found: list[tuple[float, LightProblem]] = []
     for name, strength in zip(CHANNELS, model.strengths.tolist(), strict=True):
-        advice = "light.lamp_dead" if strength < 0.1 else "light.lamp_weak"
-        found.append(((1 - strength) / (1 - WEAK_BELOW), LightProblem("lamp", name, strength, advice)))
+        found.append(((1 - strength) / (1 - WEAK_BELOW), LightProblem("lamp", name, strength)))
     for name, place in zip(("left", "right", "top"), model.places[:3].tolist(), strict=True):
-        found.append((place / PLACE_ABOVE, LightProblem("ambient", name, place, "light.ambient_side")))
+        found.append((place / PLACE_ABOVE, LightProblem("ambient", name, place)))
     room = float(model.places[3])
-    found.append((room / ROOM_ABOVE, LightProblem("ambient", "room", room, "light.ambient_room")))
+    found.append((room / ROOM_ABOVE, LightProblem("ambient", "room", room)))
     stops = abs(math.log2(model.exposure))
-    found.append((stops / STOPS_BEYOND, LightProblem("camera", "exposure", model.exposure, "light.camera_exposure")))
+    found.append((stops / STOPS_BEYOND, LightProblem("camera", "exposure", model.exposure)))
     colour = float(np.abs(np.log(model.gains)).max())
-    found.append((colour / GAIN_BEYOND, LightProblem("camera", "white_balance", 1 + colour, "light.camera_colour")))
+    found.append((colour / GAIN_BEYOND, LightProblem("camera", "white_balance", 1 + colour)))
     return found
 
 

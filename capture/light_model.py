@@ -77,6 +77,7 @@ SEEN_STRAYS, SEEN_NOISE = 0.05, 0.003
 # What a hypothesis must explain more than the simpler one; a camera that was set and read back is rarely the cause.
 COST_OF_KIND: Mapping[str, float] = {"": 0.0, "lamp": 2.0, "ambient": 2.0, "camera": 7.0, "several": 9.0}
 STEPS, STRENGTH_MOST, PLACE_MOST = 25, 1.6, 12.0
+LEAST_GAINED = 0.02  # of the cost; hypotheses differ by more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +142,22 @@ _AT: Mapping[str, slice] = MappingProxyType(
 )
 _SIZE = 19 + _PATCH
 _GAIN_OF_COLOUR = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])  # colour x (blue, red)
+
+
+def _constant() -> Vector:
+    """The part of the Jacobian that never changes: patch x colour x parameter."""
+    jacobian = np.zeros((_PATCH, 3, _SIZE))
+    for colour in range(3):
+        jacobian[IS_FACE, colour, _AT["skin"].start + colour] = 1.0
+        jacobian[~IS_FACE, colour, _AT["wall"].start + colour] = 1.0
+    for patch in range(_PATCH):
+        jacobian[patch, :, _AT["own"].start + patch] = 1.0
+    jacobian[..., _AT["exposure"]] = 1.0
+    jacobian[..., _AT["gain"]] = _GAIN_OF_COLOUR
+    return jacobian
+
+
+_CONSTANT = _constant()
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,17 +256,10 @@ def _residuals(parameters: Vector, frames: _Frames) -> tuple[Vector, Vector]:
     colour = _GAIN_OF_COLOUR @ parameters[_AT["gain"]]
     told = np.log(light) + own[None] + parameters[_AT["exposure"]][0] + colour + frames.offset[:, None, :]
     weight = np.where(frames.clipped & (told > frames.logarithm), 0.0, frames.weight)
-    jacobian = np.zeros((count, _PATCH, 3, _SIZE))
-    for number in range(3):
-        jacobian[:, IS_FACE, number, _AT["skin"].start + number] = 1.0
-        jacobian[:, ~IS_FACE, number, _AT["wall"].start + number] = 1.0
-    for patch in range(_PATCH):
-        jacobian[:, patch, :, _AT["own"].start + patch] = 1.0
+    jacobian = np.repeat(_CONSTANT[None], count, axis=0)
     by_lamp = LAMP_SHARES[None] * frames.drives[:, None, :]  # frame x patch x lamp
     jacobian[..., _AT["strength"]] = by_lamp[:, :, None, :] / light[..., None]
     jacobian[..., _AT["place"]] = PLACE_SHARES[None, :, None, :] * tints[None, None, :, None] / light[..., None]
-    jacobian[..., _AT["exposure"]] = 1.0
-    jacobian[..., _AT["gain"]] = _GAIN_OF_COLOUR
     jacobian[..., _AT["tint"]] = (room[None] / light)[..., None] * _GAIN_OF_COLOUR
     difference = (told - frames.logarithm) * weight
     return difference.reshape(-1), (jacobian * weight[..., None]).reshape(-1, _SIZE)
@@ -293,7 +303,7 @@ def fit(seen: Sequence[Seen], cause: Cause, usual: Usual | None = None) -> Light
             gained = cost - new_cost
             parameters, cost, difference, jacobian = tried, new_cost, new_difference, new_jacobian
             damping = max(damping / 5, 1e-6)
-            if gained < 1e-3:
+            if gained < LEAST_GAINED:
                 break
         else:
             damping *= 8

@@ -77,15 +77,20 @@ class LightPlan:
 
 
 def bounded(matrix: Vector, target: Vector, low: Vector, high: Vector) -> Vector:
-    """The least squares solution of matrix @ x = target with low <= x <= high: coordinate descent, which ends because the problem is convex."""
-    normal, wanted = matrix.T @ matrix, matrix.T @ target
-    x = np.clip(np.ones(len(low)), low, high)
-    diagonal = np.maximum(np.diag(normal), 1e-12)
+    """The least squares solutions of matrix @ x = target with low <= x <= high, one for each of the stacked problems.
+
+    Coordinate descent, which ends because each problem is convex; all problems take their steps together.
+    """
+    across = matrix.swapaxes(-1, -2)
+    normal, wanted = across @ matrix, (across @ target[..., None])[..., 0]
+    x = np.broadcast_to(np.clip(np.ones(low.shape[-1]), low, high), wanted.shape).copy()
+    diagonal = np.maximum(np.diagonal(normal, axis1=-2, axis2=-1), 1e-12)
     for _ in range(SWEEPS):
         before = x.copy()
-        for n in range(len(x)):
-            x[n] = min(max(x[n] + (wanted[n] - normal[n] @ x) / diagonal[n], low[n]), high[n])
-        if float(np.abs(x - before).max()) < 1e-5:
+        for n in range(x.shape[-1]):
+            moved = x[..., n] + (wanted[..., n] - (normal[..., n, :] * x).sum(axis=-1)) / diagonal[..., n]
+            x[..., n] = np.clip(moved, low[n], high[n])
+        if float(np.abs(x - before).max()) < 1e-4:
             break
     return np.asarray(x)
 
@@ -123,33 +128,25 @@ def plan(
         face_least = min(max(FACE_LEAST, FACE_EXPOSURE_LEAST / max(nominal_pct, 1e-6)), FACE_MOST_FOR_DARK, face_most)
     low = np.array([*(least or (0.0,) * 4), face_least, WALL_LEAST / wall])
     high = np.array([*most, face_most, max(WALL_MOST, WALL_LEAST) / wall])
+    here = np.array([exposure])
     _, rest_now = _drives(
-        lamps * exposure,
-        room * exposure,
-        target,
-        weights,
-        np.array([*drives, *low[4:]]),
-        np.array([*drives, *high[4:]]),
+        lamps, room, here, target, weights, np.array([*drives, *low[4:]]), np.array([*drives, *high[4:]])
     )
-    best: tuple[float, float, Vector, float] | None = None
-    for tried in exposures:
-        found, rest = _drives(lamps * tried, room * tried, target, weights, low, high)
-        stops = float(np.log2(tried * model.exposure))
-        cost = rest + EXPOSURE_COST * abs(stops) + GAIN_COST * max(stops - 1.0, 0.0)
-        if best is None or cost < best[0]:
-            best = cost, tried, found, rest
-    assert best is not None, "a camera has at least the exposure that it uses now"
-    _, chosen_exposure, chosen_drives, rest = best
+    asked = np.array(exposures, dtype=np.float64)
+    found, rest = _drives(lamps, room, asked, target, weights, low, high)
+    stops = np.log2(asked * model.exposure)
+    best = int(np.argmin(rest + EXPOSURE_COST * np.abs(stops) + GAIN_COST * np.maximum(stops - 1.0, 0.0)))
+    chosen_exposure, chosen_drives = float(asked[best]), found[best]
     colour = gains or (1.0, 1.0, 1.0)
     if gains is not None and wall_tint > TINT_FROM:
         colour = _gains(model, chosen_drives, chosen_exposure)
     left, right, top, back = (float(drive) for drive in chosen_drives)
     return LightPlan(
         drives=(left, right, top, back),
-        exposure=float(chosen_exposure),
+        exposure=chosen_exposure,
         gains=colour,
-        rest=rest,
-        rest_now=rest_now,
+        rest=float(rest[best]),
+        rest_now=float(rest_now[0]),
         expected=model.predicted(chosen_drives, chosen_exposure, np.asarray(colour)),
     )
 
@@ -165,21 +162,24 @@ def emphasised(lacking: Mapping[str, float], before: Vector | None = None) -> Ve
 
 
 def _drives(
-    lamps: Vector, room: Vector, target: Vector, weights: Vector, low: Vector, high: Vector
-) -> tuple[Vector, float]:
-    """Drives for one exposure, and the mean square of what stays uneven."""
+    lamps: Vector, room: Vector, exposures: Vector, target: Vector, weights: Vector, low: Vector, high: Vector
+) -> tuple[Vector, Vector]:
+    """Drives for each exposure, and the mean square of what stays uneven."""
     scale = weights / target
-    face, wall = -np.where(IS_FACE, weights, 0.0), -np.where(IS_FACE, 0.0, weights)
-    even = np.column_stack([lamps * scale[:, None], face, wall])
-    keep = np.zeros((6, 6))
-    keep[:4, :4] = STAY_WEIGHT * np.eye(4)
-    keep[4:, 4:] = FACTOR_WEIGHT * np.eye(2)
-    matrix = np.vstack([even, keep])
-    wanted = np.concatenate([-room * scale, np.diag(keep)])
+    patches = len(target)
+    matrix = np.zeros((len(exposures), patches + 6, 6))
+    wanted = np.zeros((len(exposures), patches + 6))
+    matrix[:, :patches, :4] = exposures[:, None, None] * (lamps * scale[:, None])
+    matrix[:, :patches, 4] = -np.where(IS_FACE, weights, 0.0)
+    matrix[:, :patches, 5] = -np.where(IS_FACE, 0.0, weights)
+    keep = np.array([STAY_WEIGHT] * 4 + [FACTOR_WEIGHT] * 2)
+    matrix[:, patches:] = np.diag(keep)
+    wanted[:, :patches] = -exposures[:, None] * (room * scale)
+    wanted[:, patches:] = keep
     found = bounded(matrix, wanted, low, high)
-    left = matrix[:-6] @ found - wanted[:-6]
-    factors = FACTOR_WEIGHT**2 * ((found[4:] - 1) ** 2).sum()
-    return found[:4], float((left**2).sum() / max((weights**2).sum(), 1e-9) + factors)
+    left = ((matrix[:, :patches] @ found[..., None])[..., 0] - wanted[:, :patches]) ** 2
+    factors = FACTOR_WEIGHT**2 * ((found[:, 4:] - 1) ** 2).sum(axis=1)
+    return found[:, :4], left.sum(axis=1) / max(float((weights**2).sum()), 1e-9) + factors
 
 
 def _gains(model: LightModel, drives: Vector, exposure: float) -> tuple[float, float, float]:

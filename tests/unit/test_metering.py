@@ -8,17 +8,64 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.metering import ZONES, ramp, read_light
+from capture.metering import PATCHES, WALL_PATCHES, ZONES, Bands, meter, outline_fits, ramp, read_light
 from validation.face import FaceModel
+from validation.profile import load_profile
 
 levels = st.dictionaries(st.sampled_from(["key_left", "key_right", "fill_top"]), st.floats(0, 100), min_size=1)
 
 
 @pytest.fixture(scope="module")
-def anna(applicants):
+def scene(applicants):
     picture = cv2.imread(str(applicants / "stills" / "anna" / "neutral.jpg"))
     with FaceModel() as model:
-        return picture, model.scene(picture).face.landmarks
+        return picture, model.scene(picture)
+
+
+@pytest.fixture(scope="module")
+def anna(scene):
+    picture, seen = scene
+    return picture, seen.face.landmarks
+
+
+def test_good_light_is_metered_as_balanced_and_in_linear_light(scene):
+    picture, seen = scene
+    bands = Bands.of(load_profile("demo"))
+    reading = meter(picture, seen.face.landmarks, seen.person_mask, 7)
+    assert set(reading.patches) == set(PATCHES)
+    assert reading.at_ns == 7
+    assert bands.balanced(reading.values)
+    dim = meter((picture * 0.5).astype(np.uint8), seen.face.landmarks, seen.person_mask, 7)
+    ratio = reading.patches["cheek_left"][1] / dim.patches["cheek_left"][1]
+    assert ratio == pytest.approx(4.4, abs=0.8), "half the code value is a quarter of the light"
+    assert not bands.holds(dim.values)
+    assert "background.lightness" in bands.lacking(dim.values)
+
+
+def test_a_margin_is_asked_for_before_a_limit_is_broken():
+    bands = Bands.of(load_profile("icao"))
+    assert bands.holds({"light.sides": 80.0})
+    assert not bands.balanced({"light.sides": 80.0})
+    assert bands.refused({"light.even": 44.0, "light.sides": 10.0}) == 1, "sides only warn"
+    assert bands.lacking({"nothing.known": 3.0}) == {}
+
+
+def test_without_a_face_only_the_brightness_is_told(scene):
+    picture, seen = scene
+    reading = meter(picture, None, None, 7)
+    assert not reading.has_face
+    assert 0.3 < reading.brightest <= 1
+    assert meter(picture, seen.face.landmarks - [9999, 0, 0], None, 7).patches == {}
+
+
+def test_a_wall_that_is_not_told_from_the_person_is_not_read(scene):
+    picture, seen = scene
+    assert outline_fits(seen.face.landmarks, seen.person_mask)
+    assert not outline_fits(seen.face.landmarks, np.zeros_like(seen.person_mask)), "the outline of an empty booth"
+    assert not outline_fits(seen.face.landmarks, None)
+    everybody = meter(picture, seen.face.landmarks, np.full_like(seen.person_mask, 255), 7)
+    assert not set(WALL_PATCHES) & set(everybody.patches)
+    assert "background.lightness" not in everybody.values
 
 
 def test_an_evenly_lit_face_reads_even(anna):
