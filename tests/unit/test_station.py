@@ -10,7 +10,16 @@ import pytest
 
 from capture.errors import ProfileUnsatisfiableError, StaleStillError
 from capture.frames import Latest
-from capture.station import CameraControlSection, LightsSection, Size, Station, StationSettings, check_size
+from capture.station import (
+    RAMP_PERIOD_S,
+    RAMP_STEP_PCT,
+    CameraControlSection,
+    LightsSection,
+    Size,
+    Station,
+    StationSettings,
+    check_size,
+)
 from hardware.camera import CameraImage, CameraSettings
 from hardware.controls import CameraControlSettings, CameraControlState
 from hardware.errors import CameraTimeoutError, LightsTimeoutError
@@ -106,6 +115,21 @@ async def test_portrait_light_is_ramped_acknowledged_and_seen_by_the_camera():
     assert not lighting.done()
     await camera.frames.put(camera.image())
     await asyncio.wait_for(lighting, 5)
+
+
+async def test_lamps_come_up_softly_and_single_steps_are_as_asked_for():
+    camera, lamps = Camera(), Lamps()
+    station = Station(StationSettings(camera=CAMERA, lights=LIGHTS), camera, None, lamps)
+    began = time.monotonic()
+    await station.set_levels({"key_left": 40.0}, seen=False)
+    assert time.monotonic() - began >= 3 * RAMP_PERIOD_S
+    levels = [0.0, *(step["key_left"] for step in lamps.steps)]
+    assert max(np.diff(levels)) <= RAMP_STEP_PCT + 1e-9
+    assert RAMP_STEP_PCT / RAMP_PERIOD_S <= 100 / 0.3 + 1e-9
+    lamps.steps.clear()
+    told = await station.set_levels({"key_left": 55.0}, seen=False, ramped=False)
+    assert [step["key_left"] for step in lamps.steps] == [55.0]
+    assert told == {"key_left": 55.0}
 
 
 async def test_lamps_that_refuse_are_an_error_and_no_step_counts():
