@@ -16,11 +16,16 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from booth.demo import BOOTH_ID, Sitter, booth_toml, started, started_together
-from booth.trainer import Trainer, choose_faults, listen
+from booth.trainer import BEFORE_CAMERA, Tell, Trainer, choose_faults, listen
+
+if TYPE_CHECKING:
+    from booth.config import Config
+    from capture.calibration_run import CalibrationRun
 
 SOCKET = "trainer.sock"
 WATCH_S = 0.5
@@ -72,6 +77,7 @@ async def running_training(options: TrainOptions) -> AsyncIterator[Training]:
             passphrase = make_passphrase()
             await asyncio.to_thread(write_passphrase, Config.load(config).technician_file, passphrase)
             sitter = Sitter(Path(virtual.ready["control"]))
+            await calibrate_sound(Config.load(config), sitter.tell)
             trainer = Trainer(choose_faults(options.fault, options.rounds, chance), sitter.tell, chance)
             listening = await listen(trainer, data / SOCKET)
             stack.callback(listening.close)
@@ -82,6 +88,42 @@ async def running_training(options: TrainOptions) -> AsyncIterator[Training]:
             yield Training(data, controller.ready["url"], passphrase, trainer)
     finally:
         shutil.rmtree(data, ignore_errors=True)
+
+
+async def calibrate_sound(config: Config, tell: Tell) -> None:
+    """The baseline that every test compares with, taken before anything is hidden. Raises CaptureError, HardwareError."""
+    from booth.calibrations import CalibrationStore
+    from booth.sealing import Sealer
+    from capture.calibration_run import CalibrationRun, Subject
+    from capture.station import StationSettings, open_station
+    from crypto.keys import load_trust
+    from validation.check import software
+
+    devices = StationSettings(camera=config.camera, controls=config.controls, lights=config.lights, lift=config.lift)
+    async with open_station(devices) as station:
+        run = CalibrationRun(station, config.calibration, Subject(booth=config.booth.id, software=software()))
+        hanging = asyncio.create_task(_hang_card(run, tell), name="training card")
+        try:
+            calibration = await run.perform()
+        finally:
+            hanging.cancel()
+            await asyncio.gather(hanging, return_exceptions=True)
+    trust = load_trust(config.intake.trust)
+    sealer = Sealer.open(config)
+    try:
+        store = CalibrationStore(config.booth.data_dir, config.booth.id, lambda: trust)
+        await asyncio.to_thread(store.save, calibration, sealer.source.current())
+    finally:
+        sealer.close()
+
+
+async def _hang_card(run: CalibrationRun, tell: Tell) -> None:
+    """Does what the calibration waits for."""
+    async for _ in run.published.values():
+        if run.step.state == "waiting":
+            for order in BEFORE_CAMERA["card" if run.step.key == "card" else "empty"]:
+                await tell(**order)
+            run.proceed()
 
 
 async def run_training(options: TrainOptions) -> int:
