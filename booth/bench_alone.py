@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import httpx2
 
 from booth.bench import Bench
+from booth.calibrations import CalibrationInUse, CalibrationStore
 from booth.config import Config
 from booth.disk import DiskFiles
 from booth.errors import OutboxDamagedError
@@ -23,7 +24,7 @@ from booth.outbox_audit import read_entries
 from booth.outbox_database import PacketState
 from booth.outbox_quota import OutboxStatus
 from capture.station import Station, StationSettings, open_station
-from crypto.keys import SignerSource
+from crypto.keys import SignerSource, load_trust
 
 
 @asynccontextmanager
@@ -38,6 +39,10 @@ async def open_bench_alone(config: Config) -> AsyncIterator[Bench]:
             httpx2.AsyncClient(verify=trusting(config.intake.trust), timeout=config.intake.timeout_s, trust_env=False)
         )
         station = await stack.enter_async_context(open_station(settings))
+        trust = load_trust(config.intake.trust)
+        calibrations = CalibrationStore(config.booth.data_dir, config.booth.id, lambda: trust)
+        # One that cannot be believed is a finding of its own (`calibration.age`).
+        await CalibrationInUse().load(calibrations, worker, station)
         yield Bench(
             config=config,
             station=station,
@@ -49,6 +54,9 @@ async def open_bench_alone(config: Config) -> AsyncIterator[Bench]:
             known_skew_s=lambda: None,
             utc=lambda: datetime.now(UTC),
             lend=lambda: _lent(station),
+            calibration=calibrations.current,
+            baseline=calibrations.baseline,
+            calibration_settings=config.calibration,
         )
 
 

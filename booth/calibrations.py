@@ -12,20 +12,29 @@ kept one names stays.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from capture.calibration import Calibration
+from capture.calibration_run import settings_for_visits
+from capture.lamp_response import LampResponses
+from capture.station import Station
 from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
-from crypto.errors import CalibrationRefusedError, CertificateRefusedError, SignatureRefusedError
+from crypto.errors import CalibrationRefusedError, CertificateRefusedError, CryptoError, SignatureRefusedError
 from crypto.key_folder import PRIVATE, read_file, write_whole
 from crypto.keys import Signer, TrustStore, common_name
 from crypto.trust import CONTENT_CALIBRATION, Purpose
 
+log = logging.getLogger(__name__)
+
+SOURCE = "calibration"
 FOLDER, SUFFIX = "calibrations", ".p7m"
 # 14 kB with four lamps at four drives.
 MAX_CONTENT_BYTES = 256 * 1024
@@ -137,3 +146,36 @@ class CalibrationStore:
             if baseline is not None:
                 named.add(baseline)
         return named
+
+
+class CalibrationInUse:
+    """The calibration that a running booth works with; belongs to the event loop."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.value: Calibration | None = None
+
+    @property
+    def lamps(self) -> LampResponses | None:
+        """What the lamps do, for the light."""
+        return None if self.value is None else self.value.lamps
+
+    def use(self, calibration: Calibration, station: Station) -> None:
+        """From now on."""
+        self.value = calibration
+        station.learn(settings_for_visits(calibration))
+
+    async def load(self, store: CalibrationStore, worker: Executor, station: Station) -> CryptoError | OSError | None:
+        """Takes the newest one; without any, or with one that cannot be believed (returned), the booth works without."""
+        try:
+            newest = await asyncio.get_running_loop().run_in_executor(worker, store.current)
+        except (CryptoError, OSError) as error:
+            return error
+        if newest is None:
+            return None
+        self.use(newest, station)
+        now = datetime.now(UTC)
+        if newest.expired(now):
+            age_days = newest.age_days(now)
+            log.warning("calibration %s is %.0f days old: it has expired, calibrate the booth", newest.id, age_days)
+        return None

@@ -29,6 +29,7 @@ from typing import Any
 
 from booth.attempt import Burst, judge_burst
 from booth.best_still import Rank
+from booth.calibrations import CalibrationInUse
 from booth.checker import Checker
 from booth.config import Config
 from booth.events import (
@@ -129,6 +130,7 @@ class Performer:
         self.published = Latest(kiosk_state(self.visit, self.scenery))
         self._rooms: Rooms | None = None
         self.on_begun: Callable[[], None] = lambda: None  # a visit begins
+        self.calibration = CalibrationInUse()
         self._frames: tuple[Frame, ...] = ()
         self._permit: Permit | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -202,6 +204,7 @@ class Performer:
         if self.visit.state is State.LANGUAGE and before.state is State.ATTRACT:
             assert self.visit.visit_id is not None
             self.record = VisitRecord(self.visit.visit_id, self.place, lambda: datetime.now(UTC), time.monotonic_ns)
+            self.record.calibration = self.calibration.value
             self.on_begun()
         self.rooms.height.want(LENS.get(self.visit.state, Wish.HOLD if before.state is State.FRAMING else None))
         if self.visit.state is State.FRAMING:

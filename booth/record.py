@@ -18,6 +18,7 @@ from booth.attempt import Attempt, Candidate
 from booth.events import Application
 from booth.pad_part import PadEvidence
 from capture.balance import LightOutcome
+from capture.calibration import Calibration
 
 SCHEMA_VERSION = 1
 NOTICE_VERSION = "2"  # of the privacy notice in the catalogues; changed with its words
@@ -54,6 +55,7 @@ class VisitRecord:
         self._assistance: list[dict[str, Any]] = []
         self._released: tuple[int, dict[str, Any]] | None = None  # which try a member of staff let pass
         self._attempts: list[tuple[str, Attempt]] = []
+        self.calibration: Calibration | None = None  # that the booth works with
         self._shutter: str | None = None
         self._framing: Mapping[str, Any] | None = None
         self._light: LightOutcome | None = None
@@ -178,7 +180,7 @@ class VisitRecord:
                 },
                 "framing": self._framing,
                 "images": images,
-                "calibration": None,
+                "calibration": None if self.calibration is None else self.calibration.as_named(self._utc()),
                 "software": self._place.software,
             }
         )

@@ -18,6 +18,8 @@ import cv2
 import httpx2
 
 from booth.bench import Bench
+from booth.calibrations import SOURCE as CALIBRATION
+from booth.calibrations import CalibrationInUse, CalibrationStore
 from booth.centres import open_centres
 from booth.checker import open_checker
 from booth.config import Config
@@ -84,6 +86,8 @@ class Runner:
             lambda: self._performer.visit.state is State.CLEARING,
         )
         self._inspection = Inspection(self._performer, self._may_inspect)
+        self.calibration = CalibrationInUse()
+        self._performer.calibration = self.calibration
         self.senses = Senses(self._performer, config.visit, self._inspection)
         self._rooms: Rooms | None = None
         self._encoded: tuple[int, PreviewFrame] | None = None
@@ -239,7 +243,7 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
     profile = load_profile(config.profile.name)
     sealer, trust = Sealer.open(config), load_trust(config.intake.trust)
     runner = Runner(config, profile)
-    senses = runner.senses
+    senses, calibration = runner.senses, runner.calibration
     station_settings = StationSettings(
         camera=config.camera, controls=config.controls, lights=config.lights, lift=config.lift
     )
@@ -255,14 +259,18 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
             open_lamps(
                 station,
                 lambda error: senses.on_trouble("lamp levels", error),
-                Balancer(station, Bands.of(profile), lambda: None),
+                Balancer(station, Bands.of(profile), lambda: calibration.lamps),
                 senses.on_light,
                 checker.meter_after,
             )
         )
-        height = await stack.enter_async_context(open_height(station, optics_of(config.height), senses.on_trouble))
+        height = await stack.enter_async_context(
+            open_height(station, optics_of(config.height, lambda: calibration.value), senses.on_trouble)
+        )
         loop = asyncio.get_running_loop()
         lists = await loop.run_in_executor(worker, RevocationLists, config.booth.data_dir, trust)
+        calibrations = CalibrationStore(config.booth.data_dir, config.booth.id, lambda: lists.trust)
+        unbelieved = await calibration.load(calibrations, worker, station)
         witness = await loop.run_in_executor(worker, LogWitness, config.booth.data_dir, trust)
         uplink = await stack.enter_async_context(
             open_uplink(
@@ -290,8 +298,10 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
         bench = Bench(
             *(config, station, worker, DiskFiles(), uplink.delivery.client, sealer.source.certificate),
             *(lambda: outbox.status, lambda: uplink.status.clock_skew_s, lambda: datetime.now(UTC), lamps.lent),
+            *(calibrations.current, calibrations.baseline, config.calibration),
         )
         runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier, height))
+        senses.on_trouble(CALIBRATION, unbelieved)
         runner.maintenance.start(bench)
         await runner.open_maintenance(stack)
         yield runner
