@@ -48,6 +48,8 @@ SEARCH_PAUSE_S = 4.0
 GLIMPSE_S = 0.8
 # From straight ahead, one after the other: half of what the widest zoom of the EVI-D70 shows, then as far as it tilts down.
 SEARCH_TILTS_DEG = (0.0, 18.0, -18.0, 30.0, -30.0)
+# So far from its home position the axis goes there when nobody was found.
+HOME_MM = 150.0
 MOVES_MOST = 6  # in one visit
 # A frame that arrived earlier than this after a move may have been exposed before its end.
 SETTLE_NS = 120_000_000
@@ -197,10 +199,19 @@ class HeightKeeper:
             eyes = await self._look() or await self._search()
             if eyes is None:
                 self.advice = None
-                await asyncio.sleep(SEARCH_PAUSE_S if self._can_point else 0)
+                if not await self._go_home():
+                    await asyncio.sleep(SEARCH_PAUSE_S if self._can_point else 0)
                 continue
             found = decide(eyes, self._aim, self._framed, self._optics, self._axis(), can_tilt=self._can_point)
             await self._act(found)
+
+    async def _go_home(self) -> bool:
+        """Nobody was found from here: the axis goes to where most can be found. Whether it was elsewhere."""
+        axis, home = self._axis(), self._station.lift_home_mm
+        if axis is None or home is None or abs(axis.position_mm - home) < HOME_MM:
+            return False
+        await self._drive(home)
+        return True
 
     async def _act(self, found: Decision) -> None:
         assert self._optics is not None

@@ -311,6 +311,15 @@ class Station:
         return None if self._lift is None else self._lift.limits
 
     @property
+    def lift_home_mm(self) -> float | None:
+        """Where the height axis looks for somebody whose height nobody knows, within its limits; None without one that answered."""
+        settings, limits = self._settings.lift, self.lift_limits
+        if settings is None or limits is None:
+            return None
+        home = (limits.low_mm + limits.high_mm) / 2 if settings.home_mm is None else settings.home_mm
+        return min(max(home, limits.low_mm), limits.high_mm)
+
+    @property
     def lens_cm(self) -> float | None:
         """How high the lens is above the floor; None without a height axis that answers."""
         reading = self.lift_reading

@@ -76,6 +76,7 @@ class LiftSettings(BaseModel):
     zero_cm: Annotated[float, Field(ge=20, le=250)]  # height of the lens above the floor at position 0
     low_mm: float = 0.0
     high_mm: float
+    home_mm: float | None = None  # where nobody's height is known: the middle unless told
     speed_mm_s: Annotated[float, Field(gt=0, le=FASTEST_MM_S)] = 40.0
     baud: int = 19200
 
@@ -83,6 +84,8 @@ class LiftSettings(BaseModel):
     def _fits(self) -> Self:
         if self.low_mm >= self.high_mm:
             raise ValueError("lift.low_mm must be below lift.high_mm")
+        if self.home_mm is not None and not self.low_mm <= self.home_mm <= self.high_mm:
+            raise ValueError("lift.home_mm must be between lift.low_mm and lift.high_mm")
         return self
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from hardware.sim.passes import CHANNELS, EXPOSURE_SCALE, encode_srgb
+from hardware.sim.passes import EXPOSURE_SCALE, encode_srgb
 
 if TYPE_CHECKING:
-    from hardware.sim.passes import Image, Stack
+    from collections.abc import Callable
+
+    from hardware.sim.passes import Image
 
 # Light on the card from each lamp group at level 1 (blue, green, red), and its fall across the card from the lamp's side to the other.
 # The sum is 1.0: white paper shows about sRGB 232 under the nominal light.
@@ -25,6 +27,7 @@ CARD_LIGHT: Final = {
     "background": ((0.02, 0.02, 0.02), 0.0),
     "ambient": ((0.04, 0.07, 0.09), 0.0),
 }
+DARK: Final = (0.0, 0.0, 0.0)  # from any other light
 PAPER, INK = 0.80, 0.04  # reflectance
 QUIET_MODULES: Final = 4  # ISO/IEC 18004: quiet zone on each side
 TILT_DEG: Final = 4.0
@@ -58,9 +61,9 @@ def card_width(text: str) -> float:
     return width
 
 
-def with_card(stack: Stack, text: str) -> Stack:
-    """The passes with the card in front of the sitter."""
-    height, width = stack[0].shape[:2]
+def held_card(text: str, size: tuple[int, int]) -> Callable[[str, Image], Image]:
+    """Draws the card in front of the sitter into one pass of such a frame."""
+    width, height = size
     modules = code_modules(text)
     side = card_width(text) * width
     scale = side / len(modules)
@@ -84,13 +87,14 @@ def with_card(stack: Stack, text: str) -> Stack:
     cover = np.asarray(cv2.warpAffine(np.full_like(big, 255), fine, box), dtype=np.float64)[..., None] / 255
     reflectance = INK + (PAPER - INK) * paper
     across = np.linspace(-1, 1, box[0])
-    lit = []
-    for pixels, channel in zip(stack, CHANNELS, strict=True):
-        light, fall = CARD_LIGHT[channel]
-        linear = reflectance[..., None] * (1 + fall * across)[None, :, None] * np.asarray(light)
-        card = 255 * encode_srgb(EXPOSURE_SCALE * linear)
+
+    def draw(channel: str, pixels: Image) -> Image:
         copy = pixels.copy()
         region = copy[top:bottom, left:right]
+        light, fall = CARD_LIGHT.get(channel, (DARK, 0.0))
+        linear = reflectance[..., None] * (1 + fall * across)[None, :, None] * np.asarray(light)
+        card = 255 * encode_srgb(EXPOSURE_SCALE * linear)
         region[:] = np.clip(np.rint(region * (1 - cover) + card * cover), 0, 255).astype(np.uint8)
-        lit.append(copy)
-    return tuple(lit)
+        return copy
+
+    return draw

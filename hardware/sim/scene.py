@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from hardware.sim.card import with_card
-from hardware.sim.passes import CHANNELS, SCREEN, SRGB_TABLE, StackCache, add_light, read_pass
+from hardware.sim.card import held_card
+from hardware.sim.passes import SRGB_TABLE, StackCache, add_light, read_pass
 from hardware.sim.sheet import Aim, Sheet
-from hardware.sim.wall import EDGE_PX, Surroundings, empty_booth
+from hardware.sim.wall import EDGE_PX, Surroundings, empty_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable, Iterator
 
-    from hardware.sim.passes import Image, Light16, Source, Stack
+    from hardware.sim.passes import Image, Light16, Source
 
 Size = tuple[int, int]
 Gains = tuple[float, float, float]  # blue, green, red
 
 REFERENCE_WIDTH_PX: Final = 960  # blur is told in pixels of a frame this wide
 MAX_DIRECT_SIGMA_PX: Final = 4.0
-# Passes larger than this are added one after the other and never all in memory (five of 1920x2560 are 74 MB).
+# Passes of a picture larger than this are added one after the other and never all in memory (five of 1920x2560 are 74 MB).
 ONE_BY_ONE_PX: Final = 2_000_000
 NOISE_TILE_PX: Final = 700
 NOISE_UNIT: Final = 16  # the stored field has this standard deviation
@@ -132,38 +132,37 @@ class Renderer:
 
     def _stack(self, view: View, size: Size) -> tuple[Iterable[Image], Size | None]:
         source, framing = view.source, view.framing
-        if source.kind == "wall":
-            key = (source, view.card, view.sheet, size)
-            return self._cache.get(key, lambda: _carded(empty_booth(size), view, size)), None
-        native = source.native
-        seen = (round(native[0] / framing.magnification), round(native[1] / framing.magnification))
-        upscaled_from = seen if seen[0] < size[0] or seen[1] < size[1] else None
-        plain = view.card is None and view.sheet is None and not view.roll_deg
-
-        if framing.is_native and plain and native[0] * native[1] > ONE_BY_ONE_PX:
-            return (frame_pass(read_pass(source, channel), size) for channel in source.channels), upscaled_from
-
-        def framed() -> Stack:
-            stack = tuple(read_pass(source, channel) for channel in source.channels)
-            if view.card is not None:
-                stack = with_card(stack, view.card)
-            stack = frame_stack(stack, framing, size)
-            if view.roll_deg:
-                stack = tuple(_rolled(image, view.roll_deg) for image in stack)
-            return _sheeted(stack, source.channels, view, size)
-
-        return self._cache.get((source, view.card, framing, view.roll_deg, view.sheet, size), framed), upscaled_from
+        upscaled_from = None
+        key: Hashable = (source, view.card, view.sheet, size)
+        if source.kind != "wall":
+            native = source.native
+            seen = (round(native[0] / framing.magnification), round(native[1] / framing.magnification))
+            upscaled_from = seen if seen[0] < size[0] or seen[1] < size[1] else None
+            key = (source, view.card, framing, view.roll_deg, view.sheet, size)
+        if size[0] * size[1] > ONE_BY_ONE_PX:
+            return _passes(view, size), upscaled_from
+        return self._cache.get(key, lambda: tuple(_passes(view, size))), upscaled_from
 
 
-def _carded(stack: Stack, view: View, size: Size) -> Stack:
-    return _sheeted(with_card(stack, view.card) if view.card is not None else stack, CHANNELS, view, size)
-
-
-def _sheeted(stack: Stack, channels: tuple[str, ...], view: View, size: Size) -> Stack:
-    if view.sheet is None:
-        return stack
-    sheet = Sheet(view.sheet, size)
-    return tuple(sheet.on(channel, pixels) for channel, pixels in zip(channels, stack, strict=True))
+def _passes(view: View, size: Size) -> Iterator[Image]:
+    """The passes of what the lens shows, one after the other."""
+    source = view.source
+    is_wall = source.kind == "wall"
+    native = size if is_wall else source.native
+    sheet = Sheet(view.sheet, size) if view.sheet is not None else None
+    card = held_card(view.card, native) if view.card is not None else None
+    window = None if is_wall or view.framing.is_native else Window(view.framing, native, size)
+    if window is not None and not window.covers:
+        background = read_pass(source, "background")
+        window.surround(card("background", background) if card is not None else background)
+    for channel in source.channels:
+        image = empty_pass(channel, size) if is_wall else read_pass(source, channel)
+        if card is not None:
+            image = card(channel, image)
+        image = frame_pass(image, size) if window is None else window.of(channel, image)
+        if view.roll_deg and not is_wall:
+            image = _rolled(image, view.roll_deg)
+        yield image if sheet is None else sheet.on(channel, image)
 
 
 def _rolled(pixels: Image, roll_deg: float) -> Image:
@@ -179,39 +178,47 @@ def frame_pass(image: Image, size: Size) -> Image:
     return image if (image.shape[1], image.shape[0]) == size else _resized(image, size)
 
 
-def frame_stack(stack: Stack, framing: Framing, size: Size) -> Stack:
-    """The passes as the lens shows them."""
-    width, height = size
-    native_height, native_width = stack[0].shape[:2]
-    if framing.is_native:
-        return tuple(frame_pass(image, size) for image in stack)
-    scale_x = framing.magnification * width / native_width
-    scale_y = framing.magnification * height / native_height
-    # The window in native pixels, and the whole pixels of the frame inside it.
-    left = (0.5 + framing.shift_x) * native_width - width / scale_x / 2
-    top = (0.5 + framing.shift_y) * native_height - height / scale_y / 2
-    covers = (
-        left >= 0 and top >= 0 and left + width / scale_x <= native_width and top + height / scale_y <= native_height
-    )
-    trim = 0 if covers else EDGE_PX
-    x0, x1 = max(trim, int(np.floor(left))), min(native_width - trim, int(np.ceil(left + width / scale_x)))
-    y0, y1 = max(trim, int(np.floor(top))), min(native_height - trim, int(np.ceil(top + height / scale_y)))
-    inner = (
-        round(-left * scale_x),
-        round(-top * scale_y),
-        round(native_width * scale_x),
-        round(native_height * scale_y),
-    )
-    surroundings = None if covers else Surroundings(size, inner, stack[CHANNELS.index("background")])
-    framed = []
-    for image, channel in zip(stack, (*CHANNELS, SCREEN)[: len(stack)], strict=True):
-        canvas = np.empty((height, width, 3), np.uint8) if surroundings is None else surroundings.around(channel, image)
+class Window:
+    """What the lens shows of a rendered frame of size `native`: part of it, or all of it and the wall around."""
+
+    def __init__(self, framing: Framing, native: Size, size: Size) -> None:
+        self._size, (width, height) = size, size
+        native_width, native_height = native
+        self._scale = framing.magnification * width / native_width, framing.magnification * height / native_height
+        scale_x, scale_y = self._scale
+        # The window in native pixels, and the whole pixels of the frame inside it.
+        self._left = left = (0.5 + framing.shift_x) * native_width - width / scale_x / 2
+        self._top = top = (0.5 + framing.shift_y) * native_height - height / scale_y / 2
+        right, bottom = left + width / scale_x, top + height / scale_y
+        self.covers = left >= 0 and top >= 0 and right <= native_width and bottom <= native_height
+        trim = 0 if self.covers else EDGE_PX
+        self._xs = max(trim, int(np.floor(left))), min(native_width - trim, int(np.ceil(right)))
+        self._ys = max(trim, int(np.floor(top))), min(native_height - trim, int(np.ceil(bottom)))
+        self._inner = (
+            round(-left * scale_x),
+            round(-top * scale_y),
+            round(native_width * scale_x),
+            round(native_height * scale_y),
+        )
+        self._surroundings: Surroundings | None = None
+
+    def surround(self, background: Image) -> None:
+        """Has the wall go on around the frame; its background pass tells person from wall."""
+        self._surroundings = Surroundings(self._size, self._inner, background)
+
+    def of(self, channel: str, image: Image) -> Image:
+        """One pass as the lens shows it."""
+        width, height = self._size
+        if self._surroundings is None:
+            canvas = np.empty((height, width, 3), np.uint8)
+        else:
+            canvas = self._surroundings.around(channel, image)
+        (x0, x1), (y0, y1), (scale_x, scale_y) = self._xs, self._ys, self._scale
         if x1 > x0 and y1 > y0:
             part = (max(1, round((x1 - x0) * scale_x)), max(1, round((y1 - y0) * scale_y)))
             piece = _resized(image[y0:y1, x0:x1], part)
-            _paste(canvas, piece, round((x0 - left) * scale_x), round((y0 - top) * scale_y))
-        framed.append(canvas)
-    return tuple(framed)
+            _paste(canvas, piece, round((x0 - self._left) * scale_x), round((y0 - self._top) * scale_y))
+        return canvas
 
 
 def _resized(image: Image, size: Size) -> Image:

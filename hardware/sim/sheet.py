@@ -53,6 +53,7 @@ PRINT_PX_PER_MM: Final = 8
 LENS_SIGMA_PX: Final = 0.6  # of a frame 960 px wide: a good lens in focus
 LIGHT_STEP_PX: Final = 8
 SMALLEST_COVER: Final = 0.01
+BAND_ROWS: Final = 256  # of a large picture at once
 
 # Where each pass' light stands, in m from the sheet's middle (right, up, towards the camera), and its light there at level 1 (blue, green, red).
 # The sum of all is 1: under the nominal light the card shows the codes it was printed with.
@@ -132,15 +133,17 @@ def printed() -> npt.NDArray[np.uint16]:
 
 def _slanted_square(sheet: Floats, value: float) -> None:
     """Drawn by the distance to its edges, so that they are straight to a small part of a pixel."""
-    k = PRINT_PX_PER_MM
-    xs = (np.arange(sheet.shape[1]) + 0.5) / k - EDGE_CENTRE_MM[0]
-    ys = (np.arange(sheet.shape[0]) + 0.5) / k - EDGE_CENTRE_MM[1]
+    k, reach = PRINT_PX_PER_MM, EDGE_SIDE_MM
+    left, top = (round((centre - reach) * k) for centre in EDGE_CENTRE_MM)
+    part = sheet[top : top + 2 * round(reach * k), left : left + 2 * round(reach * k)]
+    xs = (left + np.arange(part.shape[1]) + 0.5) / k - EDGE_CENTRE_MM[0]
+    ys = (top + np.arange(part.shape[0]) + 0.5) / k - EDGE_CENTRE_MM[1]
     cosine, sine = math.cos(math.radians(EDGE_TURN_DEG)), math.sin(math.radians(EDGE_TURN_DEG))
     along = np.abs(cosine * xs[None, :] + sine * ys[:, None])
     across = np.abs(cosine * ys[:, None] - sine * xs[None, :])
     inside = EDGE_SIDE_MM / 2 - np.maximum(along, across)
     share = np.clip(inside * k + 0.5, 0, 1)
-    sheet[:] = sheet * (1 - share) + value * share
+    part[:] = part * (1 - share) + value * share
 
 
 class Sheet:
@@ -157,29 +160,44 @@ class Sheet:
         enlarged = np.array([[finer, 0, -0.5], [0, finer, -0.5], [0, 0, 1]])
         whole = enlarged @ matrix @ print_px
         self._cover = self._seen(np.full(printed().shape, WHITE, np.uint16), whole, finer)
-        self._reflects = np.minimum(self._seen(printed(), whole, finer) / np.maximum(self._cover, SMALLEST_COVER), 1)
+        self._printed = self._seen(printed(), whole, finer)
         self._from_px = np.linalg.inv(matrix)
 
-    def _seen(self, print_: npt.NDArray[np.uint16], matrix: Matrix, finer: int) -> Floats:
+    def _seen(self, print_: npt.NDArray[np.uint16], matrix: Matrix, finer: int) -> npt.NDArray[np.uint16]:
         width, height = self._size
         fine = cv2.warpPerspective(print_, matrix, (width * finer, height * finer), flags=cv2.INTER_LINEAR)
         seen = cv2.resize(fine, self._size, interpolation=cv2.INTER_AREA) if finer > 1 else fine
         sigma = LENS_SIGMA_PX * width / 960
-        share = np.asarray(seen, dtype=np.float32) / np.float32(WHITE)
-        return np.asarray(cv2.GaussianBlur(share, (0, 0), sigma), dtype=np.float32)
+        return np.asarray(cv2.GaussianBlur(seen, (0, 0), sigma), dtype=np.uint16)
 
     def on(self, channel: str, pixels: Image) -> Image:
-        """One pass with the card in front."""
-        lit = self._reflects * self._light(channel) if channel in CHANNELS else np.zeros_like(self._reflects)
+        """One pass with the card in front; of a display's light nothing falls on it."""
+        light = self._light(channel) if channel in CHANNELS else None
+        seen = np.empty_like(pixels)
+        for top in range(0, self._size[1], BAND_ROWS):
+            rows = slice(top, min(top + BAND_ROWS, self._size[1]))
+            seen[rows] = self._band(channel, pixels[rows], rows, light)
+        return seen
+
+    def _band(self, channel: str, pixels: Image, rows: slice, light: Floats | None) -> Image:
+        cover = np.asarray(self._cover[rows], dtype=np.float32) / np.float32(WHITE)
+        lit = np.zeros_like(cover)
+        if light is not None:
+            steps = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * light.shape[0] / self._size[1] - 0.5
+            columns = (np.arange(self._size[0], dtype=np.float32) + 0.5) * light.shape[1] / self._size[0] - 0.5
+            xs, ys = np.meshgrid(columns, steps)
+            smooth = cv2.remap(light, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            reflects = self._printed[rows] / np.float32(WHITE) / np.maximum(cover, SMALLEST_COVER)
+            lit = np.minimum(reflects, 1) * np.asarray(smooth, dtype=np.float32)
         parts = []
         for index, colour in enumerate(LAMP_LIGHT.get(channel, (0.0, 0.0, 0.0))):
-            light = np.clip(lit * np.float32(EXPOSURE_SCALE * colour * WHITE), 0, WHITE).astype(np.uint16)
-            code = np.float32(cv2.LUT(light, SRGB_TABLE))
-            parts.append(np.rint(pixels[..., index] * (1 - self._cover) + code * self._cover).astype(np.uint8))
+            linear = np.clip(lit * np.float32(EXPOSURE_SCALE * colour * WHITE), 0, WHITE).astype(np.uint16)
+            code = np.asarray(cv2.LUT(linear, SRGB_TABLE), dtype=np.float32)
+            parts.append(np.rint(pixels[..., index] * (1 - cover) + code * cover).astype(np.uint8))
         return np.asarray(cv2.merge(parts), dtype=np.uint8)
 
     def _light(self, channel: str) -> Floats:
-        """The light on the sheet's plane in this picture, 1 in its middle."""
+        """The light on the sheet's plane, coarsely, 1 in its middle."""
         width, height = self._size
         coarse = (max(2, width // LIGHT_STEP_PX), max(2, height // LIGHT_STEP_PX))
         xs = (np.arange(coarse[0]) + 0.5) * width / coarse[0]
@@ -188,8 +206,7 @@ class Sheet:
         sheet = np.einsum("ij,jyx->iyx", self._from_px, grid)
         right = (sheet[0] / sheet[2] - SHEET_MM[0] / 2) / 1000
         up = (SHEET_MM[1] / 2 - sheet[1] / sheet[2]) / 1000
-        light = light_at(channel, right, up).astype(np.float32)
-        return np.asarray(cv2.resize(light, self._size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+        return light_at(channel, right, up).astype(np.float32)
 
 
 def light_at(channel: str, right_m: Matrix, up_m: Matrix) -> Matrix:

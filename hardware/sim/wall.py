@@ -30,6 +30,7 @@ BODY_CONTRAST: Final = 40.0
 WALL_CONTRAST: Final = 15.0  # how far a pass of the wall may be from the smooth surface (shadows included)
 FADE_FRAMES: Final = 0.15  # how far outside the frame its difference from the surface has faded to 1/e, in frame widths
 EDGE_PX: Final = 3  # the session frames ring in their outermost rows: not shown where the wall goes on around them
+BAND_ROWS: Final = 256  # of a large picture at once: whole ones of floating-point numbers would need 60 MB each
 COARSE: Final = 4  # the surroundings are computed at a quarter of the size: they hold nothing finer
 SHOULDER_FRAMES: Final = 0.16  # how far a shoulder that leaves the frame goes on, in frame widths
 SHOULDER_DROP: Final = 0.22  # and how far its outline falls on the way, in frame heights
@@ -67,11 +68,20 @@ def surface_at(channel: str, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.flo
     return np.asarray(powers, dtype=np.float32)
 
 
-def empty_booth(size: tuple[int, int]) -> Stack:
-    """The light passes of the booth without anybody."""
+def empty_pass(channel: str, size: tuple[int, int]) -> Image:
+    """One light pass of the booth without anybody."""
     width, height = size
     xs, ys = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
-    return tuple(np.clip(np.rint(surface_at(channel, xs, ys)), 0, 255).astype(np.uint8) for channel in CHANNELS)
+    wall = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, BAND_ROWS):
+        band = surface_at(channel, xs, ys[top : top + BAND_ROWS])
+        wall[top : top + BAND_ROWS] = np.clip(np.rint(band), 0, 255)
+    return wall
+
+
+def empty_booth(size: tuple[int, int]) -> Stack:
+    """The light passes of the booth without anybody."""
+    return tuple(empty_pass(channel, size) for channel in CHANNELS)
 
 
 class Surroundings:

@@ -131,6 +131,7 @@ class Station:
         self.settled_ns = 0
         self.lift_limits = LiftLimits(0, 1000, 40) if lift else None
         self.lift_reading = LiftReading(350.0) if lift else None
+        self.lift_home_mm = 500.0 if lift else None
         self.aims, self.moves = [], []
         self.stopped = 0
         self.go = asyncio.Event()
@@ -259,6 +260,15 @@ async def test_a_camera_that_cannot_be_asked_is_told_and_not_turned(staged):
         stage.keeper.want(Wish.FRAME)
         assert await stage.frames(30, lambda: stage.keeper.settled)
         assert (stage.troubles, stage.station.aims) == ([("camera aim", stage.station.read_failure)], [])
+
+
+async def test_who_is_out_of_sight_is_looked_for_from_the_axis_home_position(staged):
+    async with staged(Station(90)) as stage:
+        stage.station.lift_reading = LiftReading(1000.0)
+        stage.keeper.want(Wish.FRAME)
+        await search(stage, lambda: stage.keeper.settled)
+        assert stage.station.moves[0] == 500.0
+        assert abs(stage.station.lens_cm - 90) < 9
 
 
 @pytest.mark.parametrize("wish", [Wish.HOLD, Wish.REST])

@@ -156,7 +156,15 @@ def test_an_obstruction_stops_it_until_it_is_acknowledged_and_a_stalled_one_stay
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"high_mm": 0}, {"zero_cm": 3}, {"speed_mm_s": FASTEST_MM_S + 1}, {"speed_mm_s": 0}, {"hight_mm": 3}]
+    "wrong",
+    [
+        {"high_mm": 0},
+        {"zero_cm": 3},
+        {"speed_mm_s": FASTEST_MM_S + 1},
+        {"speed_mm_s": 0},
+        {"hight_mm": 3},
+        {"home_mm": 2000},
+    ],
 )
 def test_settings_that_no_axis_could_obey_are_refused(wrong):
     with pytest.raises(ValidationError):
