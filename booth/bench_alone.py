@@ -42,7 +42,8 @@ async def open_bench_alone(config: Config) -> AsyncIterator[Bench]:
         trust = load_trust(config.intake.trust)
         calibrations = CalibrationStore(config.booth.data_dir, config.booth.id, lambda: trust)
         # One that cannot be believed is a finding of its own (`calibration.age`).
-        await CalibrationInUse().load(calibrations, worker, station)
+        in_use = CalibrationInUse()
+        await in_use.load(calibrations, worker, station)
         yield Bench(
             config=config,
             station=station,
@@ -57,6 +58,8 @@ async def open_bench_alone(config: Config) -> AsyncIterator[Bench]:
             calibration=calibrations.current,
             baseline=calibrations.baseline,
             calibration_settings=config.calibration,
+            save=lambda found: calibrations.save(found, source.current()),
+            adopt=lambda found: in_use.use(found, station),
         )
 
 

@@ -1,8 +1,8 @@
 """The line between `booth diagnose` and a running booth: the Unix socket `control.sock` in data_dir, one JSON object per line.
 
-Asks (`{"ask":"…"}`): state | tests (ids, attended) | proceed | cancel | switch_off (reason) | switch_on | history (check, days) | trends | bundle. Answers: `{"state":…}`
-whenever it changes while tests run that this line began, then `{"done":true}`; `{"points":…}`, `{"trends":…}`, `{"bundle":…}` (base64); `{"error":{"code","message"}}`.
-While such tests run the line takes proceed and cancel; when it ends, the tests end with it, and the lamps get back their levels.
+Asks (`{"ask":"…"}`): state | tests (ids, attended) | calibrate (baseline) | proceed | cancel | switch_off (reason) | switch_on | history (check, days) | trends | bundle. Answers: `{"state":…}`
+whenever it changes while tests or a calibration run that this line began, then `{"done":true}`; `{"points":…}`, `{"trends":…}`, `{"bundle":…}` (base64); `{"error":{"code","message"}}`.
+Meanwhile the line takes proceed and cancel; when it ends, what it began ends with it, and the lamps get back their levels.
 
 Rules: 0600, and the peer must be this process's user or root (SO_PEERCRED). Lines are bounded, the first one comes within FIRST_LINE_S, a reader that
 takes nothing for WRITE_S is dropped, at most MAX_LINES lines at a time. What cannot be read is answered once with its reason and ends the line; nothing that a peer
@@ -65,6 +65,13 @@ class AskTests(_Ask):
     attended: bool = False
 
 
+class AskCalibrate(_Ask):
+    """Begins a calibration and follows it."""
+
+    ask: Literal["calibrate"] = "calibrate"
+    baseline: bool = False
+
+
 class AskOff(_Ask):
     """Takes the booth out of service."""
 
@@ -80,7 +87,7 @@ class AskHistory(_Ask):
     days: Annotated[float, Field(gt=0, le=90)] = 90.0
 
 
-Ask = Annotated[AskPlain | AskTests | AskOff | AskHistory, Field(discriminator="ask")]
+Ask = Annotated[AskPlain | AskTests | AskCalibrate | AskOff | AskHistory, Field(discriminator="ask")]
 _ASKS: TypeAdapter[Ask] = TypeAdapter(Ask)
 
 
@@ -141,8 +148,8 @@ class ControlSocket:
 
     async def _follow(self, ask: Ask, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if isinstance(ask, AskTests):
-                await self._test(ask, reader, writer)
+            if isinstance(ask, AskTests | AskCalibrate):
+                await self._work(ask, reader, writer)
                 return
             answer = await self._answer(ask)
         except BoothError as error:
@@ -173,29 +180,35 @@ class ControlSocket:
                 pass
         return _state(work.state)
 
-    async def _test(self, ask: AskTests, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Runs the tests for this line; they end with it."""
+    async def _work(
+        self, ask: AskTests | AskCalibrate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Tests or a calibration for this line; they end with it."""
         work = self._maintenance
         await self._begin(ask)
+        begun = work.state.busy
         listening = asyncio.create_task(self._listen(reader), name="control line listens")
         try:
             async with work.subscribe() as states:
                 async for state in states:
                     await _say(writer, _state(state))
-                    if state.busy != "tests":
+                    if state.busy != begun:
                         break
             await _say(writer, {"done": True})
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-            if work.state.busy == "tests":
+            if work.state.busy == begun:
                 work.cancel()
 
-    async def _begin(self, ask: AskTests) -> None:
-        """Begins the tests; a booth that is clearing is waited for."""
+    async def _begin(self, ask: AskTests | AskCalibrate) -> None:
+        """Begins the work; a booth that is clearing is waited for."""
         for tries_left in reversed(range(CLEARING_TRIES)):
             try:
-                self._maintenance.start_tests(ask.ids, attended=ask.attended, occasion="command")
+                if isinstance(ask, AskCalibrate):
+                    self._maintenance.start_calibration(baseline=ask.baseline, occasion="command")
+                else:
+                    self._maintenance.start_tests(ask.ids, attended=ask.attended, occasion="command")
             except MaintenanceRefusedError as error:
                 if not error.soon or not tries_left:
                     raise
@@ -204,7 +217,7 @@ class ControlSocket:
                 return
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        """What the line says while its tests run; its end is theirs."""
+        """What the line says meanwhile; its end is the work's."""
         try:
             while line := await reader.readline():
                 ask = _read_ask(line)
@@ -213,7 +226,7 @@ class ControlSocket:
                 else:
                     break
         except (BoothError, ValueError, OSError):
-            log.info("control socket: a line that cannot be read ended its tests")
+            log.info("control socket: a line that cannot be read ended its work")
         self._maintenance.cancel()
 
 

@@ -91,8 +91,12 @@ class Work(Protocol):
         """Begins tests and tells every state until they are over."""
         ...
 
+    def calibrate(self, *, baseline: bool) -> AsyncIterator[MaintenanceState]:
+        """Begins a calibration and tells every state until it is over."""
+        ...
+
     async def proceed(self) -> None:
-        """The card hangs."""
+        """What was asked for is done."""
 
     async def switch(self, reason: Reason | None) -> None:
         """Out of service for a reason, or in."""
@@ -224,6 +228,7 @@ async def open_work(config: Config) -> AsyncIterator[Work]:
     async with open_bench_alone(config) as bench:
         maintenance = Maintenance(config.booth.data_dir, Health(bench.utc), lambda: None, lambda: True)
         maintenance.start(bench)
+        await maintenance.look_at_calibration()
         try:
             yield Alone(maintenance)
         finally:
@@ -241,14 +246,28 @@ class Running:
 
     async def tests(self, ids: tuple[str, ...] | None, *, attended: bool) -> AsyncIterator[MaintenanceState]:
         """See `Work`."""
-        from booth.control_socket import AskTests, open_control_line
+        from booth.control_socket import AskTests
+
+        async for state in self._follow(AskTests(ids=ids, attended=attended)):
+            yield state
+
+    async def calibrate(self, *, baseline: bool) -> AsyncIterator[MaintenanceState]:
+        """See `Work`."""
+        from booth.control_socket import AskCalibrate
+
+        async for state in self._follow(AskCalibrate(baseline=baseline)):
+            yield state
+
+    async def _follow(self, ask: Any) -> AsyncIterator[MaintenanceState]:
+        """The states of work that a line of ours began."""
+        from booth.control_socket import open_control_line
         from booth.maintenance import MaintenanceState
 
         async with open_control_line(self._folder) as line:
             if line is None:
                 raise _gone()
             self._line = line
-            await line.say(AskTests(ids=ids, attended=attended))
+            await line.say(ask)
             async for answer in line.answers():
                 if "state" in answer:
                     yield MaintenanceState.model_validate(answer["state"])
@@ -304,6 +323,16 @@ class Alone:
     async def tests(self, ids: tuple[str, ...] | None, *, attended: bool) -> AsyncIterator[MaintenanceState]:
         """See `Work`."""
         self._maintenance.start_tests(ids, attended=attended, occasion="command")
+        async for state in self._follow():
+            yield state
+
+    async def calibrate(self, *, baseline: bool) -> AsyncIterator[MaintenanceState]:
+        """See `Work`."""
+        self._maintenance.start_calibration(baseline=baseline, occasion="command")
+        async for state in self._follow():
+            yield state
+
+    async def _follow(self) -> AsyncIterator[MaintenanceState]:
         async with self._maintenance.subscribe() as states:
             async for state in states:
                 yield state

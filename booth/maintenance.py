@@ -22,9 +22,10 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from booth.bench import Bench
+from booth.calibration_work import CalibrationView, calibrate, make_run, read_view
 from booth.diagnostics import CHECKS, Check, Progress, Prompt, chosen, run_checks
 from booth.errors import HistoryUnusableError, MaintenanceRefusedError, OutOfServiceError
-from booth.faults import fault_of
+from booth.faults import UNKNOWN_CODE, fault_of
 from booth.health import Health
 from booth.heartbeat import HeartbeatSummary, summarise
 from booth.history import DAYS, History
@@ -32,6 +33,7 @@ from booth.self_test import CheckFinding
 from booth.service_switch import OUT_REASONS, OutOfService, OutReason, ServiceSwitch, utc_text
 from booth.support_bundle import BundleFacts, make_bundle
 from booth.trends import Point, Trend
+from capture.calibration_run import CalibrationRun
 from capture.frames import Latest
 from validation.check import software
 
@@ -75,6 +77,7 @@ class MaintenanceState(_Value):
 
     busy: Busy | None = None
     tests: TestRun | None = None
+    calibration: CalibrationView = CalibrationView()
     switch: OutOfService | None = None
 
 
@@ -98,6 +101,7 @@ class Maintenance:
         self._bench: Bench | None = None
         self._work: asyncio.Task[None] | None = None
         self._history = History(data_dir, time.time)
+        self._run: CalibrationRun | None = None
         self._going_on = asyncio.Event()
         self.published = Latest(MaintenanceState(switch=self._switch.read()))
         self._tell_health()
@@ -118,6 +122,7 @@ class Maintenance:
         if self._work is not None:
             await asyncio.gather(self._work, return_exceptions=True)
             self._end_tests(self._work)
+            self._end_calibration(self._work)
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[MaintenanceState]]:
@@ -141,7 +146,7 @@ class Maintenance:
         bench = self._require_free()
         run = TestRun(started_at=utc_text(), occasion=occasion, attended=attended, total=len(checks))
         self._put(busy="tests", tests=run)
-        self._health.note("info", f"technician: {len(checks)} self-tests begun ({_SAID[occasion]})")
+        self._note("info", f"{len(checks)} self-tests begun ({_SAID[occasion]})")
         self._work = asyncio.create_task(self._test(bench, checks), name="self-tests")
         self._work.add_done_callback(self._end_tests)
 
@@ -158,10 +163,10 @@ class Maintenance:
         error = None if work.cancelled() else work.exception()
         if error is not None:
             log.error("defect in the self-tests", exc_info=error)
-            self._health.note("error", f"technician: the self-tests broke off: {fault_of(error).detail}")
+            self._note("error", f"the self-tests broke off: {fault_of(error).detail}")
         cancelled = work.cancelled() or error is not None
         if cancelled:
-            self._health.note("info", f"technician: self-tests ended early, {run.done} of {run.total} done")
+            self._note("info", f"self-tests ended early, {run.done} of {run.total} done")
         ended = {"finished_at": utc_text(), "current": None, "waiting": None, "cancelled": cancelled}
         self._put(busy=None, tests=run.model_copy(update=ended))
 
@@ -172,20 +177,18 @@ class Maintenance:
         try:
             await bench.blocking(self._history.add, bench.utc().timestamp(), run.occasion, findings)
         except HistoryUnusableError as error:
-            self._health.note("warning", f"technician: {error}")
+            self._note("warning", f"{error}")
         for text in self._history.take_problems():
-            self._health.note("warning", f"technician: {text}")
+            self._note("warning", f"{text}")
 
     def _note_outcome(self, findings: Sequence[CheckFinding]) -> None:
         poor = [each for each in findings if each.verdict in {"fail", "warn"}]
         for each in poor:
             told = "has no value" if each.value is None else f"is {each.value:g} {each.unit}"
             cause = (each.cause or "").removeprefix("cause.")
-            self._health.note(
-                "error" if each.verdict == "fail" else "warning", f"technician: {each.id} {told}: {cause}"
-            )
+            self._note("error" if each.verdict == "fail" else "warning", f"{each.id} {told}: {cause}")
         good = sum(each.verdict == "pass" for each in findings)
-        self._health.note("info", f"technician: self-tests done, {good} of {len(findings)} in order")
+        self._note("info", f"self-tests done, {good} of {len(findings)} in order")
 
     def _progress(self, progress: Progress) -> None:
         run = self.state.tests
@@ -205,6 +208,8 @@ class Maintenance:
     def proceed(self) -> None:
         """What was asked for is done. Raises MaintenanceRefusedError when nothing waits."""
         run = self.state.tests
+        if self._run is not None and self._run.proceed():
+            return
         if self.state.busy != "tests" or run is None or run.waiting is None:
             raise MaintenanceRefusedError("Nothing waits for you: start the tests or the calibration first.")
         self._going_on.set()
@@ -213,6 +218,51 @@ class Maintenance:
         """Ends what runs; nothing to do is no error."""
         if self._work is not None and not self._work.done():
             self._work.cancel()
+
+    # --- calibration ---------------------------------------------------------------------------------------------------
+
+    def start_calibration(self, *, baseline: bool = False, occasion: Occasion = "page") -> None:
+        """Begins a calibration; with `baseline` later ones are compared with it. Raises MaintenanceRefusedError."""
+        bench = self._require_free()
+        self._put(busy="calibration", calibration=self.state.calibration.model_copy(update={"steps": ()}))
+        self._note("info", f"a calibration begun ({_SAID[occasion]})")
+        self._work = asyncio.create_task(self._calibrate(bench, baseline=baseline), name="calibration")
+        self._work.add_done_callback(self._end_calibration)
+
+    async def _calibrate(self, bench: Bench, *, baseline: bool) -> None:
+        run = self._run = await bench.blocking(lambda: make_run(bench, baseline=baseline))
+
+        async def follow() -> None:
+            async for steps in run.published.values():
+                self._put(calibration=self.state.calibration.model_copy(update={"steps": steps}))
+
+        following = asyncio.create_task(follow(), name="calibration steps")
+        try:
+            await calibrate(bench, run, lambda text: self._note("info", text))
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            self._put(calibration=self.state.calibration.model_copy(update={"steps": run.steps}))
+        await self.look_at_calibration()
+
+    def _end_calibration(self, work: asyncio.Task[None]) -> None:
+        """However it ended."""
+        if self.state.busy != "calibration":
+            return
+        self._run = None
+        error = None if work.cancelled() else work.exception()
+        if work.cancelled():
+            self._note("info", "the calibration was cancelled; nothing is changed")
+        elif error is not None:
+            self._note("error", f"the calibration failed: {fault_of(error).detail}")
+            if fault_of(error).code == UNKNOWN_CODE:
+                log.error("defect in the calibration", exc_info=error)
+        self._put(busy=None)
+
+    async def look_at_calibration(self) -> None:
+        """What is in force, as the state tells it from now on."""
+        bench = self._opened()
+        self._put(calibration=await bench.blocking(read_view, bench, self.state.calibration.steps))
 
     # --- what is known of earlier runs -----------------------------------------------------------------------------------
 
@@ -246,7 +296,7 @@ class Maintenance:
             past = await bench.blocking(self._history.dump)
         except HistoryUnusableError as error:
             past = []
-            self._health.note("warning", f"technician: {error}")
+            self._note("warning", f"{error}")
         facts = BundleFacts(
             config=bench.config,
             events=tuple(self._health.events),
@@ -269,7 +319,7 @@ class Maintenance:
     def switch_off(self, reason: OutReason) -> None:
         """Takes the booth out of service. Raises MaintenanceRefusedError while a visit runs, OSError when the disk refuses."""
         if not self._is_idle():
-            raise MaintenanceRefusedError(_VISIT, soon=self._is_clearing())
+            raise self._refusal()
         self._put(switch=self._switch.off(reason))
 
     def switch_on(self) -> None:
@@ -285,8 +335,17 @@ class Maintenance:
         if self.state.busy is not None:
             raise MaintenanceRefusedError(f"The booth is busy with {self.state.busy}: wait for the end, or cancel it.")
         if not self._is_idle():
-            raise MaintenanceRefusedError(_VISIT, soon=self._is_clearing())
+            raise self._refusal()
         return bench
+
+    def _refusal(self) -> MaintenanceRefusedError:
+        """Why nothing may begin while somebody is here, or was until now."""
+        clearing = self._is_clearing()
+        return MaintenanceRefusedError(_CLEARING if clearing else _VISIT, soon=clearing)
+
+    def _note(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        """One line of the event log."""
+        self._health.note(level, f"{SOURCE}: {text}")
 
     def _put(self, **changes: object) -> None:
         before = self.state
@@ -304,11 +363,12 @@ class Maintenance:
         if state.switch is not None:
             error = OutOfServiceError(f"A technician took the booth out of service ({state.switch.reason}).")
         elif state.busy is not None:
-            error = OutOfServiceError(f"A technician's {state.busy} run.")
+            error = OutOfServiceError(f"A technician's work is under way ({state.busy}).")
         if self._health.set(SOURCE, None if error is None else fault_of(error)):
             self._tell()
 
 
 _STARTING = "The booth is starting or ending: try again in a few seconds."
 _VISIT = "A visit is under way: try again when the screen shows the invitation."
+_CLEARING = "The booth is clearing: try again in a few seconds."
 _SAID = {"page": "on the technician's page", "command": "by `booth diagnose`", "night": "by night"}

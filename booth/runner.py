@@ -112,6 +112,7 @@ class Runner:
     async def open_maintenance(self, stack: AsyncExitStack) -> None:
         """The line to `booth diagnose` and the nightly self-tests, until the stack ends."""
         config, performer = self._config, self._performer
+        await self.maintenance.look_at_calibration()
         try:
             await stack.enter_async_context(open_control_socket(config.booth.data_dir, self.maintenance))
         except OSError as error:
@@ -299,6 +300,8 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
             *(config, station, worker, DiskFiles(), uplink.delivery.client, sealer.source.certificate),
             *(lambda: outbox.status, lambda: uplink.status.clock_skew_s, lambda: datetime.now(UTC), lamps.lent),
             *(calibrations.current, calibrations.baseline, config.calibration),
+            lambda found: calibrations.save(found, sealer.signer),
+            lambda found: calibration.use(found, station),
         )
         runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier, height))
         senses.on_trouble(CALIBRATION, unbelieved)

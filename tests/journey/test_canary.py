@@ -1,7 +1,7 @@
 """Nothing of a visit is readable on a disk: canaries in what the camera sends, what the screen shows and what is typed, and a search of every byte.
 
 The real programs run: virtual booth, controller, intake, desk, and the kiosk's browser as deploy/ starts it. The controller is killed (SIGKILL)
-at every state of a visit (these controllers come from `controller_nursery`), the browser in the middle of a review. Searched are the data folders, the temporary folders, the homes, the logs, and
+at every state of a visit (these controllers come from `controller_nursery`), the browser in the middle of a review. Searched are the data folders, the temporary folders, the homes, the logs, support bundles made during visits, and
 the browser's profile, for the bytes as they are, in Base64, hexadecimal, UTF-8, -16 and -32, and for pixels in several orders.
 Controls: everything that is searched for is found where it is planted, also in the cache of a browser that may keep.
 """
@@ -9,7 +9,9 @@ Controls: everything that is searched for is found where it is planted, also in 
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.server
+import io
 import json
 import os
 import re
@@ -21,6 +23,7 @@ import struct
 import sys
 import tempfile
 import threading
+import zipfile
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +32,8 @@ import pytest
 import pytest_asyncio
 import websockets
 
+from booth.config import Config
+from booth.control_socket import AskPlain, open_control_line
 from booth.demo import DemoError, DemoOptions, running_demo, started
 from booth.demo_visit import Desk, Kiosk
 from crypto.application import check_character
@@ -240,6 +245,16 @@ def written_elsewhere(pid, roots):
     return found
 
 
+async def keep_bundle(stage, state):
+    """The support bundle that a technician would get now, unpacked among what is searched."""
+    async with open_control_line(Config.load(stage.config).booth.data_dir) as line:
+        told = await line.answer(AskPlain(ask="bundle"))
+    folder = stage.demo.data / "bundles" / state
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(told["bundle"]))) as bundle:
+        assert {"events.txt", "config.json"} <= set(bundle.namelist())
+        bundle.extractall(folder)
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_controller_that_is_killed_at_any_state_leaves_nothing_readable(stage, homes, record_property):
     killed = {}
@@ -253,6 +268,8 @@ async def test_a_controller_that_is_killed_at_any_state_leaves_nothing_readable(
             try:
                 async with screen.open():
                     killed[state] = await stage.visit_until(screen, state, number)
+                    if state not in SHORT:
+                        await keep_bundle(stage, state)
                     elsewhere = written_elsewhere(program.pid, stage.roots) if os.geteuid() == 0 else []
                     program.kill()
                     await asyncio.Event().wait()  # until the kiosk notices
