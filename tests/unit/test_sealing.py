@@ -14,6 +14,7 @@ from booth.attempt import judge_burst
 from booth.errors import CertificateNotValidError, ConfigInvalidError
 from booth.events import Application
 from booth.face_part import MESH_OF_POINT
+from booth.pad_part import PadEvidence
 from booth.record import Place, VisitRecord
 from booth.sealing import Sealer, reference_of
 from capture.frames import Frame
@@ -21,7 +22,7 @@ from crypto.application import application_digest
 from crypto.errors import KeyUnavailableError
 from crypto.face_record import Size
 from crypto.face_record_2005 import read_face_record_2005
-from crypto.face_record_codes import CaptureTechnology
+from crypto.face_record_codes import CaptureTechnology, PadDecision
 from crypto.face_record_der import read_face_record
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.recipient import generate_recipient_key
@@ -29,12 +30,13 @@ from crypto.seal import open_packet
 from crypto.status_token import read_status_token, status_digest
 from tests.booth_rig import booth_config
 from validation.errors import ProfileUnknownError
+from validation.pad import PadScore
 from validation.profile import load_profile
 from validation.report import Report
 
 CAMERA = '[camera]\nurl = "http://127.0.0.1:9/"\n'
 CONTROLS = '[controls]\nurl = "visca+serial:///dev/ttyUSB9"\n'
-PARTS = {"attempts.json", "chip.jp2", "face.bin", "portrait.jpg", "report.json", "visit.json"}
+PARTS = {"attempts.json", "chip.jp2", "face.bin", "pad/score.json", "portrait.jpg", "report.json", "visit.json"}
 APPLICATION = Application(number="004177392", source="scanned")
 
 
@@ -65,12 +67,32 @@ def sealed(tmp_path, pki, record: VisitRecord, profile: str = "demo", camera: st
     return made, open_packet(made.packet, [load_recipient_key(pki / "desk.hpke")], load_trust(pki / "ca.pem"))
 
 
+def test_a_probe_goes_into_the_folder_and_into_the_face_record_with_its_time(tmp_path, pki, applicant, face_model):
+    record = made_visit(applicant, face_model, "demo")
+    begun_ns = time.monotonic_ns() - 5_000_000_000
+    record.note_pad(PadEvidence(PadScore(usable=True, score=0.25), ((1.0, b"\xff\xd8\xff"),), begun_ns=begun_ns))
+    before = datetime.now(UTC)
+    _, opened = sealed(tmp_path, pki, record)
+    assert set(opened.parts) == {*PARTS, "pad/frame-01.jpg"}
+    block = read_face_record(opened.parts["face.bin"]).attack
+    assert (block.decision, block.scores[0].value) == (PadDecision.ATTACK, 25)
+    began = datetime(block.captured.year, block.captured.month, block.captured.day, block.captured.hour, tzinfo=UTC)
+    began = began.replace(minute=block.captured.minute, second=block.captured.second)
+    assert 3 < (before - began).total_seconds() < 60
+    record.wipe()
+    assert record.pad is None
+    record.note_pad(PadEvidence(PadScore(usable=False, score=None)))
+    assert record.pad is None, "the visit is over"
+
+
 def test_the_parts_tell_the_same_visit(tmp_path, pki, applicant, face_model):
     record = made_visit(applicant, face_model, "demo")
     before = datetime.now(UTC)
     made, opened = sealed(tmp_path, pki, record)
     parts = opened.parts
     assert set(parts) == PARTS
+    assert json.loads(parts["pad/score.json"])["reason"] == "not_run"
+    assert read_face_record(parts["face.bin"]).attack is None
     assert made.reference == reference_of(opened.manifest.packet_id)
     assert read_status_token(made.status_token) == made.status_token
     assert made.links.application == application_digest(APPLICATION.number).hex()
