@@ -8,7 +8,7 @@ It is a machine that moves beside people, so:
    the position read back at the target; an obstruction, a fault, no progress, another position or a lost line ends it with an error;
 4. whatever ends a move early, also a cancellation, sends STOP first; where the line is lost, the device stops by its own watch;
 5. closing stops.
-An obstruction stays noted in the device until the next STOP. An axis that stopped by its own watch, because this machine was busy for too
+No error tells a position: where the lens stands is how tall an applicant is, and errors go to the log. An obstruction stays noted in the device until the next STOP. An axis that stopped by its own watch, because this machine was busy for too
 long, is sent on, RESTARTS times.
 """
 
@@ -226,7 +226,7 @@ class PortLift:
             raise LiftLostError(f"The height axis never answered: {self.status.detail}")
         if not limits.low_mm <= position_mm <= limits.high_mm:
             raise LiftRangeError(
-                f"{position_mm:g} mm is outside the axis' limits {limits.low_mm:g} to {limits.high_mm:g}."
+                f"A position outside the axis' limits {limits.low_mm:g} to {limits.high_mm:g} mm was asked for."
             )
         self._moving = True
         try:
@@ -244,9 +244,9 @@ class PortLift:
         restarts = 0
         while True:
             if reading.obstructed:
-                raise LiftObstructedError(f"The height axis met an obstacle at {reading.position_mm:g} mm.")
+                raise LiftObstructedError("The height axis met an obstacle and stopped.")
             if reading.fault:
-                raise LiftFaultError(f"The height axis tells a fault at {reading.position_mm:g} mm.")
+                raise LiftFaultError("The height axis tells a fault of its own.")
             if not reading.moving:
                 if abs(reading.position_mm - target_mm) <= TOLERANCE_MM:
                     return reading
@@ -257,10 +257,12 @@ class PortLift:
             elif abs(reading.position_mm - mark_mm) >= PROGRESS_MM:
                 mark_mm, mark_s = reading.position_mm, time.monotonic()
             elif time.monotonic() - mark_s > STALL_S:
-                raise LiftStalledError(f"The height axis is on and does not move, at {reading.position_mm:g} mm.")
+                raise LiftStalledError("The height axis is on and does not move.")
             await asyncio.sleep(POLL_S)
             reading = await self._do(self._dialogue.read)
-        raise LiftRefusedError(f"The axis was sent to {target_mm:g} mm and says {reading.position_mm:g} mm.")
+        raise LiftRefusedError(
+            f"The axis says that it stands {abs(reading.position_mm - target_mm):g} mm from where it was sent."
+        )
 
     async def stop(self) -> LiftReading:
         """See `Lift`."""

@@ -37,7 +37,7 @@ DISTANCE_CM = 98.8  # of the virtual booth's head from its lens
 STATURES = {"seated": (110, 200), "standing": (110, 200), "wheelchair": (110, 200), "child": (110, 150)}
 SEATS = ("seated", "child")
 SEAT_STEP_CM, SEAT_LIMITS_CM, REACTION_S = 4.0, (35.0, 75.0), 0.9
-LONGEST_S = 70.0
+LONGEST_S = 150.0
 JUDGED = ("geometry.", "pose.")
 
 
@@ -123,7 +123,8 @@ async def measure(booth: Runner, simulator: Simulator, posture: str, stature_cm:
     body = simulator.tell(state=True)["body"]
     true_deg = math.degrees(math.atan((body["eyes_cm"] - body["lens_cm"]) / DISTANCE_CM))
     findings = () if review is None else review.findings
-    broken = [f.rule for f in findings if f.rule.startswith(JUDGED) and f.level == "reject" and f.verdict != "pass"]
+    broken = ["no review came"] if review is None else []
+    broken += [f.rule for f in findings if f.rule.startswith(JUDGED) and f.level == "reject" and f.verdict != "pass"]
     await _leave(booth, simulator)
     told = framing or {}
     return Outcome(

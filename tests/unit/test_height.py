@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from booth.guidance import CAMERA_MOVES, HOLD_STILL, SEAT_DOWN, SEAT_UP, Guidance, advise, interrupted
 from booth.height import HeightKeeper, Wish, open_height, optics_of
+from booth.kiosk import Cancel, Help, Resume
 from capture.height import (
     ELEVATION_LIMIT_DEG,
     EYE_LINE,
@@ -29,7 +30,7 @@ from capture.height import (
 from hardware.controls import CameraControlState
 from hardware.errors import ControlTimeoutError, LiftObstructedError
 from hardware.lift_codec import LiftLimits, LiftReading
-from tests.runner_rig import report
+from tests.runner_rig import open_stage, report
 
 OPTICS = Optics(24.0, 1.5, 0.0, 100.0)
 BASE = Aim(0.0, 1.5)
@@ -342,3 +343,18 @@ async def test_where_no_angle_is_known_nothing_moves_and_nothing_waits(staged):
         stage.keeper.want(Wish.HOLD)
         async with asyncio.timeout(1):
             await stage.keeper.still()
+
+
+async def test_the_visit_frames_holds_for_help_and_rests_at_its_end(tmp_path):
+    async with open_stage(tmp_path) as stage:
+        wishes = stage.rooms.height.wishes
+        await stage.framing()
+        assert wishes[-1] is Wish.FRAME
+        stage.booth.post(Help())
+        assert wishes[-1] is Wish.HOLD
+        stage.booth.post(Resume())
+        assert wishes[-1] is Wish.FRAME
+        stage.booth.post(Cancel())
+        assert wishes[-1] is Wish.REST
+        await stage.until("attract")
+        assert Wish.FRAME not in wishes[wishes.index(Wish.REST, 3) :]

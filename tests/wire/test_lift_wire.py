@@ -107,7 +107,7 @@ async def test_an_axis_that_does_not_move_and_one_that_lies_are_told(booth, no_t
         assert not axis(booth)["moving"]
         booth.fault("lift.stall", on=False)
         booth.fault("lift.wrong_echo")
-        with pytest.raises(LiftRefusedError, match="says"):
+        with pytest.raises(LiftRefusedError, match="mm from where it was sent"):
             await lift.move_to(axis(booth)["position_mm"] - 1)
 
 
