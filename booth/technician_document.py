@@ -10,7 +10,7 @@ from booth.courses import Courses
 from booth.document_parts import COOKIE, TEXT, TOKEN, content, error, operation_of, ref
 from booth.inspection import LiveView
 from booth.kiosk import TechnicianStatus
-from booth.technician_pages import GiveAnswer, NoBody, SetScene, StartTests, SwitchOff, WorkView
+from booth.technician_pages import GiveAnswer, NoBody, SetScene, StartCalibration, StartTests, SwitchOff, WorkView
 from booth.training import TrainingView
 
 TOLD: tuple[type[BaseModel], ...] = (TechnicianStatus, LiveView, WorkView, Courses, TrainingView)
@@ -39,6 +39,7 @@ def technician_paths() -> dict[str, Any]:
         },
         "/api/technician/work": {"get": _read("Tests, calibration and switch.", {200: _told("WorkView")})},
         "/api/technician/tests": {"post": _do("Begin the self-tests.", work, StartTests)},
+        "/api/technician/calibration": {"post": _do("Begin a calibration.", work, StartCalibration)},
         "/api/technician/work/proceed": {"post": _do("What was asked for is done.", work, NoBody)},
         "/api/technician/work/cancel": {"post": _do("End what runs.", work, NoBody)},
         "/api/technician/service/off": {"post": _do("Take the booth out of service.", work, SwitchOff)},

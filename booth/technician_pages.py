@@ -55,6 +55,12 @@ class StartTests(_Value):
     attended: bool = False
 
 
+class StartCalibration(_Value):
+    """A calibration; as a baseline, later ones are compared with it."""
+
+    baseline: bool = False
+
+
 class SwitchOff(_Value):
     """Takes the booth out of service."""
 
@@ -93,6 +99,7 @@ class TechnicianTools:
         router.post("/bundle", response_class=Response)(self.bundle)
         for path, do in (
             ("/tests", self.start_tests),
+            ("/calibration", self.start_calibration),
             ("/work/proceed", self.proceed),
             ("/work/cancel", self.cancel),
             ("/service/off", self.switch_off),
@@ -161,6 +168,13 @@ class TechnicianTools:
         """Begin the self-tests."""
         maintenance = self._booth.maintenance
         return await self._do(request, StartTests, lambda body: maintenance.start_tests(attended=body.attended))
+
+    async def start_calibration(self, request: Request) -> Response:
+        """Begin a calibration."""
+        maintenance = self._booth.maintenance
+        return await self._do(
+            request, StartCalibration, lambda body: maintenance.start_calibration(baseline=body.baseline)
+        )
 
     async def proceed(self, request: Request) -> Response:
         """What was asked for is done: go on."""

@@ -11,11 +11,12 @@ let page = null;
 
 export function build(section, actions) {
   page = actions;
-  const start = button("calibrate", "measure", "technician.calibration.start", "/api/technician/calibration", true);
+  const baseline = el("input", { id: "baseline", type: "checkbox" });
+  const start = button("calibrate", "measure", "technician.calibration.start", "/api/technician/calibration", true, () => ({ baseline: baseline.checked }));
   const proceed = button("calibration-proceed", "forward", "technician.calibration.proceed", "/api/technician/work/proceed", true);
   const cancel = button("calibration-cancel", "cross", "technician.cancel", "/api/technician/work/cancel");
   parts = {
-    start, proceed, cancel,
+    start, proceed, cancel, baseline,
     current: el("div", {}),
     steps: el("div", { id: "steps" }),
     told: el("p", { role: "status" }),
@@ -26,7 +27,7 @@ export function build(section, actions) {
   section.append(
     el("div", { class: "columns" },
       el("section", { class: "card panel", id: "wizard" }, el("h2", { text: t("technician.calibration.new") }), el("p", { class: "quiet", text: t("technician.calibration.text") }),
-        el("div", { class: "line" }, start, proceed, cancel,
+        el("div", { class: "line" }, start, el("label", { class: "choice" }, baseline, el("span", { text: t("technician.calibration.baseline") })), proceed, cancel,
           el("a", { class: "press", href: "/api/technician/test-card", download: "passbooth-test-card.svg" }, icon("measure"), el("span", { text: t("technician.card.print") }))),
         parts.told, parts.progress, parts.card, parts.steps),
       el("section", { class: "card panel narrow" }, el("h2", { text: t("technician.calibration.current") }), parts.current)),
@@ -34,11 +35,11 @@ export function build(section, actions) {
   );
 }
 
-function button(id, picture, key, path, main = false) {
+function button(id, picture, key, path, main = false, body = () => ({})) {
   const made = el("button", { id, class: main ? "press press-main" : "press", type: "button" }, icon(picture), el("span", { text: t(key) }));
   made.addEventListener("click", async () => {
     made.disabled = true;
-    await tell(path);
+    await tell(path, body());
     made.disabled = false;
     page.refresh();
   });
@@ -51,7 +52,7 @@ export function show({ work }) {
   const all = calibration?.steps ?? [];
   const step = all.find((each) => each.state === "waiting" || each.state === "running") ?? null;
   const waiting = running && step?.state === "waiting";
-  parts.start.hidden = busy !== null;
+  parts.start.hidden = parts.baseline.parentElement.hidden = busy !== null;
   parts.proceed.hidden = !waiting;
   parts.cancel.hidden = !running;
   parts.progress.hidden = !running || waiting;
@@ -63,7 +64,7 @@ export function show({ work }) {
   const shown = all.map((each) => ({ ...each, progress: 0 }));
   renew(parts.steps, shown, () => (all.some((each) => each.state !== "pending") ? steps(all) : null));
   renew(parts.current, calibration?.current ?? null, () => current(calibration?.current ?? null));
-  renew(parts.drift, calibration?.drift ?? [], () => drift(calibration?.drift ?? []));
+  renew(parts.drift, [calibration?.drift, calibration?.current?.id], () => drift(calibration));
 }
 
 function toldOf(busy, all, step) {
@@ -104,8 +105,9 @@ function measure(key) {
   return area === "lamp" ? t(`technician.drift.lamp.${colour ?? "light"}`, { lamp: named("lamp", lamp) }) : t(`technician.drift.${key}`);
 }
 
-function drift(rows) {
-  if (rows.length === 0) return el("p", { class: "quiet", text: t("technician.drift.none") });
+function drift(calibration) {
+  const rows = calibration?.drift ?? [];
+  if (rows.length === 0) return el("p", { class: "quiet", text: t(calibration?.current ? "technician.drift.is_baseline" : "technician.drift.none") });
   const heads = [["technician.drift.measure"], ["technician.drift.baseline", true], ["technician.drift.now", true], ["technician.drift.change", true], ["technician.findings.limit", true], ["technician.findings.verdict"]];
   return table(
     heads.map(([key, right]) => ({ text: t(key), figure: right })),

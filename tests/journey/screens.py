@@ -25,7 +25,7 @@ from booth.technician_login import TechnicianDoor  # noqa: E402
 from booth.web import open_pages  # noqa: E402
 from tests.journey.pseudo import pseudo_catalogue  # noqa: E402
 from tests.unit.fake_booth import FakeBooth, findings, kiosk_state, technician_status  # noqa: E402
-from tests.unit.fake_technician import FakeTrainer, finished_run, technician_screens  # noqa: E402
+from tests.unit.fake_technician import FakeTrainer, calibration_view, finished_run, technician_screens  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = (
@@ -226,7 +226,7 @@ def kiosk_screens() -> dict[str, dict[str, Any]]:
     }
 
 
-REST = {"busy": None, "tests": finished_run(sound=True), "switch": None}
+REST = {"busy": None, "tests": finished_run(sound=True), "switch": None, "calibration": calibration_view()}
 
 
 class Studio:

@@ -137,6 +137,7 @@ def test_every_function_of_the_page_in_one_session(technician, stage):
     the_overview_tells_the_worst_thing_and_the_switch_takes_a_reason(technician, stage)
     live_shows_picture_plots_and_light_as_long_as_it_is_looked_at(technician, stage)
     tests_run_wait_for_the_card_and_are_stopped(technician, stage)
+    a_calibration_goes_step_by_step_and_its_drift_is_told(technician, stage)
     the_log_is_filtered_and_the_bundle_downloaded(technician)
     a_training_is_answered_and_scored(technician)
     from_right_to_left_the_tabs_walk_the_other_way(technician)
@@ -198,6 +199,22 @@ def tests_run_wait_for_the_card_and_are_stopped(technician, stage):
     technician.click("#start")
     technician.locator("#refusal").get_by_text("Try again").wait_for()
     maintenance.visiting = False
+
+
+def a_calibration_goes_step_by_step_and_its_drift_is_told(technician, stage):
+    technician.locator("#refusal").evaluate("(alert) => (alert.hidden = true)")
+    open_tab(technician, "calibration")
+    assert technician.locator("#drift tbody tr").count() == 4
+    assert technician.locator("#drift").get_by_text("beyond the limit").count() == 2
+    assert faults(technician) == []
+    technician.click("#calibrate")
+    technician.get_by_text("Leave the booth, close").wait_for()
+    technician.click("#calibration-proceed")
+    technician.locator("#wizard .card-picture").wait_for()
+    assert technician.locator("#steps [aria-current]").inner_text() == "The test card hangs"
+    technician.click("#calibration-cancel")
+    technician.wait_for_selector("#calibrate")
+    assert stage.booth.maintenance.done[-3:] == ["calibration compared", "proceed", "cancel"]
 
 
 def the_log_is_filtered_and_the_bundle_downloaded(technician):

@@ -6,6 +6,7 @@ import math
 import time
 from typing import Any
 
+from booth.calibration_work import CalibrationNow, CalibrationView
 from booth.errors import MaintenanceRefusedError
 from booth.inspection import LightView, LiveView, Permission
 from booth.kiosk import Instruction, Overlay
@@ -15,6 +16,8 @@ from booth.plots import draw_bars
 from booth.self_test import CheckFinding
 from booth.training import Outcome, TrainingView
 from booth.trends import DAY_S, Point, Trend, trend_of
+from capture.calibration import Drift
+from capture.calibration_run import STEPS, Step, StepState
 from validation.report import Finding, Level, Limit, Report, Verdict
 from validation.rules import RULES, load_profile
 
@@ -54,11 +57,61 @@ def finished_run(*, sound: bool = False) -> TestRun:
     )
 
 
+def calibration_view(waiting: str | None = None) -> CalibrationView:
+    """A calibration in force that drifted; `waiting`: a new one, at this step."""
+    at = None if waiting is None else STEPS.index(waiting)
+    steps = (
+        Step(
+            key=key,
+            state=StepState.PENDING if place > at else StepState.WAITING if place == at else StepState.DONE,
+            values={"lightness": 71.2, "chroma": 1.4} if key == "background" and place < at else {},
+        )
+        for place, key in enumerate(STEPS)
+        if at is not None
+    )
+    baseline = {
+        "background.lightness": 70.0,
+        "geometry.pitch_zero": 0.2,
+        "sharpness.mtf50": 900.0,
+        "lamp.key_left": 100.0,
+    }
+    changes = {
+        "background.lightness": 1.2,
+        "geometry.pitch_zero": -1.8,
+        "sharpness.mtf50": -4.1,
+        "lamp.key_left": -27.0,
+    }
+    limits = {
+        "background.lightness": (-4, 4),
+        "geometry.pitch_zero": (-1, 1),
+        "sharpness.mtf50": (-20, None),
+        "lamp.key_left": (-20, 25),
+    }
+    units = {"background.lightness": "L*", "geometry.pitch_zero": "°", "sharpness.mtf50": "lines", "lamp.key_left": "%"}
+    return CalibrationView(
+        steps=tuple(steps),
+        current=CalibrationNow(
+            id="20261101T081500Z-1a2b3c4d",
+            made_at="2026-11-01T08:15:00Z",
+            expires_at="2027-01-30T08:15:00Z",
+            age_days=21.1,
+            expired=False,
+        ),
+        drift=tuple(
+            Drift(
+                key=key, unit=units[key], value=start + changes[key], baseline=start, change=changes[key],
+                low=limits[key][0], high=limits[key][1], beyond=key in {"geometry.pitch_zero", "lamp.key_left"},
+            )
+            for key, start in baseline.items()
+        ),
+    )  # fmt: skip
+
+
 class FakeMaintenance:
     """Does what `booth.maintenance.Maintenance` says, at once and to nothing."""
 
     def __init__(self) -> None:
-        self.state = MaintenanceState(tests=finished_run())
+        self.state = MaintenanceState(tests=finished_run(), calibration=calibration_view())
         self.done: list[str] = []
         self.visiting = False
 
@@ -76,7 +129,16 @@ class FakeMaintenance:
             ),
         )
 
+    def start_calibration(self, *, baseline: bool = False) -> None:
+        self._require_idle()
+        self.done.append(f"calibration {'baseline' if baseline else 'compared'}")
+        self.put(busy="calibration", calibration=calibration_view("empty"))
+
     def proceed(self) -> None:
+        if self.state.busy == "calibration":
+            self.done.append("proceed")
+            self.put(calibration=calibration_view("card"))
+            return
         run = self.state.tests
         if run is None or run.waiting is None:
             raise MaintenanceRefusedError("Nothing waits for you: start the tests or the calibration first.")
@@ -232,7 +294,13 @@ def technician_screens() -> tuple[tuple[str, str, dict[str, Any], dict[str, Any]
         ("technician-tests", "tests", {}, {"tests": finished_run()}),
         ("technician-tests-running", "tests", {}, {"busy": "tests", "tests": running}),
         ("technician-tests-card", "tests", {}, {"busy": "tests", "tests": waiting}),
-        ("technician-calibration", "calibration", {}, {}),
+        ("technician-calibration", "calibration", {}, {"calibration": calibration_view()}),
+        (
+            "technician-calibration-card",
+            "calibration",
+            {},
+            {"busy": "calibration", "calibration": calibration_view("card")},
+        ),
         ("technician-devices", "devices", {}, {}),
         ("technician-devices-trouble", "devices", broken_devices(), {}),
         ("technician-log", "log", {}, {}),

@@ -26,6 +26,7 @@ READ = ("", "/live", "/work", "/history", "/test-card", "/training")
 DO = {
     "/bundle": {},
     "/tests": {},
+    "/calibration": {"baseline": True},
     "/work/proceed": {},
     "/work/cancel": {},
     "/service/off": {"reason": "cleaning"},
@@ -92,7 +93,15 @@ def test_a_technician_runs_tests_stops_them_and_switches_the_booth(booth, inside
     assert booth.maintenance.done == ["tests attended", "cancel", "off cleaning", "on"]
 
 
-@pytest.mark.parametrize("path", ["/tests", "/service/off"])
+def test_a_technician_calibrates(booth, inside):
+    started = inside.post("/api/technician/calibration", json={"baseline": True}).json()["state"]
+    assert (started["busy"], started["calibration"]["current"]["expired"]) == ("calibration", False)
+    assert [step["key"] for step in started["calibration"]["steps"] if step["state"] == "waiting"] == ["empty"]
+    inside.post("/api/technician/work/proceed")
+    assert booth.maintenance.done == ["calibration baseline", "proceed"]
+
+
+@pytest.mark.parametrize("path", ["/tests", "/calibration", "/service/off"])
 def test_during_a_visit_it_is_refused_in_a_sentence(booth, inside, path):
     booth.maintenance.visiting = True
     refused = inside.post(f"/api/technician{path}", json=DO[path])
@@ -118,6 +127,7 @@ def test_a_disk_that_refuses_the_switch_is_told(booth, inside, monkeypatch):
         ("/service/off", {"reason": "other", "more": 1}),
         ("/tests", {"attended": "perhaps"}),
         ("/tests", [True]),
+        ("/calibration", {"baseline": 1, "id": "x"}),
         ("/service/on", {"reason": "other"}),
         ("/training/answer", {"cause": "DROP TABLE"}),
         ("/training/scene", {"scene": "elephant"}),
