@@ -39,9 +39,8 @@ class CameraLight:
 
     async def restart(self) -> None:
         """The camera as it was before the loop changed it; what it is then counts as 1."""
-        first, changed = self._first, self._changed
-        self._first, self._changed, self.taken = None, False, Taken()
-        if first is not None and changed:
+        first = self._first
+        if first is not None and self._changed:
             await self._station.set_camera(
                 CameraControlSettings(
                     exposure_us=first.exposure_us,
@@ -50,6 +49,8 @@ class CameraLight:
                     blue_gain=first.blue_gain,
                 )
             )
+        # Only now: who is interrupted while the camera works can begin again.
+        self._first, self._changed, self.taken = None, False, Taken()
 
     async def prepare(self) -> None:
         """Learns what the camera uses and leaves its automatic modes; one that cannot be asked is not used."""
