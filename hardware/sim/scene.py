@@ -140,29 +140,47 @@ class Renderer:
             upscaled_from = seen if seen[0] < size[0] or seen[1] < size[1] else None
             key = (source, view.card, framing, view.roll_deg, view.sheet, size)
         if size[0] * size[1] > ONE_BY_ONE_PX:
-            return _passes(view, size), upscaled_from
-        return self._cache.get(key, lambda: tuple(_passes(view, size))), upscaled_from
+            return self._passes(view, size), upscaled_from
+        return self._cache.get(key, lambda: tuple(self._passes(view, size))), upscaled_from
+
+    def _passes(self, view: View, size: Size) -> Iterator[Image]:
+        """The passes of what the lens shows, one after the other."""
+        source = view.source
+        if source.kind == "wall":
+            card = held_card(view.card, size) if view.card is not None else None
+            walls = ((channel, empty_pass(channel, size)) for channel in source.channels)
+            frames: Iterator[Image] = (card(channel, wall) if card is not None else wall for channel, wall in walls)
+        else:
+            frames = self._framed(view, size)
+        sheet = Sheet(view.sheet, size) if view.sheet is not None else None
+        for channel, image in zip(source.channels, frames, strict=True):
+            yield image if sheet is None else sheet.on(channel, image)
+
+    def _framed(self, view: View, size: Size) -> Iterator[Image]:
+        """A rendered frame as the lens shows it. What moves in the picture is scaled once and then only put elsewhere."""
+        source, framing = view.source, view.framing
+        scaled = round(size[0] * framing.magnification), round(size[1] * framing.magnification)
+        window = None if framing.is_native else Window(framing, source.native, size)
+        frames: Iterable[Image] = _scaled(source, view.card, source.native)
+        if scaled[0] * scaled[1] <= ONE_BY_ONE_PX:
+            key = (source, view.card, scaled)
+            frames = whole = self._cache.get(key, lambda: tuple(_scaled(source, view.card, scaled)))
+            window = None if framing.is_native else Window(framing, scaled, size)
+            if window is not None and not window.covers:
+                window.surround(whole[source.channels.index("background")])
+        elif window is not None and not window.covers:
+            window.surround(read_pass(source, "background"))
+        for channel, image in zip(source.channels, frames, strict=True):
+            seen = frame_pass(image, size) if window is None else window.of(channel, image)
+            yield _rolled(seen, view.roll_deg) if view.roll_deg else seen
 
 
-def _passes(view: View, size: Size) -> Iterator[Image]:
-    """The passes of what the lens shows, one after the other."""
-    source = view.source
-    is_wall = source.kind == "wall"
-    native = size if is_wall else source.native
-    sheet = Sheet(view.sheet, size) if view.sheet is not None else None
-    card = held_card(view.card, native) if view.card is not None else None
-    window = None if is_wall or view.framing.is_native else Window(view.framing, native, size)
-    if window is not None and not window.covers:
-        background = read_pass(source, "background")
-        window.surround(card("background", background) if card is not None else background)
+def _scaled(source: Source, text: str | None, size: Size) -> Iterator[Image]:
+    """The whole rendered frame at this size, with the card held in front."""
+    card = held_card(text, source.native) if text is not None else None
     for channel in source.channels:
-        image = empty_pass(channel, size) if is_wall else read_pass(source, channel)
-        if card is not None:
-            image = card(channel, image)
-        image = frame_pass(image, size) if window is None else window.of(channel, image)
-        if view.roll_deg and not is_wall:
-            image = _rolled(image, view.roll_deg)
-        yield image if sheet is None else sheet.on(channel, image)
+        image = read_pass(source, channel)
+        yield frame_pass(image if card is None else card(channel, image), size)
 
 
 def _rolled(pixels: Image, roll_deg: float) -> Image:
@@ -216,7 +234,7 @@ class Window:
         (x0, x1), (y0, y1), (scale_x, scale_y) = self._xs, self._ys, self._scale
         if x1 > x0 and y1 > y0:
             part = (max(1, round((x1 - x0) * scale_x)), max(1, round((y1 - y0) * scale_y)))
-            piece = _resized(image[y0:y1, x0:x1], part)
+            piece = frame_pass(image[y0:y1, x0:x1], part)
             _paste(canvas, piece, round((x0 - self._left) * scale_x), round((y0 - self._top) * scale_y))
         return canvas
 
