@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from booth.calibrate_command import calibrate_command
 from booth.check import check_command
 from booth.config_command import app as config_app
 from booth.diagnose_command import diagnose_command
@@ -81,12 +82,15 @@ app = typer.Typer(
 
     booth diagnose                  test every device of a booth, with causes and remedies
 
+    booth calibrate                 measure lamps, camera and lens against the test card
+
     booth train                     find a fault hidden in a virtual booth
     """,
 )
 app.command("check")(check_command)
 app.command("evaluate")(evaluate_command)
 app.command("diagnose")(diagnose_command)
+app.command("calibrate")(calibrate_command)
 app.add_typer(packet_app, name="packet")
 app.add_typer(record_app, name="record")
 app.add_typer(outbox_app, name="outbox")

@@ -1,9 +1,10 @@
 """One calibration from its first to its last step, as an object that a page or a command line follows and drives.
 
-Order: camera settings (automatic off) -> *wait: the booth is empty* -> dark picture -> each lamp alone -> the wall under the portrait light -> *wait: the
-card hangs in its holder* -> white balance on the grey card -> focus on the card -> the card in a still: the camera's stand, exposure, sharpness
--> noise. A step that waits goes on with `proceed`; a card that cannot be read asks again instead of ending everything. The room is dark to the
-sensor only as far as the room is: the dark picture tells both.
+Order: camera settings (automatic off), portrait light -> *wait: the card hangs in its holder* -> white balance on the grey card -> focus on the card -> the
+card in a still: the camera's stand, exposure, sharpness -> noise -> *wait: the card is taken down, the booth is empty* -> dark picture -> each lamp
+alone -> the wall under the portrait light. White balance comes first, so that a lamp's colour is told with a neutral camera. A step that waits goes
+on with `proceed`; a card that cannot be read, or still hangs, is asked for again instead of ending everything. The room is dark to the sensor
+only as far as the room is: the dark picture tells both.
 
 However it ends, the lamps get back their levels; when it fails or is cancelled the camera gets back its settings, too. What it found for the
 camera is used from then on (`Station.learn`).
@@ -35,7 +36,7 @@ from capture.errors import CardNotReadableError
 from capture.frames import Latest
 from capture.lamp_response import LampResponses, measure_lamps
 from capture.station import Station
-from capture.test_card import CardReading, grey_box, read_card
+from capture.test_card import CardReading, find_card, grey_box, read_card
 from hardware.controls import (
     CameraControlSettings,
     CameraControlState,
@@ -84,7 +85,7 @@ class Step(BaseModel):
     problem: str | None = None  # why it asks again, or failed
 
 
-STEPS = ("camera", "empty", "dark", "lamps", "background", "card", "white_balance", "focus", "geometry", "noise")
+STEPS = ("camera", "card", "white_balance", "focus", "geometry", "noise", "empty", "dark", "lamps", "background")
 
 
 class Subject(BaseModel):
@@ -162,22 +163,8 @@ class CalibrationRun:
         station = self._station
         self._begin("camera")
         await station.apply_controls()
-        self._done("camera")
-        await self._wait("empty")
-
-        self._begin("dark")
-        await self._light(0.0)
-        dark_code, dark_noise = await read_dark(station)
-        self._done("dark", code=dark_code, noise=dark_noise)
-
-        self._begin("lamps")
-        lamps = await self._read_lamps()
-        self._done("lamps", **{lamp.lamp: lamp.mean for lamp in (lamps.lamps if lamps is not None else ())})
-
-        self._begin("background")
         await self._light(station.nominal_pct)
-        wall = await read_wall(station)
-        self._done("background", lightness=wall.lightness, chroma=wall.chroma, evenness_pct=wall.evenness_pct)
+        self._done("camera")
 
         box = await self._see_card()
 
@@ -212,6 +199,22 @@ class CalibrationRun:
         frames = await fresh_frames(station, NOISE_FRAMES)
         grey_noise = temporal_noise([frame.pixels[top:bottom, left:right] for frame in frames])
         self._done("noise", grey=grey_noise)
+
+        await self._see_nothing()
+
+        self._begin("dark")
+        await self._light(0.0)
+        dark_code, dark_noise = await read_dark(station)
+        self._done("dark", code=dark_code, noise=dark_noise)
+
+        self._begin("lamps")
+        lamps = await self._read_lamps()
+        self._done("lamps", **{lamp.lamp: lamp.mean for lamp in (lamps.lamps if lamps is not None else ())})
+
+        self._begin("background")
+        await self._light(station.nominal_pct)
+        wall = await read_wall(station)
+        self._done("background", lightness=wall.lightness, chroma=wall.chroma, evenness_pct=wall.evenness_pct)
 
         light = card.grey.light_bgr[1]
         now = self._utc().replace(microsecond=0)
@@ -258,6 +261,22 @@ class CalibrationRun:
         if not self._station.lamps:
             return None
         return await measure_lamps(self._station, lambda done: self._tell("lamps", StepState.RUNNING, progress=done))
+
+    async def _see_nothing(self) -> None:
+        """Waits until the booth is empty; a card that still hangs is asked to be taken down."""
+        problem: str | None = None
+        while True:
+            await self._wait("empty", problem)
+            self._begin("empty")
+            (frame,) = await fresh_frames(self._station, 1)
+            try:
+                find_card(frame.pixels)
+            except CardNotReadableError:
+                self._done("empty")
+                return
+            problem = "The test card still hangs in the booth: take it down."
+            if not self._attended:
+                raise CardNotReadableError(problem)
 
     async def _see_card(self) -> tuple[int, int, int, int]:
         """Waits until the card hangs and is seen; returns where the grey card is in the preview."""

@@ -47,8 +47,7 @@ async def technician(run, booth, hangs=lambda _problem: True):
             step = run.step
             if step.state is StepState.WAITING:
                 asked.append((step.key, step.problem))
-                if step.key == "card":
-                    booth.card = hangs(step.problem)
+                booth.card = step.key == "card" and hangs(step.problem)
                 assert run.proceed()
 
     following = asyncio.create_task(follow())
@@ -71,7 +70,7 @@ async def test_a_calibration_goes_through_all_steps_and_finds_the_booth_as_it_is
     assert not run.proceed(), "nothing waits before it began"
     async with technician(run, booth) as asked:
         found = await run.perform()
-    assert asked == [("empty", None), ("card", None)]
+    assert asked == [("card", None), ("empty", None)]
     assert [step.key for step in run.steps] == list(STEPS)
     assert {step.state for step in run.steps} == {StepState.DONE}
     assert found.id.startswith("20261123T090000Z-")
@@ -142,8 +141,26 @@ async def test_a_card_that_does_not_hang_is_asked_for_again_with_the_reason():
     run = run_of(booth)
     async with technician(run, booth, hangs=lambda problem: problem is not None) as asked:
         await run.perform()
-    assert [key for key, _ in asked] == ["empty", "card", "card"]
-    assert "There is no test card" in asked[-1][1]
+    assert [key for key, _ in asked] == ["card", "card", "empty"]
+    assert "There is no test card" in asked[1][1]
+
+
+async def test_a_card_that_still_hangs_is_asked_to_be_taken_down():
+    booth = CalibrationBooth()
+    run = run_of(booth)
+    asked = []
+
+    async def follow():
+        async for _ in run.published.values():
+            if run.step.state is StepState.WAITING:
+                asked.append((run.step.key, run.step.problem))
+                booth.card = run.step.problem is None
+                run.proceed()
+
+    following = asyncio.create_task(follow())
+    await run.perform()
+    following.cancel()
+    assert asked[1:] == [("empty", None), ("empty", "The test card still hangs in the booth: take it down.")]
 
 
 async def test_unattended_a_missing_card_ends_it():
@@ -164,7 +181,9 @@ async def test_cancelled_anywhere_it_sets_lamps_and_camera_back(step):
         async for _ in run.published.values():
             if run.step.key == step and run.step.state in {StepState.WAITING, StepState.RUNNING}:
                 run.cancel()
-            run.proceed()
+            if run.step.state is StepState.WAITING:
+                booth.card = run.step.key == "card"
+                run.proceed()
 
     following = asyncio.create_task(follow())
     with pytest.raises(asyncio.CancelledError):
