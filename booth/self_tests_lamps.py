@@ -40,6 +40,8 @@ CAUSES: Mapping[LampVerdict, str] = MappingProxyType(
         LampVerdict.MISADDRESSED: "lamp.misaddressed",
     }
 )
+# Lamps that their own channel lights, and no other's.
+OWN_LIGHT = frozenset({LampVerdict.SOUND, LampVerdict.WEAK, LampVerdict.STRONG})
 DRIFT = "calibration.drift"
 # One stop less light: seen far above the noise, and no camera clips by it.
 STOP = 2.0
@@ -103,11 +105,12 @@ def _judged(view: LampView, found: LampComparison) -> Measured:
 def _drifted(found: LampComparison, known: Calibration, first: Calibration | None) -> Measured:
     """The largest share of an allowed change, in percent."""
     # A lamp that is dark or on another's channel has a finding of its own.
-    shifts = [max(abs(each.red_shift), abs(each.blue_shift)) for each in found.lamps]
+    own = [each for each in found.lamps if each.verdict in OWN_LIGHT]
+    shifts = [max(abs(each.red_shift), abs(each.blue_shift)) for each in own]
     shares = [100 * shift / LAMP_COLOUR_PCT for shift in shifts]
     if first is not None:
         shares += [share_of(row) for row in drift(known, first)]
-    return Measured(max(shares) * 100)
+    return Measured(max(shares, default=0.0) * 100)
 
 
 def share_of(row: Drift) -> float:

@@ -1,24 +1,25 @@
-"""Faults of lamps and lens at the wire: the virtual booth has them, the self-tests find them under the right cause with the right remedy."""
+"""Faults of lamps, lens and camera at the wire: the virtual booth has them, `booth diagnose` finds them under the right cause with the right remedy."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from booth.calibrations import CalibrationStore
+from booth.diagnose_command import Asked
 from booth.diagnostics import chosen, run_checks
-from booth.self_tests_lamps import lamps_seen
 from capture.calibration import Sharpness
 from capture.lamp_response import measure_lamps
 from capture.station import StationSettings, open_station
+from crypto.keys import load_trust, make_development_pki, open_signer
 from tests.bench_rig import open_bench
+from tests.booth_rig import booth_config
 from tests.calibrations import calibration
 
 LAMPS = ("lamp.key_left", "lamp.key_right", "lamp.fill_top", "lamp.background")
-
-
-async def nobody(prompt):
-    raise AssertionError(prompt)
+CARD = ("camera.focus", "camera.tilt", "camera.white_balance")
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +27,21 @@ def empty_process(start_booth):
     return start_booth("visit")
 
 
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return make_development_pki(tmp_path_factory.mktemp("pki"))
+
+
 @pytest.fixture
 def booth(empty_process, monkeypatch):
     monkeypatch.setattr("capture.station.RAMP_PERIOD_S", 0.005)
     monkeypatch.setattr("capture.lamp_response.FRAMES", 2)
+    for wait in (
+        "hardware.camera_source.READ_TIMEOUT_S",
+        "capture.station.STILL_WAIT_S",
+        "capture.station.FRAME_WAIT_S",
+    ):
+        monkeypatch.setattr(wait, 30.0)  # the machine's load is no fault of the camera
     virtual = empty_process
     yield virtual
     for lamp in LAMPS:
@@ -39,95 +51,94 @@ def booth(empty_process, monkeypatch):
     virtual.control(card=None)
 
 
-async def findings_of(bench, *ids):
-    found = await run_checks(bench, chosen(ids, attended=True), lambda _: None, nobody)
-    return {each.id: each for each in found}
+@pytest.fixture
+def diagnose(booth, tmp_path, pki, monkeypatch, capsys):
+    """`booth diagnose --attended --json` on a booth whose controller does not run; the calibration, where there is one, is in its store."""
+    config = booth_config(tmp_path, pki, booth.addresses["toml"])
+
+    async def hang_up():
+        booth.control(card="test")
+
+    monkeypatch.setattr("booth.diagnose_command._ask_for_card", hang_up)
+
+    async def run(*only, known=None):
+        if known is not None:
+            store = CalibrationStore(config.booth.data_dir, config.booth.id, lambda: load_trust(pki / "ca.pem"))
+            config.booth.data_dir.mkdir(exist_ok=True)
+            store.save(known, open_signer(f"file:{pki / 'booth.key'}"))
+        code = await Asked(tmp_path / "booth.toml", only, True, True, False, None, None, False).do()
+        findings = json.loads(capsys.readouterr().out)["findings"]
+        assert code == any(each["verdict"] == "fail" for each in findings)
+        return {each["id"]: each for each in findings}
+
+    return run
 
 
-async def test_lamps_that_are_dead_weak_swapped_or_misaddressed_are_told_apart(booth, tmp_path, no_tasks_left):
-    async with (
-        open_station(StationSettings.model_validate(booth.settings)) as station,
-        open_bench(tmp_path) as plain,
-    ):
+def remedies(findings):
+    return {
+        name: each["remedy"].removeprefix("remedy.") for name, each in findings.items() if each["verdict"] != "pass"
+    }
+
+
+async def test_lamps_that_are_dead_weak_swapped_or_misaddressed_are_told_apart(booth, diagnose, no_tasks_left):
+    async with open_station(StationSettings.model_validate(booth.settings)) as station:
         await station.set_standby_light()
         before = dict(station.levels_pct)
-        known = calibration(lamps=await measure_lamps(station, drives_pct=(100.0,)))
-        bench = replace(plain, station=station, calibration=lambda: known)
-        booth.control(lamp="fill_top", strength=0.6)
-        booth.control(lamp="background", dead=True)
-        booth.control(swap=["key_left", "key_right"])
-        found = await findings_of(bench, *LAMPS)
-        told = {name.removeprefix("lamp."): (each.verdict, each.remedy) for name, each in found.items()}
-        assert told == {
-            "key_left": ("fail", "remedy.lamp.swapped"),
-            "key_right": ("fail", "remedy.lamp.swapped"),
-            "fill_top": ("fail", "remedy.lamp.weak"),
-            "background": ("fail", "remedy.lamp.dark"),
-        }
-        assert found["lamp.fill_top"].value == pytest.approx(60, abs=2)
-        assert found["lamp.fill_top"].about == {"lamp": "fill_top", "percent": "60"}
-        assert found["lamp.key_left"].about["other"] == "key_right"
+        lamps = await measure_lamps(station, drives_pct=(100.0,))
+    booth.control(lamp="fill_top", strength=0.6)
+    booth.control(lamp="background", dead=True)
+    booth.control(swap=["key_left", "key_right"])
+    found = await diagnose(*LAMPS, known=calibration(lamps=lamps, controls=None))
+    assert remedies(found) == {
+        "lamp.key_left": "lamp.swapped",
+        "lamp.key_right": "lamp.swapped",
+        "lamp.fill_top": "lamp.weak",
+        "lamp.background": "lamp.dark",
+    }
+    assert {each["verdict"] for each in found.values()} == {"fail"}
+    assert found["lamp.fill_top"]["value"] == pytest.approx(60, abs=2)
+    assert found["lamp.fill_top"]["about"] == {"lamp": "fill_top", "percent": "60"}
+    assert found["lamp.key_left"]["about"]["other"] == "key_right"
 
-        booth.control(swap=None)
-        booth.control(lamp="fill_top", strength=1)
-        booth.control(lamp="background", dead=False)
-        booth.control(lamp="key_left", channel="background")
-        seen = await lamps_seen(bench)
-        assert {name: each.cause for name, each in seen.items() if each.cause is not None} == {
-            "lamp.key_left": "lamp.misaddressed"
-        }
-        assert seen["lamp.key_left"].about["other"] == "background"
-        assert dict(station.levels_pct) == before
+    booth.control(swap=None)
+    booth.control(lamp="fill_top", strength=1)
+    booth.control(lamp="background", dead=False)
+    booth.control(lamp="key_left", channel="background")
+    found = await diagnose(*LAMPS, "calibration.drift")
+    assert remedies(found) == {"lamp.key_left": "lamp.misaddressed"}
+    assert found["lamp.key_left"]["about"]["other"] == "background"
+    async with open_station(StationSettings.model_validate(booth.settings)) as station:
+        assert dict(station.levels_pct) == before or not station.levels_pct
 
 
-async def test_exposure_is_obeyed_or_not(booth, tmp_path):
+async def test_exposure_is_obeyed_and_lines_answer(booth, tmp_path):
     async with (
         open_station(StationSettings.model_validate(booth.settings)) as station,
         open_bench(tmp_path) as plain,
     ):
-        bench = replace(plain, station=station)
         before = await station.read_controls()
-        found = await findings_of(bench, "camera.exposure_control", "controls.echo", "camera.rate", "camera.noise")
-        assert [(each.id, each.verdict) for each in found.values()] == [(name, "pass") for name in found], found
-        assert found["camera.exposure_control"].value == pytest.approx(100, abs=15)
+        checks = chosen(("camera.exposure_control", "controls.echo", "camera.noise"), attended=False)
+        found = await run_checks(replace(plain, station=station), checks, lambda _: None, None)
+        assert {each.verdict for each in found} == {"pass"}, found
+        assert next(each.value for each in found if each.id == "camera.exposure_control") == pytest.approx(100, abs=15)
         assert await station.read_controls() == before
 
 
-CARD = ("camera.focus", "camera.tilt", "camera.white_balance")
-
-
-async def test_an_unfocused_lens_a_tilted_camera_and_a_wrong_white_are_told_apart(booth, tmp_path, no_tasks_left):
-    async with (
-        open_station(StationSettings.model_validate(booth.settings)) as station,
-        open_bench(tmp_path) as plain,
-    ):
-        bench, asked = replace(plain, station=station), []
-
-        async def hang_up(prompt):
-            asked.append(prompt)
-            booth.control(card="test")
-
-        async def found(**calibrated):
-            more = {"calibration": lambda: calibration(**calibrated)} if calibrated else {}
-            findings = await run_checks(replace(bench, **more), chosen(CARD, attended=True), lambda _: None, hang_up)
-            return {each.id: (each.verdict, each.remedy) for each in findings}, findings
-
-        told, values = await found()
-        assert asked == ["card"]
-        assert set(told.values()) == {("pass", None)}, values
-        sound = values[0].value
-        booth.control(lens={"defocus_px": 4})
-        told, values = await found()
-        assert told == {**dict.fromkeys(CARD, ("pass", None)), CARD[0]: ("fail", "remedy.camera.unfocused")}, values
-        booth.control(lens={"tilt_deg": 3})
-        told, _ = await found()
-        assert told == {**dict.fromkeys(CARD, ("pass", None)), CARD[1]: ("fail", "remedy.camera.tilted")}
-        booth.control(lens={"roll_deg": 2, "cast": [1.2, 1, 0.8], "defocus_px": 0.7})
-        sharp = Sharpness(mtf50_cycles_px=sound, mtf50_lines=700, card_detail=0.3, focus_position=None)
-        told, values = await found(pitch_zero_deg=0.0, roll_deg=0.0, sharpness=sharp)
-        assert [remedy for _, remedy in told.values()] == [
-            "remedy.camera.unfocused",  # a fifth of the sharpness at the calibration is gone
-            "remedy.camera.tilted",
-            "remedy.camera.cast",
-        ]
-        assert values[1].value == pytest.approx(-2, abs=0.2)
+async def test_an_unfocused_lens_a_tilted_camera_and_a_wrong_white_are_told_apart(booth, diagnose, no_tasks_left):
+    found = await diagnose(*CARD)
+    assert remedies(found) == {}
+    sound = found["camera.focus"]["value"]
+    booth.control(lens={"defocus_px": 4})
+    assert remedies(await diagnose(*CARD)) == {"camera.focus": "camera.unfocused"}
+    booth.control(lens={"tilt_deg": 3})
+    assert remedies(await diagnose(*CARD)) == {"camera.tilt": "camera.tilted"}
+    booth.control(lens={"roll_deg": 2, "cast": [1.2, 1, 0.8], "defocus_px": 0.7})
+    sharp = Sharpness(mtf50_cycles_px=sound, mtf50_lines=700, card_detail=0.3, focus_position=None)
+    known = calibration(pitch_zero_deg=0.0, roll_deg=0.0, sharpness=sharp, controls=None)
+    found = await diagnose(*CARD, known=known)
+    assert remedies(found) == {
+        "camera.focus": "camera.unfocused",  # a fifth of the sharpness at the calibration is gone
+        "camera.tilt": "camera.tilted",
+        "camera.white_balance": "camera.cast",
+    }
+    assert found["camera.tilt"]["value"] == pytest.approx(-2, abs=0.2)
