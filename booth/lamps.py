@@ -131,11 +131,9 @@ class LampKeeper:
     async def lent(self) -> AsyncIterator[Mapping[str, float]]:
         """The lamps for one borrower at a time, and their acknowledged base levels (empty without lamps); raises LampsTakenBackError."""
         async with self._lending:
-            await self._standing.wait()
-            while self._balancer is not None and self._wanted is LightScene.PORTRAIT and not self.balanced.is_set():
-                await self.balanced.wait()
-            while not self._standing.is_set():
-                await self._standing.wait()
+            while not all(event.is_set() for event in self._lendable()):
+                for event in self._lendable():
+                    await event.wait()
             base = dict(self._station.levels_pct)
             borrower = asyncio.current_task()
             assert borrower is not None
@@ -154,6 +152,12 @@ class LampKeeper:
                 await self._give_back(loan, base)
             finally:
                 self._loan = None
+
+    def _lendable(self) -> tuple[asyncio.Event, ...]:
+        """What must have come before the lamps can be lent in the wanted scene."""
+        if self._wanted is not LightScene.PORTRAIT:
+            return (self._standing,)
+        return (self._standing, self.lit) if self._balancer is None else (self._standing, self.lit, self.balanced)
 
     async def _give_back(self, loan: Loan, base: Mapping[str, float]) -> None:
         """The base levels, acknowledged and seen; where that fails the keeper sets its scene anew."""

@@ -143,6 +143,8 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
     assert visit["application"] == {"number": NUMBER, "source": "scanned", **known}
     assert visit["shutter"] == "held"
     assert visit["light"]["reading"]["evenness_pct"] > 50
+    balance = visit["light"]["balance"]
+    assert (balance["steps"], balance["reached"], balance["problem"]) == (0, True, None), "good light is left alone"
     assert visit["camera"]["settings"]["exposure_us"] > 0
     assert any(line["key"].startswith("advice.turn") for line in visit["guidance"])
     made, chip = visit["images"]["portrait.jpg"], report["chip"]

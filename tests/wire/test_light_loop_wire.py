@@ -105,10 +105,3 @@ async def test_a_weak_lamp_is_made_up_for_and_named_and_daylight_is_noticed(sitt
         assert (outcome.problem.kind, outcome.problem.name) == ("ambient", "right")
         await asyncio.wait_for(light.keeper.lit.wait(), WITHIN_S)
         assert light.station.levels_pct["key_right"] < light.station.levels_pct["key_left"]
-
-
-async def test_light_that_is_good_is_left_alone(sitter, no_tasks_left):
-    async with bench(sitter) as light:
-        outcome = await light.outcome()
-        assert (outcome.steps, outcome.reached, outcome.balanced, outcome.problem) == (0, True, True, None)
-        assert set(light.station.levels_pct.values()) <= {159 * 100 / 255, 0.0}
