@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SOCKET = "trainer.sock"
 WATCH_S = 0.5
+# The virtual booth's first large picture takes seconds on a busy machine, longer than a camera may.
+CALIBRATION_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -95,19 +97,26 @@ async def calibrate_sound(config: Config, tell: Tell) -> None:
     from booth.calibrations import CalibrationStore
     from booth.sealing import Sealer
     from capture.calibration_run import CalibrationRun, Subject
+    from capture.errors import CaptureError
     from capture.station import StationSettings, open_station
     from crypto.keys import load_trust
+    from hardware.errors import HardwareError
     from validation.check import software
 
     devices = StationSettings(camera=config.camera, controls=config.controls, lights=config.lights, lift=config.lift)
     async with open_station(devices) as station:
-        run = CalibrationRun(station, config.calibration, Subject(booth=config.booth.id, software=software()))
-        hanging = asyncio.create_task(_hang_card(run, tell), name="training card")
-        try:
-            calibration = await run.perform()
-        finally:
-            hanging.cancel()
-            await asyncio.gather(hanging, return_exceptions=True)
+        for left in reversed(range(CALIBRATION_TRIES)):
+            run = CalibrationRun(station, config.calibration, Subject(booth=config.booth.id, software=software()))
+            hanging = asyncio.create_task(_hang_card(run, tell), name="training card")
+            try:
+                calibration = await run.perform()
+                break
+            except (HardwareError, CaptureError):
+                if left == 0:
+                    raise
+            finally:
+                hanging.cancel()
+                await asyncio.gather(hanging, return_exceptions=True)
     trust = load_trust(config.intake.trust)
     sealer = Sealer.open(config)
     try:
