@@ -7,7 +7,7 @@ times and apertures), and the state that comes back says what the camera really 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,6 +57,8 @@ class CameraControlSettings(BaseModel):
     focus_position: Annotated[int, Field(ge=0, le=0xFFFF)] | None = None
     zoom_ratio: Annotated[float, Field(ge=1)] | None = None
     tilt_deg: float | None = None
+    white_kelvin: Annotated[int, Field(ge=1000, le=20000)] | None = None  # V4L2: the light that shows neutral
+    power_line_hz: Literal[0, 50, 60] | None = None  # V4L2: against flicker of the mains' lamps
 
 
 class CameraControlState(BaseModel):
@@ -76,6 +78,23 @@ class CameraControlState(BaseModel):
     focus_position: int | None = None
     zoom_ratio: float | None = None
     tilt_deg: float | None = None
+    white_kelvin: int | None = None
+    power_line_hz: int | None = None
+
+
+def merge(old: CameraControlSettings, new: CameraControlSettings) -> CameraControlSettings:
+    """What holds after `new` on top of `old`: an automatic mode makes the values void that it chooses itself."""
+    given = {**old.model_dump(exclude_none=True), **new.model_dump(exclude_none=True)}
+    void = set[str]()
+    if given.get("exposure_mode") in {ExposureMode.AUTO, ExposureMode.SHUTTER}:
+        void |= {"f_number", "gain_db"}
+    if given.get("exposure_mode") in {ExposureMode.AUTO, ExposureMode.IRIS}:
+        void |= {"exposure_us", "gain_db"}
+    if given.get("white_balance", WhiteBalance.MANUAL) is not WhiteBalance.MANUAL:
+        void |= {"red_gain", "blue_gain"}
+    if given.get("focus_mode") is FocusMode.AUTO:
+        void |= {"focus_position"}
+    return CameraControlSettings.model_validate({key: value for key, value in given.items() if key not in void})
 
 
 class CameraControls(Protocol):

@@ -30,6 +30,7 @@ from hardware.controls import (
     ExposureMode,
     FocusMode,
     WhiteBalance,
+    merge,
 )
 from hardware.errors import (
     ControlAnswerError,
@@ -96,6 +97,8 @@ class ControlsSettings(BaseModel):
     address: Annotated[int, Field(ge=1, le=7)] = 1
     model: str = "evi-d70"
     baud: int = 9600
+    # V4L2: how many decibels one step of the camera's gain is; without it gain is neither told nor set.
+    gain_db_per_step: Annotated[float, Field(gt=0)] | None = None
 
 
 # The settings whose commands need each other's modes first, in this order.
@@ -227,6 +230,9 @@ class ViscaDialogue:
             Register.ZOOM: None if settings.zoom_ratio is None else model.zoom_position(settings.zoom_ratio),
             Register.FOCUS: None if settings.focus_position is None else model.focus_step(settings.focus_position),
         }
+        for name in ("power_line_hz", "white_kelvin"):
+            if getattr(settings, name) is not None:
+                raise ControlRefusedError(f"VISCA knows no {name}: take it out of [controls.settings].")
         if settings.tilt_deg is not None:
             model.tilt_steps(settings.tilt_deg)  # refused before anything is sent
         return {register: value for register, value in given.items() if value is not None}
@@ -278,21 +284,6 @@ class ViscaDialogue:
             zoom_ratio=None if zoom is None else model.zoom_ratio(zoom),
             tilt_deg=None if tilt is None or model.tilt is None else tilt / model.tilt.steps_per_deg,
         )
-
-
-def merge(old: CameraControlSettings, new: CameraControlSettings) -> CameraControlSettings:
-    """What holds after `new` on top of `old`: an automatic mode makes the values void that it chooses itself."""
-    given = {**old.model_dump(exclude_none=True), **new.model_dump(exclude_none=True)}
-    void = set[str]()
-    if given.get("exposure_mode") in {ExposureMode.AUTO, ExposureMode.SHUTTER}:
-        void |= {"f_number", "gain_db"}
-    if given.get("exposure_mode") in {ExposureMode.AUTO, ExposureMode.IRIS}:
-        void |= {"exposure_us", "gain_db"}
-    if given.get("white_balance", WhiteBalance.MANUAL) is not WhiteBalance.MANUAL:
-        void |= {"red_gain", "blue_gain"}
-    if given.get("focus_mode") is FocusMode.AUTO:
-        void |= {"focus_position"}
-    return CameraControlSettings.model_validate({key: value for key, value in given.items() if key not in void})
 
 
 def _name(register: Register | str) -> str:
@@ -355,9 +346,16 @@ class ViscaControls:
 async def open_controls(
     settings: ControlsSettings | str, on_status: StatusCallback | None = None
 ) -> AsyncIterator[CameraControls]:
-    """Open the control line (visca+serial:///dev/…); a missing camera is waited for. Closing leaves the camera as it is."""
+    """Open the controls (visca+serial:///dev/…, v4l2:///dev/…); a missing camera is waited for. Closing leaves the camera as it is."""
     if isinstance(settings, str):
         settings = ControlsSettings(url=settings)
+    if settings.url.startswith("v4l2:"):
+        from hardware.v4l2_controls import open_v4l2_controls
+
+        opening = open_v4l2_controls(settings.url, on_status, gain_db_per_step=settings.gain_db_per_step)
+        async with opening as v4l2:
+            yield v4l2
+        return
     path = read_serial_path(settings.url, SCHEME)
     dialogue = ViscaDialogue(settings.address, load_model(settings.model))
     board = StatusBoard("controls", settings.url, on_status)
