@@ -222,7 +222,8 @@ class ControlSocket:
             while line := await reader.readline():
                 ask = _read_ask(line)
                 if ask == AskPlain(ask="proceed"):
-                    self._maintenance.proceed()
+                    with contextlib.suppress(MaintenanceRefusedError):  # said twice, or too early: nothing waits
+                        self._maintenance.proceed()
                 else:
                     break
         except (BoothError, ValueError, OSError):

@@ -146,4 +146,4 @@ def test_few_days_say_nothing_and_days_with_failures_are_counted(history):
 @given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=40), st.floats(0.1, 3))
 def test_whatever_the_values_a_trend_is_told(values, every):
     trend = trend_of("x", "", 0, 10, points(values, every), NOW)
-    assert trend.crosses_in_days is None or 0 < trend.crosses_in_days <= 180
+    assert trend.crosses_in_days is None or 0 <= trend.crosses_in_days <= 180
