@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from booth.calibrate_command import calibrate_command
+from booth.cameras_command import cameras_command
 from booth.check import check_command
 from booth.config_command import app as config_app
 from booth.diagnose_command import diagnose_command
@@ -84,6 +85,8 @@ app = typer.Typer(
 
     booth calibrate                 measure lamps, camera and lens against the test card
 
+    booth cameras                   list this machine's cameras with formats and controls
+
     booth train                     find a fault hidden in a virtual booth
     """,
 )
@@ -91,6 +94,7 @@ app.command("check")(check_command)
 app.command("evaluate")(evaluate_command)
 app.command("diagnose")(diagnose_command)
 app.command("calibrate")(calibrate_command)
+app.command("cameras")(cameras_command)
 app.add_typer(packet_app, name="packet")
 app.add_typer(record_app, name="record")
 app.add_typer(outbox_app, name="outbox")

@@ -373,7 +373,7 @@ def _settings_of(state: CameraControlState) -> CameraControlSettings:
         for name in ("exposure_us", "f_number", "gain_db"):
             given.pop(name, None)
     if state.white_balance not in {WhiteBalance.MANUAL, None}:
-        for name in ("red_gain", "blue_gain"):
+        for name in ("red_gain", "blue_gain", "white_kelvin"):
             given.pop(name, None)
     if state.focus_mode is FocusMode.AUTO:
         given.pop("focus_position", None)

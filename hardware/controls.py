@@ -91,7 +91,7 @@ def merge(old: CameraControlSettings, new: CameraControlSettings) -> CameraContr
     if given.get("exposure_mode") in {ExposureMode.AUTO, ExposureMode.IRIS}:
         void |= {"exposure_us", "gain_db"}
     if given.get("white_balance", WhiteBalance.MANUAL) is not WhiteBalance.MANUAL:
-        void |= {"red_gain", "blue_gain"}
+        void |= {"red_gain", "blue_gain", "white_kelvin"}
     if given.get("focus_mode") is FocusMode.AUTO:
         void |= {"focus_position"}
     return CameraControlSettings.model_validate({key: value for key, value in given.items() if key not in void})
