@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from booth.terminal import wait_for_enter
+
 if TYPE_CHECKING:
     from booth.config import Config
     from booth.maintenance import Maintenance, MaintenanceState, TestRun
@@ -192,19 +194,13 @@ class Asked:
 
 
 async def _ask_for_card() -> None:
-    """Waits for the return key."""
-    print(
-        "Hang the test card upright in its holder at the head's place, facing the camera, then press Enter.",
-        file=sys.stderr,
-    )
-    pressed = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin, pressed.set)
-    try:
-        await pressed.wait()
-        sys.stdin.readline()
-    finally:
-        loop.remove_reader(sys.stdin)
+    """Waits for the return key. Raises MaintenanceRefusedError when nobody can press it."""
+    from booth.errors import MaintenanceRefusedError
+
+    card = "Hang the test card upright in its holder at the head's place, facing the camera, then press Enter."
+    print(card, file=sys.stderr)
+    if not await wait_for_enter():
+        raise MaintenanceRefusedError("Nobody answered: standard input ended before the card hung.")
 
 
 # --- a booth that runs, and one that does not --------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """PURE: what a booth says of its health in a few numbers, for whoever watches many booths. No personal data, nothing of a visit.
 
-The intake takes no heartbeat yet; `booth diagnose --summary` and the nightly run's line of the event log show what one will hold.
+The intake takes no heartbeat yet; the line that a nightly run leaves in the event log shows what one will hold.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -154,6 +155,10 @@ class Maintenance:
         findings = await run_checks(bench, checks, self._progress, self._ask)
         await self._keep(bench, findings)
         self._note_outcome(findings)
+        run = self.state.tests
+        if run is not None and run.occasion == "night":
+            with contextlib.suppress(HistoryUnusableError):  # told already
+                self._note("info", f"this night: {(await self.summary()).line}")
 
     def _end_tests(self, work: asyncio.Task[None]) -> None:
         """The run is over, however it ended; a task that was cancelled before its first step has no `finally` of its own."""
@@ -283,7 +288,7 @@ class Maintenance:
         return summarise(
             booth=bench.config.booth.id,
             software=software(),
-            tested_at=None if state.tests is None else state.tests.finished_at,
+            tested_at=None if state.tests is None else state.tests.finished_at or state.tests.started_at,
             findings=() if state.tests is None else state.tests.findings,
             trends=await self.trends(),
             out_of_service=None if state.switch is None else state.switch.reason,

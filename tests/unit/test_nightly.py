@@ -95,6 +95,21 @@ async def test_a_night_runs_from_the_invitation_and_is_skipped_otherwise(tmp_pat
         assert "technician: the nightly self-tests were skipped: the booth was not waiting for anybody" in told
 
 
+async def test_a_night_leaves_its_summary_in_the_event_log(tmp_path):
+    async with open_bench(tmp_path) as bench, open_stage(tmp_path, patience=0.01) as stage:
+        work = stage.booth.maintenance
+        work.start(bench)
+        work.start_tests(["disk.free", "camera.noise"], occasion="night")
+        async with asyncio.timeout(10), work.subscribe() as states:
+            async for state in states:
+                if state.busy is None:
+                    break
+        told = [event.text for event in stage.booth._health.events]
+        assert "technician: this night: 2 in order, 0 to watch, 0 failed, 0 not assessed" in told
+        summary = await work.summary()
+        assert (summary.booth, summary.passed, summary.failed) == ("booth-0001", 2, 0)
+
+
 def trend(check, days):
     return Trend(
         check=check, unit="%", low=80, high=None, newest=84, recent=85, before=90, per_day=-0.4,
