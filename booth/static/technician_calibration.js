@@ -81,7 +81,7 @@ function steps(all) {
     return el("li", { "data-tone": TONES[step.state] ?? null, "aria-current": now ? "step" : null },
       icon(SIGNS[step.state]), el("span", { text: t(`technician.step.${step.key}`) }),
       step.problem ? el("span", { class: "note", dir: "auto", text: step.problem }) : null,
-      values.length ? facts(values) : null);
+      values.length ? el("dl", { class: "values" }, ...values.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", {}, value)))) : null);
   }));
 }
 

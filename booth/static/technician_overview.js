@@ -2,7 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { certificate, events } from "./technician_log.js";
-import { checkName, date, duration, limits, measured, number, renew, state, t, tell, texts, verdict, when } from "./technician_words.js";
+import { checkName, date, day, duration, limits, measured, number, renew, state, t, tell, texts, verdict, when } from "./technician_words.js";
 
 const GRAVITY = { fail: 3, warn: 2, not_assessed: 1, pass: 0 };
 const EVENTS = 6;
@@ -94,7 +94,7 @@ function tiles(status, { state: { tests, calibration } }) {
     tile(t("technician.devices"), state(ready === status.devices.length ? "good" : "bad", count, ready === status.devices.length ? "plug" : "unplugged")),
     tile(t("technician.tests"), tests === null || !tests.finished_at ? state("care", t("technician.tests.none"), "question") : state(failed ? "bad" : "good", failed ? t("technician.tests.failed", { count: failed }) : t("technician.tests.none_failed")),
       tests?.finished_at ? el("small", { text: date(tests.finished_at) }) : null),
-    tile(t("technician.calibration"), current === null ? state("care", t("technician.calibration.none"), "question") : state(current.expired ? "bad" : "good", t("technician.calibration.made", { time: date(current.made_at) }))),
+    tile(t("technician.calibration"), current === null ? state("care", t("technician.calibration.none"), "question") : state(current.expired ? "bad" : "good", t("technician.calibration.made", { time: day(current.made_at) }))),
     tile(t("technician.certificate"), certificate(status.certificate_days, revoked)),
     tile(t("technician.outbox"), state(status.outbox.accepting ? "good" : "bad", number(status.outbox.waiting), "outbox"),
       status.outbox.oldest_age_s === null ? null : el("small", { text: duration(Math.floor(status.outbox.oldest_age_s / 10) * 10) })),

@@ -18,7 +18,7 @@ const days = new Intl.DateTimeFormat(texts.language, { year: "numeric", month: "
 /** Arabic marks the direction of a minus; figures stand in elements that run from left to right anyway. */
 const plain = (figures) => figures.replace(/[\u061c\u200e\u200f]/g, "");
 
-export const number = (value, digits = 2) => new Intl.NumberFormat(texts.language, { maximumFractionDigits: digits }).format(value);
+export const number = (value, digits = 2) => new Intl.NumberFormat(texts.language, { maximumFractionDigits: digits, signDisplay: "negative" }).format(value);
 export const measured = (value, unit = "") => (value === null || value === undefined ? "–" : plain(`${number(value, Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 3)} ${unit}`.trim()));
 export const moment = (at) => (at === null ? t("technician.never") : clock.format(new Date(at)));
 export const date = (at) => (at === null ? t("technician.never") : dated.format(new Date(at)));
