@@ -45,6 +45,7 @@ class Probing:
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled
+        self._visit = 0
         self._tries = 0
         self._begun_s: float | None = None
         self._running: asyncio.Task[None] | None = None
@@ -72,6 +73,7 @@ class Probing:
 
     async def _run(self, station: Station, lamps: LampKeeper) -> None:
         film: Film | None = None
+        visit = self._visit
         try:
             async with lamps.lent() as base:  # waits for the balance
                 self._begun_s = time.monotonic()
@@ -79,14 +81,11 @@ class Probing:
         except LampsTakenBackError:
             if film is None and self._tries >= TRIES:
                 film = not_run(Reason.INTERRUPTED)
-        except asyncio.CancelledError:
-            if film is not None:
+        finally:  # a film that is complete counts, though the lamps were not given back yet
+            if film is not None and (self._film is not None or self._visit != visit):
                 film.wipe()
-            raise
-        if self._film is None:
-            self._film = film
-        elif film is not None:
-            film.wipe()
+            elif film is not None:
+                self._film = film
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._running is task:
@@ -154,4 +153,5 @@ class Probing:
             self._judging.add_done_callback(self._ending.discard)
         self._film = self._judging = self._begun_s = None
         self._tries = 0
+        self._visit += 1
         return tuple(self._ending)

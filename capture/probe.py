@@ -37,6 +37,8 @@ PROBE_S = 2 * PERIOD_S
 SPANS_S = {"key_left": (0.0, PERIOD_S), "key_right": (PERIOD_S, PROBE_S), "fill_top": (0.0, PROBE_S)}
 SWING = 0.2
 TICK_S = 0.05
+# A camera that gives few pictures gets more time for them; slower still, the shutter would not wait (booth/probing.py).
+SLOW_FPS, SLOW_STRETCH = 8.0, 1.6
 # A lamp below this has nothing to swing with.
 LEAST_BASE_PCT = 5.0
 # How many pictures are kept; they also go into the packet (booth/pad_part.py).
@@ -47,10 +49,10 @@ WALL_SIDE, WALL_TOP, WALL_BOTTOM = 0.06, 0.05, 0.45
 WALL_EVERY_PX = 2
 
 
-def level_at(lamp: str, at_s: float, base_pct: float) -> float:
-    """What a lamp is set to, so long after the beginning."""
+def level_at(lamp: str, at_s: float, base_pct: float, stretch: float = 1.0) -> float:
+    """What a lamp is set to, so long after the beginning; `stretch` times as slow."""
     begin, end = SPANS_S[lamp]
-    turn = (at_s - begin) / (end - begin)
+    turn = (at_s / stretch - begin) / (end - begin)
     if not 0 < turn < 1:
         return base_pct
     if base_pct * (1 + SWING) > 100:
@@ -141,19 +143,20 @@ def not_run(reason: Reason) -> Film:
 
 
 async def run_probe(station: Station, base_pct: Mapping[str, float]) -> Film:
-    """Moves the borrowed lamps and films it; takes PROBE_S. A lamp or camera that fails gives a film with its reason; a cancellation wipes."""
+    """Moves the borrowed lamps and films it; takes PROBE_S, of a slow camera SLOW_STRETCH as long. A lamp or camera that fails gives a film with its reason; a cancellation wipes."""
     moving = {lamp: base_pct[lamp] for lamp in LAMPS if base_pct.get(lamp, 0.0) >= LEAST_BASE_PCT}
     if len(moving) < 2:
         return not_run(Reason.NO_LAMPS if not base_pct else Reason.TOO_FEW_LAMPS)
     newest = station.preview()
     if newest is not None and newest.controls is not None and newest.controls.exposure_mode not in MANUAL:
         return not_run(Reason.AUTO_EXPOSURE)
-    camera = _Camera()
+    stretch = SLOW_STRETCH if station.preview_fps < SLOW_FPS else 1.0
+    camera = _Camera(stretch)
     begun_ns = time.monotonic_ns()
     sequence = -1 if newest is None else newest.sequence
     looking = asyncio.create_task(camera.look(station, begun_ns, sequence), name="probe camera")
     try:
-        levels = await _move(station, moving, begun_ns)
+        levels = await _move(station, moving, begun_ns, stretch)
         await _end(looking)
     except BaseException as error:
         looking.cancel()
@@ -170,22 +173,22 @@ async def run_probe(station: Station, base_pct: Mapping[str, float]) -> Film:
 MANUAL = frozenset({ExposureMode.MANUAL, None})
 
 
-async def _move(station: Station, base_pct: Mapping[str, float], begun_ns: int) -> dict[str, Course]:
+async def _move(station: Station, base_pct: Mapping[str, float], begun_ns: int, stretch: float) -> dict[str, Course]:
     """Sets the lamps by the schedule and returns what was acknowledged over time."""
     seen = {lamp: _Series() for lamp in base_pct}
     loop = asyncio.get_running_loop()
-    begun = loop.time()
+    begun, tick = loop.time(), 0
     while True:
         at_s = (time.monotonic_ns() - begun_ns) / 1e9
-        wanted = {lamp: level_at(lamp, at_s, base) for lamp, base in base_pct.items()}
+        wanted = {lamp: level_at(lamp, at_s, base, stretch) for lamp, base in base_pct.items()}
         acknowledged = await station.set_levels(wanted, seen=False, ramped=False)
         now_ms = (time.monotonic_ns() - begun_ns) / 1e6
         for lamp, series in seen.items():
             series.add(now_ms, acknowledged[lamp])
-        if at_s >= PROBE_S:
+        if at_s >= PROBE_S * stretch:
             return {lamp: series.course for lamp, series in seen.items()}
-        left_s = begun + (math.floor(at_s / TICK_S) + 1) * TICK_S - loop.time()
-        await asyncio.sleep(max(left_s, 0.0))
+        tick = max(tick, math.floor(at_s / TICK_S)) + 1
+        await asyncio.sleep(max(begun + tick * TICK_S - loop.time(), 0.0))
 
 
 async def _end(task: asyncio.Task[None]) -> None:
@@ -198,13 +201,14 @@ async def _end(task: asyncio.Task[None]) -> None:
 class _Camera:
     """Looks at every preview picture while the lamps move."""
 
-    def __init__(self) -> None:
+    def __init__(self, stretch: float) -> None:
+        self._stretch = stretch
         self.shots: list[Shot] = []
         self.wall = _Series()
 
     async def look(self, station: Station, begun_ns: int, sequence: int) -> None:
         """For ever; raises a CameraError."""
-        due = list(kept_moments())
+        due = [self._stretch * moment for moment in kept_moments()]
         while True:
             frame = await station.next_preview(sequence)
             sequence = frame.sequence

@@ -44,8 +44,8 @@ from validation.pad_cues import (
 
 MECHANISM = "active-light/1"
 OPERATING_POINT = 0.5
-LEAST_FRAMES = 8
-LEAST_WALL_MOMENTS = 8
+LEAST_FRAMES = 7
+LEAST_WALL_MOMENTS = 7
 LEAST_POINTS = 120
 # The head may turn so far (mean way of the mesh's points in eye distances; 0.04 is some eight degrees of yaw): beyond, nothing was tried.
 MOST_MOVED = 0.08

@@ -231,6 +231,30 @@ async def test_a_visit_that_goes_on_gives_the_probe_up(film):
     assert (await probing.evidence()).score.reason is Reason.NOT_RUN
 
 
+async def test_a_film_that_is_complete_counts_though_its_lamps_are_not_back_yet(film):
+    class Slow(Lamps):
+        @asynccontextmanager
+        async def lent(self):
+            yield {}
+            self.entered.set()
+            await self.go.wait()
+
+    probing, lamps = Probing(enabled=True), Slow()
+    probing.begin(STATION, lamps)
+    await lamps.entered.wait()
+    probing.leave()
+    await probing.left()
+    assert probing._film is film
+    assert film.shots[0].pixels.any()
+    probing.wipe()
+    probing.begin(STATION, again := Slow())
+    await again.entered.wait()
+    ended = probing.wipe()
+    await asyncio.wait(ended)
+    assert probing._film is None, "the next visit starts without it"
+    assert not film.shots[0].pixels.any()
+
+
 @pytest.mark.parametrize(("enabled", "lamps", "reason"), [(False, LAMPS, Reason.OFF), (True, (), Reason.NO_LAMPS)])
 async def test_without_lamps_or_switched_off_there_is_a_reason(enabled, lamps, reason):
     probing = Probing(enabled=enabled)

@@ -9,28 +9,42 @@ import time
 import numpy as np
 import pytest
 
+from booth.probing import WAIT_S
 from capture import probe
 from capture.frames import Frame
-from capture.probe import KEPT, LAMPS, PERIOD_S, PROBE_S, SWING, Film, Shot, kept_moments, level_at, run_probe
+from capture.probe import (
+    KEPT,
+    LAMPS,
+    PERIOD_S,
+    PROBE_S,
+    SLOW_STRETCH,
+    SWING,
+    Film,
+    Shot,
+    kept_moments,
+    level_at,
+    run_probe,
+)
 from hardware.controls import CameraControlState, ExposureMode
 from hardware.errors import LightsLostError
+from tests.virtual_clock import Clock, running
 from validation.pad import Reason
 
 BASE = dict.fromkeys(LAMPS, 62.5)
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """A tenth of the time."""
-    monkeypatch.setattr(probe, "PROBE_S", PROBE_S / 10)
-    monkeypatch.setattr(probe, "SPANS_S", {lamp: (a / 10, b / 10) for lamp, (a, b) in probe.SPANS_S.items()})
-    monkeypatch.setattr(probe, "TICK_S", 0.005)
+def runner():
+    """Two seconds that pass at once."""
+    with running(Clock()) as started:
+        yield started
 
 
 class Station:
-    """Lamps that obey at once and a camera that is as fast as the loop."""
+    """Lamps that obey at once, and a camera."""
 
     lamps = LAMPS
+    preview_fps = 25.0
 
     def __init__(self, exposure_mode=ExposureMode.MANUAL):
         self.levels = dict(BASE)
@@ -47,7 +61,7 @@ class Station:
         return self.frame(1)
 
     async def next_preview(self, after_sequence):
-        await asyncio.sleep(0)
+        await asyncio.sleep(1 / self.preview_fps)
         frame = self.frame(after_sequence + 1)
         self.pictures.append(frame)
         return frame
@@ -80,22 +94,33 @@ def test_the_three_lamps_come_apart():
     assert np.abs(table - np.eye(3)).max() < 0.2
 
 
-async def test_a_film_holds_small_pictures_the_acknowledged_levels_and_the_wall(quick, monkeypatch):
-    monkeypatch.setattr(probe, "kept_moments", lambda: tuple((n + 0.5) * PROBE_S / 10 / KEPT for n in range(KEPT)))
+def test_a_film_holds_small_pictures_the_acknowledged_levels_and_the_wall(runner):
     station = Station()
-    film = await run_probe(station, BASE)
+    film = runner.run(run_probe(station, BASE))
     assert film.reason is None
     assert set(film.levels) == set(LAMPS)
-    assert all(max(course.values) > 65 and min(course.values) < 60 for course in film.levels.values())
-    assert len(film.wall.at_ms) > KEPT
+    for course in film.levels.values():
+        assert max(course.values) == pytest.approx(62.5 * (1 + SWING), rel=0.01)
+        assert min(course.values) == pytest.approx(62.5 * (1 - SWING), rel=0.01)
+    assert len(film.wall.at_ms) == len(station.pictures) == 55
     assert max(film.wall.values) > 1.2 * min(film.wall.values)
-    assert 6 <= len(film.shots) <= KEPT
+    assert len(film.shots) == KEPT
+    assert [shot.at_ms / 1000 for shot in film.shots] == pytest.approx(kept_moments(), abs=0.05)
     assert {shot.pixels.shape for shot in film.shots} == {(640, 480, 3)}
     assert station.orders[-1] == BASE
-    shots = film.shots
     film.wipe()
-    assert not any(shot.pixels.any() for shot in shots)
+    assert not any(shot.pixels.any() for shot in film.shots)
     assert all(picture.pixels.any() for picture in station.pictures), "the preview's own pictures are not ours"
+
+
+def test_a_slow_camera_gets_more_time_and_nearly_as_many_pictures(runner):
+    station = Station()
+    station.preview_fps = 3.0
+    film = runner.run(run_probe(station, BASE))
+    assert film.levels["fill_top"].at_ms[-1] == pytest.approx(PROBE_S * SLOW_STRETCH * 1000, abs=60)
+    assert PROBE_S * SLOW_STRETCH < WAIT_S
+    assert len(film.shots) >= 9
+    film.wipe()
 
 
 async def test_what_is_judged_is_overwritten_by_the_thread_that_judges_it():
@@ -109,10 +134,10 @@ async def test_what_is_judged_is_overwritten_by_the_thread_that_judges_it():
     assert not film.begin()
 
 
-async def test_a_lamp_that_fails_leaves_a_reason_and_no_picture(quick):
+def test_a_lamp_that_fails_leaves_a_reason_and_no_picture(runner):
     station = Station()
-    station.refuses_after = 3
-    film = await run_probe(station, BASE)
+    station.refuses_after = 30
+    film = runner.run(run_probe(station, BASE))
     assert film.reason is Reason.LAMPS_FAILED
     assert film.shots == ()
 
@@ -132,22 +157,20 @@ async def test_no_lamp_moves_where_nothing_could_be_judged(base, mode, reason):
     assert station.orders == []
 
 
-async def test_a_probe_that_is_given_up_overwrites_its_pictures_and_leaves_no_task(quick, monkeypatch):
-    kept, second = [], asyncio.Event()
+def test_a_probe_that_is_given_up_overwrites_its_pictures_and_leaves_no_task(runner, monkeypatch):
+    kept = []
     small = probe._small
+    monkeypatch.setattr(probe, "_small", lambda frame: kept.append(small(frame)) or kept[-1])
 
-    def keep(frame):
-        kept.append(small(frame))
-        if len(kept) == 2:
-            second.set()
-        return kept[-1]
+    async def given_up():
+        running = asyncio.create_task(run_probe(Station(), BASE))
+        await asyncio.wait((running,), timeout=1.0)
+        assert len(kept) > 3
+        assert kept[0].all()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return asyncio.all_tasks() == {asyncio.current_task()}
 
-    monkeypatch.setattr(probe, "_small", keep)
-    monkeypatch.setattr(probe, "kept_moments", lambda: (0.0, 0.01, 0.02))
-    running = asyncio.create_task(run_probe(Station(), BASE))
-    await second.wait()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    assert runner.run(given_up())
     assert not any(pixels.any() for pixels in kept)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
