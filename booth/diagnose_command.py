@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -221,6 +222,7 @@ async def open_work(config: Config) -> AsyncIterator[Work]:
     from booth.maintenance import Maintenance
 
     config.booth.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_owner(config.booth.data_dir)
     async with open_bench_alone(config) as bench:
         maintenance = Maintenance(config.booth.data_dir, Health(bench.utc), lambda: None, lambda: True)
         maintenance.start(bench)
@@ -229,6 +231,18 @@ async def open_work(config: Config) -> AsyncIterator[Work]:
             yield Alone(maintenance)
         finally:
             await maintenance.close()
+
+
+def _require_owner(data_dir: Path) -> None:
+    """As another user, root included, what may be opened is not what the booth may open, and what is written the booth could not read."""
+    from booth.errors import MaintenanceRefusedError
+
+    owner = data_dir.stat().st_uid
+    if owner != os.geteuid():
+        raise MaintenanceRefusedError(
+            f"No controller runs, and {data_dir} belongs to another user (uid {owner}): run this command as that user (sudo -u), "
+            "or start the booth first."
+        )
 
 
 class Running:

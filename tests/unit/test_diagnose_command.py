@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import zipfile
 from contextlib import asynccontextmanager
 
@@ -196,3 +197,9 @@ def test_the_command_s_own_refusals():
     assert runner.invoke(app, ["diagnose", "--out-of-service", "boredom"]).exit_code == 2
     missing = runner.invoke(app, ["diagnose", "--config", "/nowhere/booth.toml"])
     assert missing.exit_code == 2
+
+
+async def test_alone_it_runs_as_the_booth_s_own_user(path, alone, monkeypatch):
+    monkeypatch.setattr("booth.diagnose_command.os.geteuid", lambda: os.getuid() + 4711)
+    with pytest.raises(MaintenanceRefusedError, match="sudo -u"):
+        await asked(path, "disk.free").do()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from booth.diagnostics import BY_ID, EVERYWHERE, chosen, run_checks
+from booth.events import LightScene
+from booth.lamps import open_lamps
 from booth.self_tests_lamps import share_of
 from capture.calibration import Drift
 from capture.errors import LampsNotMeasurableError
@@ -154,3 +158,33 @@ async def test_an_automatic_camera_gets_its_automatic_back(tmp_path):
         await run_checks(bench, [BY_ID["camera.exposure_control"]], lambda _: None, None)
     assert scene.controls.exposure_mode is ExposureMode.AUTO
     assert scene.sets[-1].exposure_us is None
+
+
+async def test_lamps_that_are_taken_back_end_a_test_without_a_verdict(tmp_path, no_tasks_left):
+    scene, waiting = Scene(), asyncio.Event()
+    scene.gate.clear()
+
+    async def standby():
+        await scene.set_levels(dict.fromkeys(CHANNELS, 15.0))
+
+    async def next_preview(_after_sequence):
+        waiting.set()
+        await scene.gate.wait()
+
+    scene.set_standby_light, scene.next_preview = standby, next_preview
+    async with (
+        open_lamps(scene, lambda _: None) as keeper,
+        open_bench(tmp_path, scene=scene, lend=keeper.lent) as bench,
+    ):
+        keeper.want(LightScene.STANDBY)
+        running = asyncio.create_task(
+            run_checks(bench, chosen(["camera.latency", "disk.free"], attended=False), lambda _: None, None)
+        )
+        async with asyncio.timeout(10):
+            await waiting.wait()
+            keeper.repeat()  # the lamp controller came back
+            findings = await running
+    assert [(each.id, each.verdict, each.cause) for each in findings] == [
+        ("camera.latency", "not_assessed", "cause.lamps.interrupted"),
+        ("disk.free", "pass", None),
+    ]
