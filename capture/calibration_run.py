@@ -56,8 +56,8 @@ class CalibrationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     expiry_days: Annotated[float, Field(gt=0, le=730)] = 90.0
-    # Of the sheet's middle over the floor, where the heads of seated applicants are.
-    card_height_cm: Annotated[float, Field(gt=0, lt=300)] = 122.0
+    # Of the sheet's middle over the floor, where the heads of seated applicants are; in the virtual booth 2.3 cm above its lens at 125 cm.
+    card_height_cm: Annotated[float, Field(gt=0, lt=300)] = 127.3
     # Of the whole picture, upright, at the zoom used for portraits. Left to itself when card_distance_cm is given: then it is measured.
     vertical_fov_deg: Annotated[float, Field(gt=1, lt=120)] = 24.0
     # From the lens to the sheet, by tape measure.

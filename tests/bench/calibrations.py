@@ -23,7 +23,7 @@ from capture.calibration_run import CalibrationRun, CalibrationSettings, StepSta
 from capture.station import StationSettings, open_station
 
 PROJECT = Path(__file__).resolve().parents[2]
-SETTINGS = CalibrationSettings(card_height_cm=122.0)
+SETTINGS = CalibrationSettings()
 
 
 def order(control: str, **orders: object) -> None:
