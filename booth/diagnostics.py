@@ -46,7 +46,7 @@ SILENT: Mapping[type[Exception], str] = MappingProxyType(
 )
 DEFECT, INTERRUPTED, RESTLESS = "software.defect", "lamps.interrupted", "lamps.restless"
 # Why nothing can be said of lamps.
-UNMEASURED = ("absent.lamps", "absent.calibration", "lamps.unmeasurable")
+UNMEASURED = ("absent.lamps", "absent.calibration", "lamps.unmeasurable", "lamps.obstructed")
 EVERYWHERE = (DEFECT, INTERRUPTED, RESTLESS, *SILENT.values())
 
 

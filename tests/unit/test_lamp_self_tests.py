@@ -65,6 +65,12 @@ async def test_without_a_calibration_a_dark_lamp_is_found_and_the_others_are_not
     assert {(each.verdict, each.cause) for each in told.values()} == {("not_assessed", "cause.absent.calibration")}
 
 
+async def test_a_calibration_that_saw_no_lamp_is_none(found):
+    blind = calibration(lamps=lamp_responses(**dict.fromkeys(CHANNELS, 0.0)))
+    told = await found(lamp_responses(), calibration=lambda: blind)
+    assert {each.cause for each in told.values()} == {"cause.absent.calibration"}
+
+
 async def test_a_calibration_that_cannot_be_believed_is_a_finding(found):
     def changed():
         raise SignatureRefusedError("not ours")
@@ -89,6 +95,17 @@ async def test_a_lamp_that_is_too_strong_is_told(found):
 async def test_a_room_whose_light_changes_makes_no_finding_of_a_lamp(found):
     told = await found(LampsNotMeasurableError("the sun came out"), calibration=calibration)
     assert {(each.verdict, each.cause) for each in told.values()} == {("fail", "cause.lamps.unmeasurable")}
+
+
+async def test_somebody_in_the_booth_is_told_instead_of_faults_of_lamps(found):
+    seen = lamp_responses()
+    lamps = [
+        one.model_copy(update={"pattern": (*one.pattern[:2], *(tuple((b * k, g * k, r * k) for (b, g, r), k in
+                                           zip(row, (1, 0.4, 1), strict=True)) for row in one.pattern[2:]))})
+        for one in seen.lamps
+    ]  # fmt: skip
+    told = await found(seen.model_copy(update={"lamps": tuple(lamps)}), calibration=calibration)
+    assert {(each.verdict, each.remedy) for each in told.values()} == {("fail", "remedy.lamps.obstructed")}
 
 
 async def test_a_booth_without_lamps_is_not_assessed(found):
