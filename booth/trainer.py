@@ -96,7 +96,8 @@ class Trainer:
     """One training; `tell` gives the virtual booth an order (keywords: one JSON object)."""
 
     def __init__(self, faults: Sequence[Fault], tell: Tell, chance: random.Random) -> None:
-        self._faults, self._tell, self._chance = tuple(faults), tell, chance
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        self._tell, self._chance = tell, chance
         self._at = 0
         self._right = self._answered = 0
         self._scene: Scene = "empty"
@@ -108,10 +109,10 @@ class Trainer:
         """Where the training stands."""
         return TrainingView(
             exercise=self._at + 1,
-            exercises=len(self._faults),
+            exercises=len(self.faults),
             answered=self._answered,
             right=self._right,
-            over=self._answered == len(self._faults),
+            over=self._answered == len(self.faults),
             scene=self._scene,
             causes=CAUSES,
             outcome=self._outcome,
@@ -123,7 +124,7 @@ class Trainer:
         for order in SOUND:
             await self._tell(**order)
         await self.show("empty")
-        for order in self._faults[self._at].orders(self._chance):
+        for order in self.faults[self._at].orders(self._chance):
             await self._tell(**order)
 
     async def show(self, scene: Scene) -> None:
@@ -139,7 +140,7 @@ class Trainer:
             if scene in SCENES:
                 await self.show(next(each for each in SCENES if each == scene))
             elif isinstance(given := order.get("answer"), str) and given in CAUSES and self._outcome is None:
-                cause = self._faults[self._at].cause
+                cause = self.faults[self._at].cause
                 self._outcome = Outcome(given=given, cause=cause, right=given == cause)
                 self._answered += 1
                 self._right += given == cause

@@ -51,10 +51,11 @@ export function cardPicture() {
 export async function ask() {
   if (stale) {
     stale = false;
-    trends = await get("/api/technician/history").catch((error) => {
-      stale = true;
-      throw error;
-    });
+    try {
+      trends = await get("/api/technician/history");
+    } catch {
+      stale = true; // the findings are shown without it, and it is asked for again
+    }
   }
 }
 

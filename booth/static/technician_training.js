@@ -32,10 +32,11 @@ async function act(path, body = {}) {
 
 const give = (cause) => cause !== null && act("/api/technician/training/answer", { cause });
 
-export const ask = () => get("/api/technician/training");
+export const ask = () => get("/api/technician/training").catch(() => ({ lost: true })); // the trainer may be gone while the controller works
 
 export function show({ more: training }) {
   if (!training) return;
+  if (training.lost) return renew(parts.told, "lost", () => el("span", { text: t("technician.refused.training_lost") }));
   const { exercise, exercises, right, answered, outcome, over } = training;
   renew(parts.told, [exercise, right, answered, over], () =>
     el("span", { text: over ? t("training.score", { right: number(right), of: number(exercises) }) : t("training.at", { exercise: number(exercise), exercises: number(exercises), right: number(right), answered: number(answered) }) }));

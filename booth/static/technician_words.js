@@ -87,11 +87,13 @@ export function table(heads, rows, caption) {
   );
 }
 
+const shownBy = new WeakMap();
+
 /** Makes the children anew only when what they show has changed, so that what is open, chosen or read aloud stays. */
 export function renew(element, shown, make) {
   const key = JSON.stringify(shown);
-  if (element.dataset.shown === key) return;
-  element.dataset.shown = key;
+  if (shownBy.get(element) === key) return;
+  shownBy.set(element, key);
   element.replaceChildren(...[make()].flat().filter(Boolean));
 }
 
