@@ -50,6 +50,8 @@ GLIMPSE_S = 0.8
 SEARCH_TILTS_DEG = (0.0, 18.0, -18.0, 30.0, -30.0)
 # So far from its home position the axis goes there when nobody was found.
 HOME_MM = 150.0
+# So long the applicant is not told to move while the lens does; after it whatever the picture says.
+AIMING_S = 3.0
 MOVES_MOST = 6  # in one visit
 # A frame that arrived earlier than this after a move may have been exposed before its end.
 SETTLE_NS = 120_000_000
@@ -84,6 +86,7 @@ class HeightKeeper:
         self._held = asyncio.Event()
         self._news = asyncio.Event()
         self._seen: tuple[EyeLine | None, int] = None, 0
+        self._unsettled_since_ns: int | None = None
         self._base = self._aim = self._framed = Aim()
         self._optics: Optics | None = None
         self._begun = self._driving = False
@@ -113,7 +116,15 @@ class HeightKeeper:
         optics = self._optics if self._begun else self._optics_at(aim.zoom_ratio)
         if optics is not None and not self.moving:
             self.elevation_deg = None if eyes is None else elevation_deg(eyes, aim, optics)
+        unsettled = eyes is not None and not self.settled and self.advice is None
+        self._unsettled_since_ns = (self._unsettled_since_ns or at_ns) if unsettled else None
         self._news.set()
+
+    @property
+    def aiming(self) -> bool:
+        """Whether the lens is about to move to somebody who is seen: not the time to tell him to move."""
+        since_ns = self._unsettled_since_ns
+        return since_ns is not None and self._seen[1] - since_ns < AIMING_S * 1e9
 
     @property
     def instruction(self) -> str | None:

@@ -244,7 +244,8 @@ class Senses:
         height = rooms.height
         height.saw(live.eyes, live.at_ns)
         guidance = performer.scenery.guidance
-        ready = rooms.lamps.lit.is_set() and not performer.visit.obstructed and not height.moving
+        ready = rooms.lamps.lit.is_set() and not performer.visit.obstructed
+        ready = ready and not height.moving and not height.aiming
         probing = performer.probing.holds_shutter
         report = by_steady_light(live.report) if probing else live.report
         first = height.instruction

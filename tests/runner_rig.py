@@ -152,7 +152,7 @@ class Lamps:
 class Height:
     """A booth where nobody knows an angle: nothing moves, nothing is waited for."""
 
-    moving, settled, instruction, elevation_deg = False, True, None, None
+    moving, aiming, settled, instruction, elevation_deg = False, False, True, None, None
 
     def __init__(self):
         self.wishes = []

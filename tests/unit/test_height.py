@@ -225,7 +225,12 @@ async def test_whoever_sits_at_the_lens_is_left_alone(staged):
     async with staged(Station(127)) as stage:
         stage.keeper.want(Wish.FRAME)
         assert not stage.keeper.settled
+        assert not stage.keeper.aiming  # nobody was seen yet
+        await stage.frames(1)
+        assert stage.keeper.aiming
         assert await stage.frames(20, lambda: stage.keeper.settled)
+        await stage.frames(1)
+        assert not stage.keeper.aiming
         assert stage.keeper.elevation_deg == pytest.approx(1.1, abs=0.1)
         assert (stage.station.moves, stage.station.aims) == ([], [])
         assert stage.keeper.as_record() == {
