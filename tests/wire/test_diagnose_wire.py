@@ -128,10 +128,8 @@ async def test_an_unfocused_lens_a_tilted_camera_and_a_wrong_white_are_told_apar
     found = await diagnose(*CARD)
     assert remedies(found) == {}
     sound = found["camera.focus"]["value"]
-    booth.control(lens={"defocus_px": 4})
-    assert remedies(await diagnose(*CARD)) == {"camera.focus": "camera.unfocused"}
-    booth.control(lens={"tilt_deg": 3})
-    assert remedies(await diagnose(*CARD)) == {"camera.tilt": "camera.tilted"}
+    booth.control(lens={"defocus_px": 4, "tilt_deg": 3})
+    assert remedies(await diagnose(*CARD)) == {"camera.focus": "camera.unfocused", "camera.tilt": "camera.tilted"}
     booth.control(lens={"roll_deg": 2, "cast": [1.2, 1, 0.8], "defocus_px": 0.7})
     sharp = Sharpness(mtf50_cycles_px=sound, mtf50_lines=700, card_detail=0.3, focus_position=None)
     known = calibration(pitch_zero_deg=0.0, roll_deg=0.0, sharpness=sharp, controls=None)
