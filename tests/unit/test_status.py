@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+from booth.health import Health
 from booth.status import device_view, levels_now
 from hardware.link import DeviceState, DeviceStatus
 
@@ -24,3 +27,18 @@ def test_levels_are_those_of_lamps_that_answer():
     assert levels_now((camera, status("lights", DeviceState.READY, {})), levels) == levels
     assert levels_now((camera, status("lights", DeviceState.LOST, {})), levels) == {}
     assert levels_now((camera,), {}) == {}
+
+
+def test_a_device_tells_when_it_last_worked():
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    clock = {"now": now}
+    health = Health(lambda: clock["now"])
+    assert health.last_good("camera") is None, "it never was"
+    health.set_device(status("camera", DeviceState.READY, {}))
+    clock["now"] = now + timedelta(minutes=5)
+    assert health.last_good("camera") == "2026-11-23T12:05:00Z"
+    health.set_device(status("camera", DeviceState.LOST, {}))
+    clock["now"] = now + timedelta(minutes=9)
+    health.set_device(status("camera", DeviceState.CONNECTING, {}))
+    assert health.last_good("camera") == "2026-11-23T12:05:00Z"
+    assert device_view(status("camera", DeviceState.LOST, {}), "2026-11-23T12:05:00Z").last_good_at is not None
