@@ -49,6 +49,8 @@ __all__ = ["STEPS", "CalibrationRun", "CalibrationSettings", "Step", "StepState"
 
 # What a portrait's exposure gives the 18 % grey card, linear light.
 GREY_TARGET = 0.18
+# Half a second: who pressed the key may still be in the picture.
+LOOKS = 4
 
 
 class CalibrationSettings(BaseModel):
@@ -268,15 +270,21 @@ class CalibrationRun:
         while True:
             await self._wait("empty", problem)
             self._begin("empty")
-            (frame,) = await fresh_frames(self._station, 1)
-            try:
-                find_card(frame.pixels)
-            except CardNotReadableError:
-                self._done("empty")
-                return
+            for _ in range(LOOKS):
+                if not await self._sees_card():
+                    self._done("empty")
+                    return
             problem = "The test card still hangs in the booth: take it down."
             if not self._attended:
                 raise CardNotReadableError(problem)
+
+    async def _sees_card(self) -> bool:
+        (frame,) = await fresh_frames(self._station, 1)
+        try:
+            find_card(frame.pixels)
+        except CardNotReadableError:
+            return False
+        return True
 
     async def _see_card(self) -> tuple[int, int, int, int]:
         """Waits until the card hangs and is seen; returns where the grey card is in the preview."""
@@ -284,16 +292,17 @@ class CalibrationRun:
         while True:
             await self._wait("card", problem)
             self._begin("card")
-            (frame,) = await fresh_frames(self._station, 1)
-            try:
-                box = grey_box(frame.pixels)
-            except CardNotReadableError as error:
-                if not self._attended:
-                    raise
-                problem = str(error)
-                continue
-            self._done("card")
-            return box
+            for _ in range(LOOKS):
+                (frame,) = await fresh_frames(self._station, 1)
+                try:
+                    box = grey_box(frame.pixels)
+                except CardNotReadableError as error:
+                    problem, cause = str(error), error
+                else:
+                    self._done("card")
+                    return box
+            if not self._attended:
+                raise cause
 
     async def _focus(self) -> None:
         """Focuses on the card, unless a position is configured; without control nothing is done."""
