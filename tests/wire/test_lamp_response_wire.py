@@ -28,6 +28,7 @@ async def test_the_lamps_of_an_empty_booth_are_measured_and_a_dead_one_is_found(
     empty_booth, monkeypatch, no_tasks_left
 ):
     monkeypatch.setattr("capture.station.RAMP_PERIOD_S", 0.005)
+    monkeypatch.setattr("capture.lamp_response.FRAMES", 2)
     async with open_station(StationSettings.model_validate(empty_booth.settings)) as station:
         began = time.monotonic()
         baseline = await measure_lamps(station, drives_pct=(50.0, 100.0))
