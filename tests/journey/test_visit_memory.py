@@ -20,18 +20,22 @@ import numpy as np
 import pytest
 
 import booth.attempt
+import booth.pad_part
 import booth.sealing
+import capture.probe
 from booth.attempt import Attempt, Burst, Candidate
 from booth.checker import Live
 from booth.demo_visit import Kiosk
 from booth.events import Application, Happening
 from booth.kiosk import Identify, KioskFinding, KioskState, Overlay, PreviewFrame
+from booth.pad_part import PadEvidence
 from booth.record import VisitRecord
 from booth.screen import Scenery
 from booth.sealing import SealedVisit
 from booth.web import open_pages
 from capture.frames import Frame
 from capture.portrait import ChipImage
+from capture.probe import Film, Shot
 from capture.station import Station
 from crypto.face_record import FaceRecord
 from crypto.keys import make_development_pki
@@ -41,6 +45,7 @@ from tests.booth_rig import Simulator, booth_config, running_booth
 from tests.fake_intake import FakeIntake
 from validation.expression import Expression
 from validation.face import Face, FaceModel, Scene
+from validation.pad_cues import PadFrame
 from validation.report import Finding, Report, Series
 
 NUMBER = "CNRY-MEMORY-17E"
@@ -58,6 +63,7 @@ GONE = (
         Overlay,
         SealedVisit,
     ),
+    *(Film, Shot, PadEvidence, PadFrame),
     *(ChipImage, FaceRecord, Package, Expression, Face, Scene, Finding, Report, Series),
 )
 TOLD = (Happening, KioskState, Scenery)
@@ -80,6 +86,9 @@ class Held:
         self._spy(patch, VisitRecord, "visit_json", self.encoded.append)
         self._spy(patch, VisitRecord, "attempts_json", self.encoded.append)
         self._spy(patch, FaceModel, "scene", self._scene)
+        self._spy(patch, capture.probe, "_small", self.ours.append)
+        self._spy(patch, booth.pad_part, "cut_face", lambda cut: self.ours.extend((cut.pixels, cut.landmarks)))
+        self._spy(patch, booth.sealing, "pad_parts", lambda parts: self.encoded.extend(parts.values()))
         burst, add = Station.burst, VisitRecord.add
 
         async def spied_burst(station, count):
@@ -140,6 +149,7 @@ async def visit(kiosk, simulator, end):
 
 @pytest.mark.parametrize("end", ["thanks", "review", "framing"])
 async def test_nothing_of_a_visit_is_held_after_clearing(end, tmp_path, monkeypatch, no_tasks_left):
+    monkeypatch.setenv("PASSBOOTH_VISIT__ACTIVE_LIGHT", str(end == "thanks").lower())
     held = Held(monkeypatch)
     gc.collect()
     standing = {id(each): each for each in alive((*GONE, *TOLD, *OF_THE_CAMERA))}  # of other tests in this process
@@ -177,10 +187,10 @@ async def test_nothing_of_a_visit_is_held_after_clearing(end, tmp_path, monkeypa
                 assert [each for each in left(Happening) if each.application is not None] == []
                 assert [each for each in left(KioskState) if each.visit is not None or each.findings] == []
                 assert [each for each in left(Scenery) if each.report is not None or each.live is not None] == []
-                assert len(held.ours) >= {"thanks": 3, "review": 3, "framing": 0}[end]
+                assert len(held.ours) >= {"thanks": 10, "review": 3, "framing": 0}[end]
                 assert not [array.shape for array in held.ours if array.any()], "overwritten in place"
                 assert [ghost() for ghost in held.ghosts if ghost() is not None] == []
-                assert len(held.encoded) >= {"thanks": 5, "review": 1, "framing": 0}[end]
+                assert len(held.encoded) >= {"thanks": 6, "review": 1, "framing": 0}[end]
                 counted = [sys.getrefcount(held.encoded[at]) for at in range(len(held.encoded))]
                 assert counted == [2] * len(counted), "the list's, and the counting's own"
                 ghosts = [weakref.ref(array) for array in held.ours]
