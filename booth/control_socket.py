@@ -36,6 +36,7 @@ NAME = "control.sock"
 MAX_LINE_BYTES = 4_096
 FIRST_LINE_S, WRITE_S = 5.0, 10.0
 MAX_LINES = 8
+DISCARD_S = 0.2
 # A visit's end shows for two seconds that everything was cleared (booth/visit.py, CLEARED_SHOWN_S), and so does the end of a technician's work.
 CLEARING_TRIES, CLEARING_TRY_S = 20, 0.25
 # A bundle in base64; bigger ones are not made (booth/support_bundle.py).
@@ -125,26 +126,36 @@ class ControlSocket:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if not _is_ours(writer):
-                log.warning("control socket: a user who is neither ours nor root was refused")
-                return
-            if len(self._lines) > MAX_LINES:
-                await _say(writer, _refusal(MaintenanceRefusedError("Too many are asking at once: try again.")))
-                return
+            await self._converse(reader, writer)
+            writer.close()
+            async with asyncio.timeout(WRITE_S):
+                await writer.wait_closed()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            log.info("control socket: a line was dropped")
+        finally:
+            writer.transport.abort()  # what a deaf peer did not take is not waited for
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _is_ours(writer):
+            log.warning("control socket: a user who is neither ours nor root was refused")
+            return
+        if len(self._lines) > MAX_LINES:
+            await _say(writer, _refusal(MaintenanceRefusedError("Too many are asking at once: try again.")))
+            return
+        try:
             async with asyncio.timeout(FIRST_LINE_S):
                 line = await reader.readline()
             if line:
                 await self._follow(_read_ask(line), reader, writer)
-        except (ControlSocketError, ValueError) as error:  # ValueError: asyncio's word for a line that is too long
-            told = error if isinstance(error, ControlSocketError) else ControlSocketError("The line is too long.")
-            with contextlib.suppress(OSError, TimeoutError):
-                await _say(writer, _refusal(told))
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            log.info("control socket: a line was dropped")
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        except ControlSocketError as error:
+            await _say(writer, _refusal(error))
+        except ValueError:  # asyncio's word for a line that is too long
+            await _say(writer, _refusal(ControlSocketError("The line is too long.")))
+            # Closed over bytes that nobody read, the line would end in a reset, and the peer might never see the answer.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DISCARD_S):
+                    while await reader.read(MAX_LINE_BYTES):
+                        pass
 
     async def _follow(self, ask: Ask, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

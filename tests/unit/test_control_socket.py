@@ -192,6 +192,23 @@ async def test_who_says_nothing_is_dropped(opened, monkeypatch):
         assert await booth.raw(b"", end=True) == []
 
 
+async def test_a_reader_that_takes_nothing_is_dropped_and_delays_nobody(opened, monkeypatch):
+    monkeypatch.setattr("booth.control_socket.WRITE_S", 0.05)
+    async with opened() as booth:
+
+        async def large():
+            return bytes(8_000_000)
+
+        monkeypatch.setattr(booth.work, "bundle", large)
+        with socket.socket(socket.AF_UNIX) as deaf:
+            with reachable(booth.folder / NAME) as address:
+                deaf.connect(address)
+            deaf.sendall(b'{"ask":"bundle"}\n')
+            assert (await booth.ask(AskPlain(ask="state")))["state"]["busy"] is None
+            async with asyncio.timeout(10):
+                await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "control line"))
+
+
 async def test_too_many_lines_are_refused(opened):
     async with opened() as booth:
         lines = []

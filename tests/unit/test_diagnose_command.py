@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
+import sqlite3
 import zipfile
 from contextlib import asynccontextmanager
 
 import pytest
 from typer.testing import CliRunner
 
+from booth.bench_alone import outbox_status
 from booth.cli import app
+from booth.config import Config
 from booth.control_socket import open_control_socket
 from booth.diagnose_command import Asked, Reason
 from booth.diagnostics import CHECKS
 from booth.errors import ConfigUnreadableError, MaintenanceRefusedError, SupportBundleError, UnknownCheckError
 from booth.kiosk import Start
+from booth.outbox import OutboxLimits, open_outbox
+from booth.outbox_database import DATABASE
+from booth.outbox_quota import OutboxStatus
 from booth.self_test import Measured, judge
 from booth.self_tests_lamps import lamp_check
 from booth.service_switch import NAME
@@ -203,3 +210,21 @@ async def test_alone_it_runs_as_the_booth_s_own_user(path, alone, monkeypatch):
     monkeypatch.setattr("booth.diagnose_command.os.geteuid", lambda: os.getuid() + 4711)
     with pytest.raises(MaintenanceRefusedError, match="sudo -u"):
         await asked(path, "disk.free").do()
+
+
+def test_what_waits_is_read_beside_whoever_has_the_outbox(path, tmp_path):
+    config = Config.load(path)
+    assert outbox_status(config) == OutboxStatus()
+    folder = tmp_path / "outbox"
+    with open_outbox(folder, OutboxLimits(10, 10**9, 0), lambda: 1_800_000_000.0):
+        assert outbox_status(config) == OutboxStatus()
+        with contextlib.closing(sqlite3.connect(folder / DATABASE)) as database:
+            row = "INSERT INTO packets (sha256, packet_id, size, state, created_at) VALUES (?, ?, ?, ?, ?)"
+            for number, state in enumerate(("waiting", "waiting", "refused", "receipted")):
+                database.execute(row, (f"{number:064x}", "0" * 32, 100, state, 1_799_999_000.0 + number))
+            database.commit()
+        told = outbox_status(config)
+        assert (told.waiting, told.refused, told.damaged, told.oldest_at) == (2, 1, 0, 1_799_999_000.0)
+        assert told.stored_bytes == 300
+    (folder / DATABASE).write_bytes(b"no database" * 500)
+    assert outbox_status(config).damaged == 1
