@@ -310,7 +310,8 @@ class Balancer:
                 return None
             return LightProblem("camera", "controls", 1.0)
         suspects = [s for s in _suspects(model) if s[0] > 1.0]
-        believed = [s for s in suspects if (s[1].kind, s[1].name) == (model.cause.kind, model.cause.name)]
+        cause = model.cause
+        believed = [s for s in suspects if cause.kind.startswith(s[1].kind) and s[1].name in cause.name.split()]
         if believed or suspects:
             return max(believed or suspects, key=lambda suspect: suspect[0])[1]
         if reached:

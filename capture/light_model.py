@@ -9,7 +9,7 @@ The model, in linear light, for patch p and colour c:
 of that light each lamp gives: the geometry of the booth (SHARES). `drive` is relative to nominal, through each lamp's curve.
 
 Frames taken under different drives tell strengths from skin. Two frames are few, so one cause is looked for: each hypothesis lets one thing stray (a
-lamp, light from one side, from above, the room's own light, the camera's exposure, its colour) and keeps the rest near what is usual; the hypothesis
+lamp, two lamps, light from one side, from above, the room's own light, the camera's exposure, its colour) and keeps the rest near what is usual; the hypothesis
 that explains all frames best, a complicated one having to explain more, is believed. A wrong belief costs a step: the next frame corrects it.
 Each fit is a least squares of logarithms (Levenberg-Marquardt, the Jacobian in closed form; a strength below zero is cut).
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from types import MappingProxyType
 
 import numpy as np
@@ -75,7 +76,7 @@ WRONG_STRENGTH, WRONG_PLACE, WRONG_ROOM, WRONG_EXPOSURE, WRONG_GAIN = 0.7, 3.0, 
 # Of a patch's logarithm: the face moves, and its geometry is not the table's.
 SEEN_STRAYS, SEEN_NOISE = 0.05, 0.003
 # What a hypothesis must explain more than the simpler one; a camera that was set and read back is rarely the cause.
-COST_OF_KIND: Mapping[str, float] = {"": 0.0, "lamp": 2.0, "ambient": 2.0, "camera": 7.0, "several": 9.0}
+COST_OF_KIND: Mapping[str, float] = {"": 0.0, "lamp": 2.0, "lamps": 7.0, "ambient": 2.0, "camera": 7.0, "several": 9.0}
 STEPS, STRENGTH_MOST, PLACE_MOST = 25, 1.6, 12.0
 LEAST_GAINED = 0.02  # of the cost; hypotheses differ by more
 
@@ -102,7 +103,7 @@ class Usual:
 class Cause:
     """A thing that may be wrong."""
 
-    kind: str  # "" | lamp | ambient | camera | several
+    kind: str  # "" | lamp | lamps (two, their names with a blank between) | ambient | camera | several
     name: str = ""
 
 
@@ -111,6 +112,7 @@ EXPOSURE, COLOUR = Cause("camera", "exposure"), Cause("camera", "white_balance")
 CAUSES: tuple[Cause, ...] = (
     SOUND,
     *(Cause("lamp", name) for name in CHANNELS),
+    *(Cause("lamps", f"{one} {other}") for one, other in combinations(CHANNELS, 2)),
     *(Cause("ambient", place) for place in PLACES),
     EXPOSURE,
     COLOUR,
@@ -201,8 +203,9 @@ def _prior(usual: Usual, cause: Cause) -> tuple[Vector, Vector]:
     # The rendered room is lit warmer than the lamps; a real one by daylight or by bulbs.
     mean[_AT["tint"]], stray[_AT["tint"]] = (-0.3, 0.25), 0.5
     strengths, places = _AT["strength"].start, _AT["place"].start
-    if cause.kind == "lamp":
-        stray[strengths + CHANNELS.index(cause.name)] = WRONG_STRENGTH
+    if cause.kind in {"lamp", "lamps"}:
+        for lamp in cause.name.split():
+            stray[strengths + CHANNELS.index(lamp)] = WRONG_STRENGTH
     elif cause.kind == "ambient":
         number = PLACES.index(cause.name)
         stray[places + number] = WRONG_ROOM if cause.name == "room" else WRONG_PLACE

@@ -68,6 +68,13 @@ def test_what_is_wrong_is_found_whatever_the_skin(skin, wrong, cause):
     assert learn([booth.seen()]).cause == cause
 
 
+def test_two_dead_lamps_are_both_found():
+    booth = TrueBooth(1, strengths=(1, 0.0, 1, 0.0))
+    model = learn([booth.seen(), booth.seen((1.2, 1.0, 0.8, 1.5))])
+    assert model.cause == Cause("lamps", "key_right background")
+    assert model.strengths == pytest.approx([1, 0, 1, 0], abs=0.15)
+
+
 def test_an_exposure_that_is_wrong_is_told_from_lamps_that_are():
     model = learn([TrueBooth(1, camera=0.25).seen()])
     assert model.cause == EXPOSURE
