@@ -89,12 +89,14 @@ function tiles(status, { state: { tests, calibration } }) {
   const count = `${number(ready)} / ${number(status.devices.length)}`;
   const failed = tests?.findings.filter((each) => each.verdict === "fail").length ?? 0;
   const current = calibration?.current ?? null;
+  const drifted = calibration?.drift.some((each) => each.beyond) ?? false;
   const revoked = status.fault?.code === "booth.revoked";
   return [
     tile(t("technician.devices"), state(ready === status.devices.length ? "good" : "bad", count, ready === status.devices.length ? "plug" : "unplugged")),
     tile(t("technician.tests"), tests === null || !tests.finished_at ? state("care", t("technician.tests.none"), "question") : state(failed ? "bad" : "good", failed ? t("technician.tests.failed", { count: failed }) : t("technician.tests.none_failed")),
       tests?.finished_at ? el("small", { text: date(tests.finished_at) }) : null),
-    tile(t("technician.calibration"), current === null ? state("care", t("technician.calibration.none"), "question") : state(current.expired ? "bad" : "good", t("technician.calibration.made", { time: day(current.made_at) }))),
+    tile(t("technician.calibration"), current === null ? state("care", t("technician.calibration.none"), "question") : state(current.expired ? "bad" : drifted ? "care" : "good", t("technician.calibration.made", { time: day(current.made_at) })),
+      drifted ? el("small", { text: t("technician.drift.drifted") }) : null),
     tile(t("technician.certificate"), certificate(status.certificate_days, revoked)),
     tile(t("technician.outbox"), state(status.outbox.accepting ? "good" : "bad", number(status.outbox.waiting), "outbox"),
       status.outbox.oldest_age_s === null ? null : el("small", { text: duration(Math.floor(status.outbox.oldest_age_s / 10) * 10) })),

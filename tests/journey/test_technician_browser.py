@@ -136,7 +136,7 @@ def faults(page):
 def test_every_function_of_the_page_in_one_session(technician, stage):
     the_overview_tells_the_worst_thing_and_the_switch_takes_a_reason(technician, stage)
     live_shows_picture_plots_and_light_as_long_as_it_is_looked_at(technician, stage)
-    tests_run_wait_for_the_card_and_are_stopped(technician, stage)
+    self_tests_run_wait_for_the_card_and_are_stopped(technician, stage)
     a_calibration_goes_step_by_step_and_its_drift_is_told(technician, stage)
     the_log_is_filtered_and_the_bundle_downloaded(technician)
     a_training_is_answered_and_scored(technician)
@@ -178,7 +178,7 @@ def live_shows_picture_plots_and_light_as_long_as_it_is_looked_at(technician, st
     stage.run(asyncio.wait_for(stage.booth.unseen.wait(), 5))
 
 
-def tests_run_wait_for_the_card_and_are_stopped(technician, stage):
+def self_tests_run_wait_for_the_card_and_are_stopped(technician, stage):
     open_tab(technician, "tests")
     maintenance = stage.booth.maintenance
     technician.locator("tr[data-check='disk.free'] svg.spark").wait_for()
