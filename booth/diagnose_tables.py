@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from booth.diagnostics import CHECKS, Check
 from booth.messages import Messages
+from booth.self_test import GRAVITY
 from booth.terminal import output, printable
 
 if TYPE_CHECKING:
@@ -28,20 +30,25 @@ SIGNS = {
 
 
 def show_run(run: TestRun) -> None:
-    """Every finding; what is not in order with its cause and remedy."""
-    words = Messages.load("en")
-    table = Table("Check", "Value", "Limit", "", box=SIMPLE_HEAD)
-    table.columns[1].justify = table.columns[2].justify = "right"
+    """Every finding; below, what is not in order with its cause and remedy, the gravest first."""
+    words, console = Messages.load("en"), output()
+    table = Table("Check", "", "Value", "Limit", "", box=SIMPLE_HEAD)
+    table.columns[1].no_wrap = True
+    table.columns[2].justify = table.columns[3].justify = "right"
     for finding in run.findings:
-        name = words.text(f"check.{finding.id}")
-        told = [f"{escape(name)}  [dim]{finding.id}[/]", *(f"  {escape(line)}" for line in said_of(finding, words))]
         table.add_row(
-            "\n".join(told),
+            escape(words.text(f"check.{finding.id}")),
+            f"[dim]{finding.id}[/]",
             value_told(finding.value, finding.unit),
             limits_told(finding.low, finding.high),
             SIGNS[finding.verdict],
         )
-    output().print(table)
+    console.print(table)
+    for finding in sorted(run.findings, key=lambda one: -GRAVITY[one.verdict]):
+        said = said_of(finding, words)
+        if said:
+            console.print(f"[bold]{escape(words.text(f'check.{finding.id}'))}[/]  {SIGNS[finding.verdict]}")
+            console.print(Padding("\n".join(escape(line) for line in said), (0, 0, 1, 2)))
     count = {verdict: sum(each.verdict == verdict for each in run.findings) for verdict in SIGNS}
     print(
         f"{count['pass']} in order, {count['warn']} to watch, {count['fail']} failed, {count['not_assessed']} not assessed"
@@ -76,8 +83,13 @@ def value_told(value: float | None, unit: str) -> str:
 def limits_told(low: float | None, high: float | None) -> str:
     """Where a value belongs."""
     if low is None or high is None:
-        return "" if low is None and high is None else f"≤ {high:g}" if low is None else f"≥ {low:g}"
-    return f"{low:g} … {high:g}"
+        return "" if low is None and high is None else f"≤ {_figure(high)}" if low is None else f"≥ {_figure(low)}"
+    return f"{_figure(low)} … {_figure(high)}"
+
+
+def _figure(value: float | None) -> str:
+    """Three digits, whole thousands whole."""
+    return "" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def show_checks(*, as_json: bool) -> None:
