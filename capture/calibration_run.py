@@ -44,6 +44,7 @@ from hardware.controls import (
     FocusMode,
     WhiteBalance,
 )
+from hardware.errors import CameraTimeoutError
 
 __all__ = ["STEPS", "CalibrationRun", "CalibrationSettings", "Step", "StepState", "Subject", "settings_for_visits"]
 
@@ -315,7 +316,10 @@ class CalibrationRun:
 
     async def _read_card(self) -> tuple[CardReading, int]:
         await fresh_frames(self._station, 1)
-        (still,) = await self._station.burst(1)
+        try:
+            (still,) = await self._station.burst(1)
+        except CameraTimeoutError:  # one that is slow once does not end everything; twice it does
+            (still,) = await self._station.burst(1)
         reading = read_card(
             still.pixels,
             vertical_fov_deg=self._settings.vertical_fov_deg,

@@ -20,6 +20,7 @@ from capture.calibration_run import (
 from capture.errors import CardNotReadableError, WhiteNotNeutralError
 from capture.station import CameraControlSection
 from hardware.controls import CameraControlSettings, ExposureMode, FocusMode, WhiteBalance
+from hardware.errors import CameraTimeoutError
 from hardware.lights import CHANNELS
 from tests.calibration_booth import CONTROLS, IN_FOCUS, LIGHTS, CalibrationBooth
 
@@ -202,3 +203,17 @@ async def test_a_booth_without_lamps_and_control_is_measured_as_it_is():
     assert found.controls is None
     assert found.white_balance.neutral_error > 3, "measured, though nothing can be done about it"
     assert settings_for_visits(found) == CameraControlSettings()
+
+
+async def test_a_still_that_is_late_once_is_taken_again():
+    booth = CalibrationBooth()
+    take, late = booth.still, [CameraTimeoutError("No still within 5 s.")]
+
+    async def still(timeout_s=5.0):
+        if late:
+            raise late.pop()
+        return await take(timeout_s)
+
+    booth.still = still
+    assert (await calibrated(booth, lights=None, controls=None)).card_distance_cm == pytest.approx(98.8, rel=0.005)
+    assert not late
