@@ -8,12 +8,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from booth.control_socket import AskTests, open_control_line
 from booth.errors import CommandRefusedError
 from booth.kiosk import Accept, Cancel, ChooseLanguage, Consent, Help, HelpGiven, Identify, MoreTime, Start
 from crypto.face_record_der import read_face_record
 from crypto.keys import Purpose, load_recipient_key, load_trust, make_development_pki, open_signer
 from crypto.seal import open_packet
 from crypto.slip import Slip, centre_of, write_slip
+from hardware.lights import CHANNELS
 from tests.booth_rig import Simulator, booth_config, running_booth
 from tests.fake_intake import FakeIntake
 
@@ -349,3 +351,26 @@ async def test_a_disk_that_is_nearly_full_refuses_visits_before_they_start(openi
     async with opening(outbox={"min_free_bytes": 10**15}) as watcher:
         await watcher.until("out_of_service")
         assert watcher.booth.technician().fault.code == "outbox.full"
+
+
+async def test_between_visits_the_booth_tests_itself_and_tells_it_over_its_socket(opening, tmp_path, no_tasks_left):
+    ids = ("camera.latency", "lamps.echo", "disk.free", "certificate.days", "outbox.age", "calibration.age")
+    async with opening() as watcher:
+        await watcher.until("attract")
+        booth = watcher.booth
+        async with open_control_line(tmp_path / "data") as line:
+            await line.say(AskTests(ids=ids))
+            seen = {booth.state.state async for _ in line.answers()}
+        assert "out_of_service" in seen
+        found = {each.id: each for each in booth.maintenance.state.tests.findings}
+        assert {name: each.verdict for name, each in found.items()} == {
+            **dict.fromkeys(ids, "pass"), "camera.latency": found["camera.latency"].verdict, "calibration.age": "warn",
+        }  # fmt: skip
+        assert found["camera.latency"].value is not None  # how much it is, on a busy machine, is another matter
+        assert 395 < found["certificate.days"].value < 398
+        await watcher.until("attract")
+        levels = booth.technician().lights_pct
+        assert {name: round(levels[name]) for name in CHANNELS} == dict.fromkeys(CHANNELS, 15)
+        assert [trend.check for trend in await booth.maintenance.trends()] == [
+            "camera.latency", "lamps.echo", "disk.free", "certificate.days", "outbox.age", "calibration.age",
+        ]  # fmt: skip
