@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
+from booth.errors import OutOfServiceError
 from booth.events import Event, Happening
 from booth.faults import TABLE, Fault, Severity
 from booth.kiosk import EventView
@@ -73,7 +74,9 @@ class Health:
         else:
             self._faults[source] = fault
             if before is None or before.code != fault.code:
-                self.note(_LEVELS[fault.severity], f"{source}: {fault.code}: {fault.detail}")
+                # What a technician does on purpose is no error of the booth.
+                level = "info" if fault.code == OutOfServiceError.code else _LEVELS[fault.severity]
+                self.note(level, f"{source}: {fault.code}: {fault.detail}")
         return (before and before.code) != (fault and fault.code)
 
     def set_device(self, status: DeviceStatus) -> bool:

@@ -52,6 +52,7 @@ async def test_tests_run_between_visits_and_the_booth_is_out_of_service_meanwhil
         told = [event.text for event in stage.booth._health.events]
         assert "technician: self-tests done, 2 of 2 in order" in told
         assert "technician: 2 self-tests begun (on the technician's page)" in told
+        assert {event.level for event in stage.booth._health.events} == {"info"}
 
 
 async def test_while_a_visit_runs_nothing_begins(staged, tmp_path):
