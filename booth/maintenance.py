@@ -1,9 +1,10 @@
-"""The technician's work on the booth between visits: self-tests, the out-of-service switch. One object for the page, the command line and the night.
+"""The technician's work on the booth between visits: self-tests, calibration, the out-of-service switch. One object for the page, the command line and the night.
 
 Rules
   - Nothing here begins while a visit runs (MaintenanceRefusedError says when to try again), and no visit begins while anything here runs or the switch
     is off: the health source "technician" then obstructs, and applicants see the usual screen.
-  - One thing at a time. What runs can be cancelled; the lamps then get back their levels. A test that waits for a person goes on by `proceed()`.
+  - One thing at a time. What runs can be cancelled; the lamps then get back their levels. What waits for a person goes on by `proceed()`, and is given
+    up when nobody comes for PATIENCE_S: a technician who left must not keep the booth closed.
   - The switch is a file in data_dir, written whole before it counts and removed before visits may begin again; so it stands after a restart. A file that
     cannot be read keeps the booth out of service, and says so.
   - The event log tells in words what was begun, by whom (page, command line, night), and how it ended. No personal data anywhere.
@@ -34,7 +35,7 @@ from booth.self_test import CheckFinding
 from booth.service_switch import OUT_REASONS, OutOfService, OutReason, ServiceSwitch, utc_text
 from booth.support_bundle import BundleFacts, make_bundle
 from booth.trends import Point, Trend
-from capture.calibration_run import CalibrationRun
+from capture.calibration_run import CalibrationRun, StepState
 from capture.frames import Latest
 from validation.check import software
 
@@ -43,6 +44,7 @@ __all__ = ["OUT_REASONS", "Maintenance", "MaintenanceState", "OutOfService", "Ou
 log = logging.getLogger(__name__)
 
 SOURCE = "technician"
+PATIENCE_S = 900.0
 Busy = Literal["tests", "calibration"]
 Occasion = Literal["page", "command", "night"]
 
@@ -81,6 +83,13 @@ class MaintenanceState(_Value):
     calibration: CalibrationView = CalibrationView()
     switch: OutOfService | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether what runs waits for a person."""
+        if self.busy == "tests":
+            return self.tests is not None and self.tests.waiting is not None
+        return self.busy == "calibration" and any(step.state is StepState.WAITING for step in self.calibration.steps)
+
 
 class Maintenance:
     """Made by `booth.runner.open_booth`."""
@@ -103,6 +112,7 @@ class Maintenance:
         self._work: asyncio.Task[None] | None = None
         self._history = History(data_dir, time.time)
         self._run: CalibrationRun | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._going_on = asyncio.Event()
         self.published = Latest(MaintenanceState(switch=self._switch.read()))
         self._tell_health()
@@ -358,8 +368,21 @@ class Maintenance:
         if after == before:
             return
         self.published.put(after)
+        self._be_patient(waits=after.waits)
         if (after.busy, after.switch) != (before.busy, before.switch):
             self._tell_health()
+
+    def _be_patient(self, *, waits: bool) -> None:
+        """While something waits for a person, and not for ever."""
+        if waits and self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._give_up)
+        elif not waits and self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up(self) -> None:
+        self._note("warning", f"nobody came for {PATIENCE_S / 60:.0f} minutes: given up")
+        self.cancel()
 
     def _tell_health(self) -> None:
         """The switch and the work as the fault of our source; the switch counts first."""

@@ -164,3 +164,17 @@ async def test_closing_the_booth_ends_a_run(staged, tmp_path, no_tasks_left):
             await until(work, lambda state: state.tests.current == "camera.latency")
         assert work.state.tests.cancelled
         assert set(scene.levels_pct.values()) == {15.0}
+
+
+async def test_a_technician_who_left_does_not_keep_the_booth_closed(staged, tmp_path, monkeypatch):
+    monkeypatch.setattr("booth.maintenance.PATIENCE_S", 0.05)
+    async with open_bench(tmp_path) as bench, staged() as stage:
+        work = stage.booth.maintenance
+        work.start(bench)
+        work.start_tests(["camera.focus"], attended=True)
+        await until(work, lambda state: state.waits)
+        run = (await until(work, ended)).tests
+        assert (run.cancelled, run.waiting) == (True, None)
+        await stage.until("attract")
+        told = [event.text for event in stage.booth._health.events]
+        assert "technician: nobody came for 0 minutes: given up" in told
