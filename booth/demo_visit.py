@@ -382,8 +382,11 @@ def _keep(folder: Path, demo: Demo, sealed: bytes, original: dict[str, bytes], p
         **{f"{OPENED}/{name}": data for name, data in original.items()},
         **opened,
     }
+    for old in (folder / OPENED / "parts" / "pad").glob("*"):
+        old.unlink()  # an earlier visit may have had more frames
     for name, data in files.items():
         path = folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pad/ of the attack check
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
