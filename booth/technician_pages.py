@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -151,15 +152,21 @@ class TechnicianTools:
         return self._pages.refuse(request) or Response(card_svg(), media_type="image/svg+xml", headers=headers)
 
     async def preview(self, websocket: WebSocket) -> None:
-        """Pictures of the technician himself; as long as somebody looks, the booth is lit and judges."""
+        """Pictures of the technician himself; from the first "ready" until the socket ends, the booth is lit and judges."""
         if not self._pages.admits(websocket):
             await websocket.close(code=1008)
             return
 
+        looking = False
+
         def newest() -> PreviewFrame | None:
+            nonlocal looking
+            if not looking:  # the page asked: a handshake alone does nothing
+                look.enter_context(self._booth.inspect())
+                looking = True
             return self._booth.preview() if self._booth.inspecting else None
 
-        with self._booth.inspect():
+        with contextlib.ExitStack() as look:
             await serve_pictures(websocket, self._closing, newest, lambda: self._pages.admits(websocket))
 
     # --- doing ---------------------------------------------------------------------------------------------------------

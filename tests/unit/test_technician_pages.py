@@ -237,6 +237,7 @@ async def test_pictures_leave_to_a_session_while_the_booth_is_switched_off(booth
                 pass
         token, cookie = await logged_in(address)
         async with websockets.connect(socket, additional_headers={"Cookie": cookie}) as looking:
+            assert booth.looks == 0, "opening a socket alone lights nothing"
             await looking.send("ready")
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
