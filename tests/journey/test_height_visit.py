@@ -10,7 +10,7 @@ from capture.height import ELEVATION_LIMIT_DEG
 from crypto.keys import make_development_pki
 from tests.booth_rig import FakeIntake, Simulator, booth_config, running_booth
 
-CHILD = {"sitter": "still", "person": "kwame", "stature_cm": 120, "posture": "child"}
+CHILD = {"sitter": "still", "person": "kwame", "stature_cm": 125, "posture": "child"}
 
 
 @pytest.fixture
