@@ -151,7 +151,7 @@ class _Measure:
 # neutral error 3: a colour difference that is seen at a glance (CIE 116); exposure 0.3 stops: a third-stop step of a camera; background L* 4 and
 # 6 points of evenness: half of what the background rules leave; pitch 1 degree: a fifth of the 5 degrees that a pose may have; roll 1.5 degrees:
 # levelled by the crop, but the stand has moved; height 3 cm and distance 5 cm: an eye line of 1.7 and a size of 5 % at 1 m; MTF50 -20 %: about
-# half a pixel of blur; noise a half more: 1.8 dB.
+# half a pixel of blur; noise a half more: 3.5 dB.
 MEASURES: Mapping[str, _Measure] = MappingProxyType(
     {
         "white_balance.neutral_error": _Measure("", lambda c: c.white_balance.neutral_error, None, 3.0),
