@@ -37,11 +37,11 @@ def technician_paths() -> dict[str, Any]:
         "/api/technician/bundle": {
             "post": _do("The support bundle, without personal data.", {200: content("application/zip")}, NoBody)
         },
-        "/api/technician/work": {"get": _read("Tests, calibration and switch.", {200: _told("WorkView")})},
+        "/api/technician/maintenance": {"get": _read("Tests, calibration and switch.", {200: _told("WorkView")})},
         "/api/technician/tests": {"post": _do("Begin the self-tests.", work, StartTests)},
         "/api/technician/calibration": {"post": _do("Begin a calibration.", work, StartCalibration)},
-        "/api/technician/work/proceed": {"post": _do("What was asked for is done.", work, NoBody)},
-        "/api/technician/work/cancel": {"post": _do("End what runs.", work, NoBody)},
+        "/api/technician/maintenance/proceed": {"post": _do("What was asked for is done.", work, NoBody)},
+        "/api/technician/maintenance/cancel": {"post": _do("End what runs.", work, NoBody)},
         "/api/technician/service/off": {"post": _do("Take the booth out of service.", work, SwitchOff)},
         "/api/technician/service/on": {"post": _do("Let visits begin again.", work, NoBody)},
         "/api/technician/training": {"get": _read("Where the training stands.", training)},

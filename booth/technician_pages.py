@@ -94,15 +94,15 @@ class TechnicianTools:
         router.get("")(self.status)
         router.get("/live")(self.live)
         router.websocket("/preview")(self.preview)
-        router.get("/work")(self.work)
+        router.get("/maintenance")(self.work)
         router.get("/history")(self.history)
         router.get("/test-card", response_class=Response)(self.test_card)
         router.post("/bundle", response_class=Response)(self.bundle)
         for path, do in (
             ("/tests", self.start_tests),
             ("/calibration", self.start_calibration),
-            ("/work/proceed", self.proceed),
-            ("/work/cancel", self.cancel),
+            ("/maintenance/proceed", self.proceed),
+            ("/maintenance/cancel", self.cancel),
             ("/service/off", self.switch_off),
             ("/service/on", self.switch_on),
         ):

@@ -77,7 +77,7 @@ function again(after) {
 async function look() {
   const tab = chosen;
   try {
-    const [status, work, more] = await Promise.all([ask("/api/technician"), ask("/api/technician/work"), tab[2].ask?.()]);
+    const [status, work, more] = await Promise.all([ask("/api/technician"), ask("/api/technician/maintenance"), tab[2].ask?.()]);
     told = { status, work, more };
     head(told);
     if (tab === chosen) tab[2].show(told);

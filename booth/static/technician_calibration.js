@@ -13,8 +13,8 @@ export function build(section, actions) {
   page = actions;
   const baseline = el("input", { id: "baseline", type: "checkbox" });
   const start = button("calibrate", "measure", "technician.calibration.start", "/api/technician/calibration", true, () => ({ baseline: baseline.checked }));
-  const proceed = button("calibration-proceed", "forward", "technician.calibration.proceed", "/api/technician/work/proceed", true);
-  const cancel = button("calibration-cancel", "cross", "technician.cancel", "/api/technician/work/cancel");
+  const proceed = button("calibration-proceed", "forward", "technician.calibration.proceed", "/api/technician/maintenance/proceed", true);
+  const cancel = button("calibration-cancel", "cross", "technician.cancel", "/api/technician/maintenance/cancel");
   parts = {
     start, proceed, cancel, baseline,
     current: el("div", {}),

@@ -16,8 +16,8 @@ export function build(section, actions) {
   page = actions;
   const attended = el("input", { id: "attended", type: "checkbox" });
   const start = button("start", "check", "technician.tests.run", () => tell("/api/technician/tests", { attended: attended.checked }), true);
-  const proceed = button("proceed", "forward", "technician.tests.card_hangs", () => tell("/api/technician/work/proceed"), true);
-  const cancel = button("cancel", "cross", "technician.cancel", () => tell("/api/technician/work/cancel"));
+  const proceed = button("proceed", "forward", "technician.tests.card_hangs", () => tell("/api/technician/maintenance/proceed"), true);
+  const cancel = button("cancel", "cross", "technician.cancel", () => tell("/api/technician/maintenance/cancel"));
   const progress = el("progress", { id: "progress", "aria-label": t("technician.tests.progress") });
   const told = el("p", { id: "told", role: "status" });
   parts = { start, proceed, cancel, progress, told, attended, card: cardPicture(), rows: el("div", {}), trends: el("div", {}) };

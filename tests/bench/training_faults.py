@@ -78,11 +78,11 @@ async def look(page: Page, name: str) -> Seen:
         await asyncio.sleep(1.0)
         if time.monotonic() - began > RUN_S:
             break
-    while (work := await page.get("/work"))["state"]["busy"] and time.monotonic() - began < RUN_S:
+    while (work := await page.get("/maintenance"))["state"]["busy"] and time.monotonic() - began < RUN_S:
         if work["state"]["tests"]["waiting"]:
             await page.tell("/training/scene", scene="card")
             await asyncio.sleep(1.0)
-            await page.tell("/work/proceed")
+            await page.tell("/maintenance/proceed")
         await asyncio.sleep(0.5)
     findings = work["state"]["tests"]["findings"]
     poor = [f"{one['id']}: {one['cause']}" for verdict in GRAVITY for one in findings if one["verdict"] == verdict]

@@ -22,13 +22,13 @@ from tests.unit.fake_technician import FakeTrainer
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PASSPHRASE = "correct horse battery staple"
-READ = ("", "/live", "/work", "/history", "/test-card", "/training")
+READ = ("", "/live", "/maintenance", "/history", "/test-card", "/training")
 DO = {
     "/bundle": {},
     "/tests": {},
     "/calibration": {"baseline": True},
-    "/work/proceed": {},
-    "/work/cancel": {},
+    "/maintenance/proceed": {},
+    "/maintenance/cancel": {},
     "/service/off": {"reason": "cleaning"},
     "/service/on": {},
     "/training/answer": {"cause": "lamp_dark"},
@@ -85,8 +85,8 @@ def test_a_technician_runs_tests_stops_them_and_switches_the_booth(booth, inside
     running = inside.post("/api/technician/tests", json={"attended": True})
     assert running.status_code == 202
     assert running.json()["state"]["busy"] == "tests"
-    assert inside.get("/api/technician/work").json()["state"]["tests"]["current"] == "disk.free"
-    inside.post("/api/technician/work/cancel")
+    assert inside.get("/api/technician/maintenance").json()["state"]["tests"]["current"] == "disk.free"
+    inside.post("/api/technician/maintenance/cancel")
     off = inside.post("/api/technician/service/off", json={"reason": "cleaning"})
     assert off.json()["state"]["switch"]["reason"] == "cleaning"
     assert inside.post("/api/technician/service/on").json()["state"]["switch"] is None
@@ -97,7 +97,7 @@ def test_a_technician_calibrates(booth, inside):
     started = inside.post("/api/technician/calibration", json={"baseline": True}).json()["state"]
     assert (started["busy"], started["calibration"]["current"]["expired"]) == ("calibration", False)
     assert [step["key"] for step in started["calibration"]["steps"] if step["state"] == "waiting"] == ["empty"]
-    inside.post("/api/technician/work/proceed")
+    inside.post("/api/technician/maintenance/proceed")
     assert booth.maintenance.done == ["calibration baseline", "proceed"]
 
 
