@@ -218,6 +218,7 @@ def _tell(view: CalibrationView, *, as_json: bool) -> None:
 
 def _table(rows: tuple[Drift, ...]) -> Table:
     table = Table("Value", "Now", "Baseline", "Change", "Limit", "", box=SIMPLE_HEAD)
+    table.columns[0].no_wrap = True
     for column in table.columns[1:5]:
         column.justify = "right"
     for row in rows:

@@ -45,6 +45,11 @@ def signer(root):
     return make_signer(root, "booth-0001")
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+
+
 @pytest.fixture
 def path(tmp_path, root):
     from cryptography.hazmat.primitives.serialization import Encoding
