@@ -2,7 +2,7 @@
 
 Rules
   - It runs in FRAMING as soon as a face is there and the portrait light is balanced; `LampKeeper.lent()` has the last word about the light. A
-    probe whose lamps were taken back begins again, TRIES times at most; one that came to its end is not repeated in this visit.
+    probe whose lamps were taken back or failed begins again, TRIES times at most; one that came to its end is not repeated in this visit.
   - It never stops a capture: the shutter waits WAIT_S for a running probe and then goes on, and whatever fails here is a reason without a score.
   - It is judged on the checking thread once a burst was, beside the review; sealing waits JUDGE_S for that.
   - Pictures are overwritten when they were judged, or with the visit (capture.probe.Film).
@@ -78,6 +78,8 @@ class Probing:
             async with lamps.lent() as base:  # waits for the balance
                 self._begun_s = time.monotonic()
                 film = await run_probe(station, base)
+            if film.reason is Reason.LAMPS_FAILED and self._tries < TRIES:
+                film = None
         except LampsTakenBackError:
             if film is None and self._tries >= TRIES:
                 film = not_run(Reason.INTERRUPTED)

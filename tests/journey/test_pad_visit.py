@@ -61,13 +61,15 @@ async def test_a_print_is_photographed_sealed_and_told_to_the_officer_alone(
     monkeypatch.setenv("PASSBOOTH_VISIT__ACTIVE_LIGHT", "true")
     simulator.tell(person="kwame")
     simulator.tell(look="print_bent")
-    for number in range(2):  # a machine that is busy with other tests may give the first visit too few pictures
+    for number in range(
+        2
+    ):  # a machine that is busy with other tests may give the first visit too few pictures, or late ones
         folder = tmp_path / str(number)
         folder.mkdir()
         config = booth_config(folder, pki, simulator.facts["toml"], visit={"active_light": True})
         seen, parts = await a_visit(config, pki, simulator)
         score = json.loads(parts["pad/score.json"])
-        if score["reason"] != "too_few_frames":
+        if score["usable"]:
             break
     assert score["usable"], score["reason"]
     assert score["suspected"]

@@ -207,8 +207,11 @@ async def test_it_runs_once_and_the_shutter_waits_for_it_and_no_longer(film, mon
     assert not pixels.any()
 
 
-async def test_lamps_that_are_taken_back_are_asked_for_again_a_few_times(monkeypatch):
+@pytest.mark.parametrize("reason", [Reason.INTERRUPTED, Reason.LAMPS_FAILED])
+async def test_lamps_that_are_taken_back_or_fail_are_asked_for_again_a_few_times(monkeypatch, reason):
     async def run_probe(station, base):
+        if reason is Reason.LAMPS_FAILED:
+            return not_run(reason)
         raise LampsTakenBackError("wanted elsewhere")
 
     monkeypatch.setattr("booth.probing.run_probe", run_probe)
@@ -219,7 +222,7 @@ async def test_lamps_that_are_taken_back_are_asked_for_again_a_few_times(monkeyp
         lamps.go.set()
         probing.begin(STATION, lamps)
         await settle(probing)
-    assert (await probing.evidence()).score.reason is Reason.INTERRUPTED
+    assert (await probing.evidence()).score.reason is reason
 
 
 async def test_a_visit_that_goes_on_gives_the_probe_up(film):
