@@ -22,6 +22,7 @@ from booth import self_tests_card as card
 from booth import self_tests_lamps as lamps
 from booth import self_tests_machine as machine
 from booth.bench import Bench
+from booth.config import Config
 from booth.errors import LampsTakenBackError, UnknownCheckError
 from booth.self_test import CheckFinding, Limits, Measured, judge
 from capture.lamp_comparison import STRONG, WEAK
@@ -60,6 +61,11 @@ class Check:
     causes: tuple[str, ...]  # that its own test can tell; the first one is that of a value beyond the limit
     test: Test
     attended: bool = False
+
+    def concerns(self, config: Config) -> bool:
+        """Whether the booth has what is tested; an absent device's check says so only when it is asked for by name."""
+        section = DEVICES.get(self.id)
+        return section is None or getattr(config, section) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +228,32 @@ CHECKS: tuple[Check, ...] = (
     ),
 )  # fmt: skip
 BY_ID: Mapping[str, Check] = MappingProxyType({check.id: check for check in CHECKS})
+# The section of the settings that makes a booth have the device of a check.
+DEVICES: Mapping[str, str] = MappingProxyType(
+    {
+        "camera.latency": "lights",  # seen by a lamp that changes
+        **{lamps.lamp_check(lamp): "lights" for lamp in CHANNELS},
+        "lamps.echo": "lights",
+        "camera.exposure_control": "controls",
+        "controls.echo": "controls",
+        "lift.echo": "lift",
+    }
+)
 
 
-def chosen(ids: Sequence[str] | None, *, attended: bool) -> tuple[Check, ...]:
-    """The checks with these ids (None: all), in the order of the table, attended ones only where somebody attends. Raises UnknownCheckError."""
+def chosen(ids: Sequence[str] | None, *, attended: bool, config: Config | None = None) -> tuple[Check, ...]:
+    """The checks with these ids, in the order of the table, attended ones only where somebody attends. Raises UnknownCheckError.
+
+    None: all; with `config` all that concern such a booth.
+    """
     if unknown := [each for each in ids or () if each not in BY_ID]:
         raise UnknownCheckError(f"There is no check {', '.join(unknown)}; `booth diagnose --list` shows all of them.")
-    return tuple(check for check in CHECKS if (ids is None or check.id in ids) and (attended or not check.attended))
+    return tuple(
+        check
+        for check in CHECKS
+        if (attended or not check.attended)
+        and (check.id in ids if ids is not None else config is None or check.concerns(config))
+    )
 
 
 async def run_checks(bench: Bench, checks: Sequence[Check], tell: Tell, ask: Ask) -> tuple[CheckFinding, ...]:

@@ -153,8 +153,8 @@ class Maintenance:
         self, ids: Sequence[str] | None = None, *, attended: bool = False, occasion: Occasion = "page"
     ) -> None:
         """Begins the checks with these ids, None for all. Raises MaintenanceRefusedError, UnknownCheckError."""
-        checks = chosen(ids, attended=attended)
         bench = self._require_free()
+        checks = chosen(ids, attended=attended, config=bench.config)
         run = TestRun(started_at=utc_text(), occasion=occasion, attended=attended, total=len(checks))
         self._put(busy="tests", tests=run)
         self._note("info", f"{len(checks)} self-tests begun ({_SAID[occasion]})")

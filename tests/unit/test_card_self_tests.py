@@ -128,3 +128,11 @@ async def test_the_height_drive_answers_or_not(found):
         scene.echo_lift = answer
         finding = await found("lift.echo", scene=scene)
         assert (finding.verdict, finding.cause) == (verdict, cause)
+
+
+def test_devices_that_a_booth_does_not_have_are_left_out_unless_asked_for_by_name():
+    bare = SimpleNamespace(lights=None, controls=None, lift=None)
+    ids = {check.id for check in chosen(None, attended=False, config=bare)}
+    assert not ids & {"lift.echo", "controls.echo", "lamps.echo", "lamp.key_left", "camera.exposure_control"}
+    assert {"camera.rate", "disk.free"} <= ids
+    assert [check.id for check in chosen(["lift.echo"], attended=False, config=bare)] == ["lift.echo"]
