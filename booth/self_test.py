@@ -5,13 +5,15 @@ tell. A cause has its words in the catalogues: `cause.<id>` says what is wrong, 
 
 Judging: outside `low`..`high` the check failed; outside the narrower `warn_low`..`warn_high` it warns. The test itself may say the cause, and a graver
 verdict than its value; a value beyond its limit without a cause gets the check's first one. What could not be measured is `not_assessed`
-and says why, or `fail` when a device that should be there does not answer. No finding holds personal data.
+and says why, or `fail` when a device that should be there does not answer; a value that is no finite number was not measured, and fails. No finding
+holds personal data.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -63,6 +65,8 @@ def judge(
     check_id: str, unit: str, limits: Limits, causes: tuple[str, ...], measured: Measured, took_ms: float
 ) -> CheckFinding:
     """The finding of what was measured."""
+    if measured.value is not None and not math.isfinite(measured.value):  # compares with no limit, and is no JSON
+        measured = replace(measured, value=None, verdict="fail")
     low = limits.low if measured.low is None else measured.low
     high = limits.high if measured.high is None else measured.high
     verdict = _verdict(measured.value, low, high, limits)

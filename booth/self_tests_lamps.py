@@ -50,6 +50,8 @@ OBSTRUCTED = 0.05
 DRIFT = "calibration.drift"
 # One stop less light: seen far above the noise, and no camera clips by it.
 STOP = 2.0
+# A camera that reads back less of the stop it was told was not set: a shutter's coarsest step is half a stop.
+LEAST_STOPS = 0.4
 LEAST_LIGHT = 0.01  # of the sensor's white: darker pictures do not tell half of themselves from noise
 
 
@@ -166,6 +168,8 @@ async def exposure_control(bench: Bench) -> Measured:
     if light < LEAST_LIGHT:
         return Measured(None, "camera.unseen", "not_assessed")
     asked, seen = np.log2(exposure_ratio(full, half)), np.log2(light / max(less, 1e-6))
+    if asked < LEAST_STOPS:
+        return Measured(0.0)  # by its own word it did not do what it was told
     return Measured(float(100 * seen / asked))
 
 

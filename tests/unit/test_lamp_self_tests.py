@@ -168,6 +168,14 @@ async def test_a_camera_that_takes_its_exposure_and_ignores_it_is_found(tmp_path
         assert set(scene.levels_pct.values()) == {15.0}
 
 
+async def test_a_camera_that_reads_back_another_exposure_than_it_was_told_is_found(tmp_path):
+    scene = Exposed(1)
+    scene.set_camera = lambda settings: scene.read_controls()
+    async with open_bench(tmp_path, scene=scene) as bench:
+        (finding,) = await run_checks(bench, [BY_ID["camera.exposure_control"]], lambda _: None, None)
+    assert (finding.verdict, finding.cause, finding.value) == ("fail", "cause.camera.ignores", 0), finding
+
+
 async def test_an_automatic_camera_gets_its_automatic_back(tmp_path):
     scene = Exposed(1)
     scene.controls = scene.controls.model_copy(update={"exposure_mode": ExposureMode.AUTO})

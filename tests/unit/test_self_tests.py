@@ -258,3 +258,6 @@ def test_verdicts_follow_limits_and_the_graver_word_counts():
     not_better = judge("x", "", limits, ("first",), Measured(0, None, "warn"), 1)
     assert (not_better.verdict, not_better.cause) == ("fail", "cause.first")
     assert judge("x", "", limits, ("first",), Measured(), 1).verdict == "not_assessed"
+    for value in (float("nan"), float("inf"), float("-inf")):
+        told = judge("x", "", limits, ("first",), Measured(value), 1)
+        assert (told.value, told.verdict, told.cause) == (None, "fail", "cause.first")
