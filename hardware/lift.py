@@ -5,7 +5,8 @@ It is a machine that moves beside people, so:
 2. a target outside the soft limits (settings and device, the narrower of both) is refused before anything is sent; never faster than the
    setting, which is never above FASTEST_MM_S;
 3. a move is watched: asked every POLL_S, which also feeds the device's own watch (it stops when it hears nothing for DEADMAN_S). It ends with
-   the position read back at the target; an obstruction, a fault, no progress, another position or a lost line ends it with an error;
+   the position read back at the target; an obstruction, a fault, no progress, a way that leads off the target, more time than the way can take,
+   another position or a lost line ends it with an error;
 4. whatever ends a move early, also a cancellation, sends STOP first; where the line is lost, the device stops by its own watch;
 5. closing stops.
 No error tells a position: where the lens stands is how tall an applicant is, and errors go to the log. An obstruction stays noted in the device until the next STOP. An axis that stopped by its own watch, because this machine was busy for too
@@ -22,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, ClassVar, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from hardware.errors import (
     LiftAnswerError,
@@ -66,6 +67,10 @@ TOLERANCE_MM = 2.0
 # Moving and yet not a PROGRESS_MM further after this time: a motor that slips or a belt that is torn.
 STALL_S, PROGRESS_MM = 1.0, 1.0
 RESTARTS = 2
+# Further from the target than it was already: it runs the wrong way, past it, or its position jumps. Two polls at the fastest speed.
+AWAY_MM = 20.0
+# The way at the set speed may take twice as long as it should, and so much more for starting, braking and restarts.
+SLOWNESS, SLACK_S = 2.0, 5.0
 
 
 class LiftSettings(BaseModel):
@@ -74,9 +79,9 @@ class LiftSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     url: str
     zero_cm: Annotated[float, Field(ge=20, le=250)]  # height of the lens above the floor at position 0
-    low_mm: float = 0.0
-    high_mm: float
-    home_mm: float | None = None  # where nobody's height is known: the middle unless told
+    low_mm: FiniteFloat = 0.0
+    high_mm: FiniteFloat
+    home_mm: FiniteFloat | None = None  # where nobody's height is known: the middle unless told
     speed_mm_s: Annotated[float, Field(gt=0, le=FASTEST_MM_S)] = 40.0
     baud: int = 19200
 
@@ -230,7 +235,7 @@ class PortLift:
             )
         self._moving = True
         try:
-            reading = await self._watched(position_mm)
+            reading = await self._watched(position_mm, limits.fastest_mm_s)
         except BaseException:
             with contextlib.suppress(LiftError):  # the line is lost: the device stops by its own watch
                 await self.stop()
@@ -238,17 +243,25 @@ class PortLift:
         self._moving = False
         return reading
 
-    async def _watched(self, target_mm: float) -> LiftReading:
+    async def _watched(self, target_mm: float, speed_mm_s: float) -> LiftReading:
         reading = await self._do(lambda link: self._dialogue.go(link, target_mm))
         mark_mm, mark_s = reading.position_mm, time.monotonic()
+        closest_mm = abs(reading.position_mm - target_mm)
+        end_s = mark_s + SLOWNESS * closest_mm / speed_mm_s + SLACK_S
         restarts = 0
         while True:
             if reading.obstructed:
                 raise LiftObstructedError("The height axis met an obstacle and stopped.")
             if reading.fault:
                 raise LiftFaultError("The height axis tells a fault of its own.")
+            left_mm = abs(reading.position_mm - target_mm)
+            if left_mm > closest_mm + AWAY_MM:
+                raise LiftFaultError("The height axis moves away from where it was sent.")
+            closest_mm = min(closest_mm, left_mm)
+            if time.monotonic() > end_s:
+                raise LiftStalledError("The height axis moves and does not arrive.")
             if not reading.moving:
-                if abs(reading.position_mm - target_mm) <= TOLERANCE_MM:
+                if left_mm <= TOLERANCE_MM:
                     return reading
                 if restarts == RESTARTS:
                     break
@@ -260,9 +273,7 @@ class PortLift:
                 raise LiftStalledError("The height axis is on and does not move.")
             await asyncio.sleep(POLL_S)
             reading = await self._do(self._dialogue.read)
-        raise LiftRefusedError(
-            f"The axis says that it stands {abs(reading.position_mm - target_mm):g} mm from where it was sent."
-        )
+        raise LiftRefusedError(f"The axis says that it stands {left_mm:g} mm from where it was sent.")
 
     async def stop(self) -> LiftReading:
         """See `Lift`."""

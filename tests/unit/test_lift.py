@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from itertools import chain, repeat
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hardware.lift import FASTEST_MM_S, LiftSettings
+from hardware.errors import LiftFaultError, LiftStalledError
+from hardware.lift import FASTEST_MM_S, LiftSettings, PortLift
 from hardware.lift_codec import (
     Answer,
+    LiftLimits,
     LiftReading,
     LineDecoder,
     check_sum,
@@ -164,8 +170,56 @@ def test_an_obstruction_stops_it_until_it_is_acknowledged_and_a_stalled_one_stay
         {"speed_mm_s": 0},
         {"hight_mm": 3},
         {"home_mm": 2000},
+        {"high_mm": float("nan")},
+        {"low_mm": float("nan")},
+        {"home_mm": float("nan")},
     ],
 )
 def test_settings_that_no_axis_could_obey_are_refused(wrong):
     with pytest.raises(ValidationError):
         LiftSettings(**{"url": "lift+serial:///dev/x", "zero_cm": 90, "high_mm": 1000} | wrong)
+
+
+class Told:
+    """A dialogue that says one position after another, always moving, and whether it was stopped last."""
+
+    limits = LiftLimits(0, 1000, 40)
+
+    def __init__(self, positions):
+        self.positions, self.last = iter(positions), ""
+
+    def read(self, link):
+        self.last = "read"
+        return LiftReading(next(self.positions), moving=True)
+
+    def go(self, link, position_mm):
+        return self.read(link)
+
+    def stop(self, link):
+        self.last = "stop"
+
+
+@pytest.mark.parametrize(
+    ("positions", "error"),
+    [
+        (range(350, 0, -5), LiftFaultError),  # the wrong way
+        (chain(range(350, 460, 5), range(460, 2000, 10)), LiftFaultError),  # past the target and on
+        (chain((350, 355), repeat(90_000)), LiftFaultError),  # a position that jumps
+        (chain.from_iterable(repeat((350, 352))), LiftStalledError),  # to and fro, for ever
+    ],
+)
+async def test_an_axis_that_does_not_come_nearer_is_stopped(positions, error, monkeypatch):
+    monkeypatch.setattr("hardware.lift.POLL_S", 0.001)
+    monkeypatch.setattr("hardware.lift.SLACK_S", 0.05)
+    monkeypatch.setattr("hardware.lift.SLOWNESS", 0.0)
+    board = SimpleNamespace(judging=nullcontext, status=None)
+    dialogue = Told(positions)
+
+    async def run(job):
+        return job(None)
+
+    lift = PortLift(SimpleNamespace(board=board, run=run), dialogue)
+    with pytest.raises(error) as caught:
+        await lift.move_to(450.0)
+    assert dialogue.last == "stop"
+    assert not any(sign.isdigit() for sign in str(caught.value)), "no position in an error"
