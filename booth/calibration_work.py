@@ -1,11 +1,13 @@
 """The calibration as a technician's work sees it: what is in force, how far it drifted from its baseline, and the run under way.
 
 A new calibration is compared with the baseline of the newest one, unless it is to be a baseline itself; where the stored one cannot be believed, the new one
-begins anew. It is signed and stored before it counts, and then used at once.
+begins anew; likewise where that one is dated later than now, by a clock that was ahead. It is signed and stored before it counts, and then used at once.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -75,15 +77,24 @@ def make_run(bench: Bench, *, baseline: bool) -> CalibrationRun:
         first = None if baseline else bench.baseline()
     except (CryptoError, OSError):
         first = None
+    if first is not None and first.made_at > bench.utc():
+        first = None
     subject = Subject(booth=bench.config.booth.id, software=software(), baseline_id=None if first is None else first.id)
     return CalibrationRun(bench.station, bench.calibration_settings, subject, utc=bench.utc)
 
 
 async def calibrate(bench: Bench, run: CalibrationRun, tell: Callable[[str], None]) -> Calibration:
-    """Performs the run, stores what it found, uses it. Raises a CaptureError, HardwareError, CryptoError or OSError."""
+    """Performs the run, stores what it found, uses it; once it is being stored it is not cancelled any more, because a file that is there counts.
+
+    Raises a CaptureError, HardwareError, CryptoError or OSError.
+    """
     async with bench.lamps():
         found = await run.perform()
-    await bench.blocking(bench.save, found)
+    storing = asyncio.create_task(bench.blocking(bench.save, found), name="calibration is stored")
+    while not storing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((storing,))
+    storing.result()
     bench.adopt(found)
     view = await bench.blocking(read_view, bench)
     beyond = ", ".join(row.key for row in view.beyond)

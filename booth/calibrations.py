@@ -5,7 +5,8 @@ One file for each calibration, `data_dir/calibrations/<id>.p7m`: CMS SignedData 
 the signer is this booth → the JSON, strictly → its booth and its id are the signer's and the file's. What fails is refused as a whole, with the file
 and the reason (CalibrationRefusedError); nothing older is taken in its place, because an older lamp or pitch could be quietly wrong.
 
-The newest file counts. A calibration names the baseline that it is compared with, or none when it is a baseline itself: the first one, and
+The newest file counts, and that is the one that was stored last: files of a later date, from a clock that was ahead, are set aside under another
+name when one is stored. A calibration names the baseline that it is compared with, or none when it is a baseline itself: the first one, and
 any that a technician makes one (after a repair). Files are never changed, and removed only when more than `MOST_KEPT` are there; a baseline that a
 kept one names stays.
 """
@@ -28,14 +29,14 @@ from capture.lamp_response import LampResponses
 from capture.station import Station
 from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
 from crypto.errors import CalibrationRefusedError, CertificateRefusedError, CryptoError, SignatureRefusedError
-from crypto.key_folder import PRIVATE, read_file, write_whole
+from crypto.key_folder import PRIVATE, read_file, sync_folder, write_whole
 from crypto.keys import Signer, TrustStore, common_name
 from crypto.trust import CONTENT_CALIBRATION, Purpose
 
 log = logging.getLogger(__name__)
 
 SOURCE = "calibration"
-FOLDER, SUFFIX = "calibrations", ".p7m"
+FOLDER, SUFFIX, LATER = "calibrations", ".p7m", ".p7m.later"
 # 14 kB with four lamps at four drives.
 MAX_CONTENT_BYTES = 256 * 1024
 # Ten years of one a month.
@@ -64,6 +65,7 @@ class CalibrationStore:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(calibration.id)
         write_whole(path, data, PRIVATE)
+        self._set_later_aside(calibration)
         self._prune()
         return path
 
@@ -125,6 +127,15 @@ class CalibrationStore:
             raise CalibrationRefusedError(f"{number!r} is no calibration's id.")
         return self._folder / (number + SUFFIX)
 
+    def _set_later_aside(self, calibration: Calibration) -> None:
+        """What is dated later than the one stored now would count in its place, for years."""
+        for number in self.ids():
+            if number > calibration.id:
+                path = self._path(number)
+                path.rename(path.with_name(number + LATER))
+                log.warning("calibration %s has a later date than the new one: set aside", number)
+        sync_folder(self._folder)
+
     def _prune(self) -> None:
         known = self.ids()
         if len(known) <= MOST_KEPT:
@@ -141,7 +152,7 @@ class CalibrationStore:
         for number in numbers:
             try:
                 baseline = self.read(number).baseline_id
-            except CalibrationRefusedError:
+            except (CalibrationRefusedError, OSError):
                 continue
             if baseline is not None:
                 named.add(baseline)

@@ -230,8 +230,8 @@ class Maintenance:
         self._going_on.set()
 
     def cancel(self) -> None:
-        """Ends what runs; nothing to do is no error."""
-        if self._work is not None and not self._work.done():
+        """Ends what runs, once: what is set back meanwhile must not be broken off. Nothing to do is no error."""
+        if self._work is not None and not self._work.done() and not self._work.cancelling():
             self._work.cancel()
 
     # --- calibration ---------------------------------------------------------------------------------------------------

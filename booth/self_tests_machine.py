@@ -18,6 +18,7 @@ import httpx2
 from booth.errors import UplinkError
 from booth.intake_answers import read_bounded, read_skew_s
 from booth.self_test import Measured, Verdict
+from capture.calibration import EARLIEST_AGE_DAYS
 from crypto.errors import CryptoError
 
 if TYPE_CHECKING:
@@ -134,4 +135,4 @@ async def calibration_age(bench: Bench) -> Measured:
     left_days = (known.expires_at - now).total_seconds() / DAY_S
     holds_days = (known.expires_at - known.made_at).total_seconds() / DAY_S
     ending: Verdict | None = "warn" if left_days < RECALIBRATE_DAYS else None
-    return Measured(known.age_days(now), "calibration.old", ending, high=holds_days)
+    return Measured(known.age_days(now), "calibration.old", ending, low=EARLIEST_AGE_DAYS, high=holds_days)

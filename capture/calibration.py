@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 FORMAT = "passbooth.calibration/1"
+# Two clocks may differ by a time zone that somebody set wrongly; beyond a day a date to come is of no use.
+EARLIEST_AGE_DAYS = -1.0
 Identifier = Annotated[str, Field(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -110,8 +112,8 @@ class Calibration(_Value):
     noise: Noise
 
     def expired(self, now: datetime) -> bool:
-        """Whether it is too old to be relied on."""
-        return now >= self.expires_at
+        """Whether it cannot be relied on any more: too old, or of a date to come, when nobody knows how old it is."""
+        return now >= self.expires_at or self.age_days(now) < EARLIEST_AGE_DAYS
 
     def age_days(self, now: datetime) -> float:
         """Days since it was made."""

@@ -7,7 +7,7 @@ on with `proceed`; a card that cannot be read, or still hangs, is asked for agai
 only as far as the room is: the dark picture tells both.
 
 However it ends, the lamps get back their levels; when it fails or is cancelled the camera gets back its settings, too. What it found for the
-camera is used from then on (`Station.learn`).
+camera is used when the calibration is (booth/calibrations.py, CalibrationInUse).
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class CalibrationRun:
         light = card.grey.light_bgr[1]
         now = self._utc().replace(microsecond=0)
         tilt = 0.0 if state is None or state.tilt_deg is None else state.tilt_deg
-        result = Calibration(
+        return Calibration(
             id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
             made_at=now,
             expires_at=now + timedelta(days=self._settings.expiry_days),
@@ -252,8 +252,6 @@ class CalibrationRun:
             ),
             noise=Noise(dark_code=round(dark_code, 3), dark=round(dark_noise, 4), grey=round(grey_noise, 4)),
         )
-        station.learn(settings_for_visits(result))
-        return result
 
     # --- the steps' parts ----------------------------------------------------------------------------------------------
 

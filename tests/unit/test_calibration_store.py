@@ -52,7 +52,7 @@ def test_without_a_file_there_is_none(store):
 def test_the_newest_counts_and_is_compared_with_its_baseline(store, signer):
     first = made(0)
     second = made(1, baseline_id=first.id)
-    for one in (second, first):
+    for one in (first, second):
         path = store.save(one, signer)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert store.ids() == (first.id, second.id)
@@ -144,6 +144,16 @@ def test_old_ones_go_but_a_baseline_that_is_named_stays(store, signer, monkeypat
     for one in later:
         store.save(one, signer)
     assert store.ids() == (first.id, *(one.id for one in later[-3:]))
+
+
+def test_one_from_a_clock_that_was_ahead_does_not_count_for_years(store, signer):
+    first, ahead, now = made(0), made(4000), made(1)
+    store.save(first, signer)
+    file_of(store, ahead).write_bytes(b"changed, too")
+    store.save(now, signer)
+    assert store.current() == now
+    assert store.ids() == (first.id, now.id)
+    assert [each.name for each in store._folder.iterdir() if each.name.endswith(".later")] == [f"{ahead.id}.p7m.later"]
 
 
 def test_openssl_reads_it(store, root, signer, tmp_path):

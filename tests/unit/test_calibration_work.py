@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import pytest
 
@@ -138,6 +139,53 @@ async def test_one_that_is_cancelled_changes_nothing(opened):
         await booth.until(lambda state: state.busy is None)
 
 
+async def test_what_is_set_back_is_not_broken_off_by_cancelling_twice(opened):
+    async with opened(calibration()) as booth:
+        begun, back, ended = asyncio.Event(), asyncio.Event(), []
+
+        async def perform():
+            try:
+                begun.set()
+                await asyncio.Event().wait()
+            finally:
+                await back.wait()
+                ended.append("set back")
+
+        booth.run.perform = perform
+        booth.work.start_calibration()
+        await begun.wait()
+        for _ in range(3):  # the command's "cancel", then the end of its line
+            booth.work.cancel()
+            await asyncio.sleep(0)
+        back.set()
+        await booth.until(lambda state: state.busy is None)
+        assert ended == ["set back"]
+
+
+async def test_one_that_is_being_stored_when_it_is_cancelled_is_used(opened):
+    async with opened(calibration()) as booth:
+        booth.work.start_calibration()
+        storing, going_on = threading.Event(), threading.Event()
+
+        def save(found):
+            storing.set()
+            going_on.wait(5)
+            booth.stored.append(found)
+
+        object.__setattr__(booth.work._bench, "save", save)
+        await booth.until(waits)
+        booth.work.proceed()
+        await asyncio.to_thread(storing.wait, 5)
+        booth.work.cancel()
+        await asyncio.sleep(0)
+        going_on.set()
+        await booth.until(lambda state: state.busy is None)
+        assert booth.stored == booth.used
+        assert len(booth.stored) == 1
+        told = [event.text for event in booth.booth._health.events]
+        assert "technician: the calibration was cancelled; nothing is changed" not in told
+
+
 async def test_one_that_fails_says_why(opened):
     async with opened(CardNotReadableError("There is no card.")) as booth:
         booth.work.start_calibration()
@@ -186,4 +234,7 @@ async def test_what_cannot_be_believed_is_no_baseline_and_no_calibration_in_forc
     async with open_bench(tmp_path, calibration=lambda: first, baseline=lambda: first) as bench:
         make_run(bench, baseline=False)
         make_run(bench, baseline=True)
-    assert [subject.baseline_id for subject in made] == [None, first.id, None]
+    ahead = calibration(made_at=NOW.replace(year=2036))
+    async with open_bench(tmp_path, calibration=lambda: ahead, baseline=lambda: ahead) as bench:
+        make_run(bench, baseline=False)
+    assert [subject.baseline_id for subject in made] == [None, first.id, None, None]

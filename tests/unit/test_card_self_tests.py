@@ -103,6 +103,8 @@ async def test_the_age_of_the_calibration_is_told(found):
     assert (old.verdict, old.cause) == ("warn", "cause.calibration.old")
     past = calibration(made_at=made.replace(month=3), expires_at=made.replace(month=6))
     assert (await found("calibration.age", calibration=lambda: past)).verdict == "fail"
+    ahead = await found("calibration.age", calibration=lambda: calibration(made_at=made.replace(year=2036)))
+    assert (ahead.verdict, ahead.cause) == ("fail", "cause.calibration.old")
     none = await found("calibration.age")
     assert (none.verdict, none.cause) == ("warn", "cause.absent.calibration")
 
