@@ -21,7 +21,7 @@ from capture.balance import LightOutcome
 from capture.calibration import Calibration
 
 SCHEMA_VERSION = 1
-NOTICE_VERSION = "2"  # of the privacy notice in the catalogues; changed with its words
+NOTICE_VERSION = "3"  # of the privacy notice in the catalogues; changed with its words
 # A visit's guidance is a few dozen lines; more would only be a device gone mad.
 MAX_LINES = 500
 
