@@ -79,6 +79,7 @@ class LampKeeper:
         self._readings: asyncio.Queue[MeterReading] = asyncio.Queue(maxsize=1)
         self._standing = asyncio.Event()  # the wanted scene is reached, whichever it is
         self._lending = asyncio.Lock()
+        self._wished = asyncio.Event()  # since whoever waits for the lamps looked last
         self._loan: Loan | None = None
 
     def want(self, scene: LightScene) -> None:
@@ -89,6 +90,7 @@ class LampKeeper:
         self.balanced.clear()
         self._changed.set()
         self._due.set()
+        self._wished.set()
         if self._loan is not None:
             self._loan.take_back()
 
@@ -131,9 +133,9 @@ class LampKeeper:
     async def lent(self) -> AsyncIterator[Mapping[str, float]]:
         """The lamps for one borrower at a time, and their acknowledged base levels (empty without lamps); raises LampsTakenBackError."""
         async with self._lending:
-            while not all(event.is_set() for event in self._lendable()):
-                for event in self._lendable():
-                    await event.wait()
+            while missing := [event for event in self._lendable() if not event.is_set()]:
+                await _first_of(missing[0], self._wished)
+                self._wished.clear()
             base = dict(self._station.levels_pct)
             borrower = asyncio.current_task()
             assert borrower is not None
@@ -263,6 +265,17 @@ class LampKeeper:
             while (reading := await self._readings.get()).at_ns <= at_ns:
                 pass
         return reading
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Waits until one of them is set."""
+    waits = [asyncio.create_task(event.wait(), name="lamps wait") for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -128,6 +128,21 @@ async def test_lamps_that_refuse_to_come_back_are_set_anew_by_the_keeper(lamps):
     assert station.levels_pct == BASE
 
 
+async def test_who_waits_for_one_scene_gets_the_lamps_of_another_that_is_wanted_meanwhile(lamps):
+    keeper, _ = lamps
+    keeper.want(LightScene.PORTRAIT)  # not lit yet
+
+    async def borrow():
+        async with keeper.lent() as base:
+            return base
+
+    borrower = asyncio.create_task(borrow())
+    await asyncio.sleep(0)
+    keeper.want(LightScene.STANDBY)
+    async with asyncio.timeout(0.5):
+        assert await borrower == dict.fromkeys(BASE, 15.0)
+
+
 async def test_one_borrower_at_a_time(lamps):
     keeper, _ = lamps
     order = []
