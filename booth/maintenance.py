@@ -258,7 +258,7 @@ class Maintenance:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             self._put(calibration=self.state.calibration.model_copy(update={"steps": run.steps}))
-        await self.look_at_calibration()
+        self._put(calibration=await bench.blocking(read_view, bench, run.steps))  # also while the booth closes
 
     def _end_calibration(self, work: asyncio.Task[None]) -> None:
         """However it ended."""

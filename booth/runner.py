@@ -58,6 +58,7 @@ from booth.status import technician_status
 from booth.uplink import open_uplink
 from booth.visit import State, accepts
 from capture.balance import Balancer
+from capture.calibration import Calibration
 from capture.metering import Bands
 from capture.station import StationSettings, open_station
 from crypto.keys import load_trust
@@ -123,6 +124,12 @@ class Runner:
                 *(lambda: performer.visit.state is State.ATTRACT, lambda: datetime.now().astimezone()),
             )
             await stack.enter_async_context(open_nightly(nightly))
+
+    def adopt(self, found: Calibration) -> None:
+        """A new calibration is used from now on; one that could not be believed is no trouble any more."""
+        assert self._rooms is not None, "the booth is not open"
+        self.calibration.use(found, self._rooms.station)
+        self.senses.on_trouble(CALIBRATION, None)
 
     def _tell_health(self) -> None:
         self._performer.send(self._health.told)
@@ -301,7 +308,7 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
             *(lambda: outbox.status, lambda: uplink.status.clock_skew_s, lambda: datetime.now(UTC), lamps.lent),
             *(calibrations.current, calibrations.baseline, config.calibration),
             lambda found: calibrations.save(found, sealer.signer),
-            lambda found: calibration.use(found, station),
+            runner.adopt,
         )
         runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier, height))
         senses.on_trouble(CALIBRATION, unbelieved)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from booth.calibrations import CalibrationInUse, CalibrationStore
+from booth.calibrations import SOURCE, CalibrationInUse, CalibrationStore
 from booth.events import Application
 from booth.record import Place, VisitRecord
 from crypto.errors import CalibrationRefusedError
@@ -16,7 +16,7 @@ from crypto.keys import TrustStore
 from hardware.controls import CameraControlSettings
 from tests.calibrations import MADE_AT, calibration
 from tests.packets import make_authority, make_signer
-from tests.runner_rig import NUMBER, attempt
+from tests.runner_rig import NUMBER, attempt, open_stage
 from validation.report import Verdict
 
 
@@ -54,6 +54,18 @@ def test_a_packet_names_the_calibration_and_says_when_it_had_expired():
     assert visit_of(known, MADE_AT + timedelta(days=3)) == {**named, "expired": False}
     assert visit_of(known, MADE_AT + timedelta(days=100)) == {**named, "expired": True}
     assert visit_of(None, MADE_AT) is None
+
+
+async def test_a_new_calibration_ends_the_trouble_of_one_that_could_not_be_believed(tmp_path):
+    async with open_stage(tmp_path) as stage:
+        booth, camera = stage.booth, Camera()
+        object.__setattr__(booth._rooms, "station", camera)
+        booth.senses.on_trouble(SOURCE, CalibrationRefusedError("changed"))
+        assert booth._health.worst.code == CalibrationRefusedError.code
+        booth.adopt(calibration())
+        assert booth._health.worst is None
+        assert booth.calibration.value == calibration()
+        assert camera.learnt.red_gain == 128
 
 
 async def test_a_booth_takes_the_newest_and_tells_one_that_expired_or_cannot_be_believed(
