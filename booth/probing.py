@@ -19,7 +19,7 @@ from typing import Any
 from booth.checker import Checker
 from booth.errors import LampsTakenBackError
 from booth.lamps import LampKeeper
-from booth.pad_part import PadEvidence, judge_film, without_score
+from booth.pad_part import PadEvidence, attack_block, judge_film, pad_parts, without_score
 from capture.probe import Film, not_run, run_probe
 from capture.station import Station
 from validation.face import FaceModel
@@ -90,13 +90,15 @@ class Probing:
                 self._film = film
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if self._running is task:
+        given_up = self._running is not task
+        if not given_up:
             self._running = None
         self._ending.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             log.error("the presentation attack probe failed", exc_info=error)
-            self._film = self._film or not_run(Reason.FAILED)
+            if not given_up:  # else it may be the next visit's turn
+                self._film = self._film or not_run(Reason.FAILED)
 
     def leave(self) -> None:
         """Framing is over: a probe that still runs is given up."""
@@ -122,6 +124,9 @@ class Probing:
                 return without_score(Reason.INTERRUPTED), False, 0.0
             try:
                 evidence = judge_film(film, model)
+                # What cannot be told must fail here, where it costs no visit, and not while the packet is made.
+                pad_parts(evidence)
+                attack_block(evidence, None)
             finally:
                 wanted = film.end()
             return evidence, wanted, (time.monotonic() - began) * 1000

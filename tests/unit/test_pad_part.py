@@ -266,6 +266,41 @@ async def test_without_lamps_or_switched_off_there_is_a_reason(enabled, lamps, r
     assert (await probing.evidence()).score.reason is reason
 
 
+async def test_a_probe_that_was_given_up_and_fails_says_nothing_of_the_next_visit():
+    class Broken(Lamps):
+        @asynccontextmanager
+        async def lent(self):
+            self.entered.set()
+            try:
+                await self.go.wait()
+            finally:
+                raise RuntimeError("on the way out")
+            yield {}
+
+    probing, lamps = Probing(enabled=True), Broken()
+    probing.begin(STATION, lamps)
+    await lamps.entered.wait()
+    await asyncio.wait(probing.wipe())
+    await asyncio.sleep(0)
+    assert probing._film is None
+
+
+@pytest.mark.parametrize("evidence", [scored(float("nan")), scored(0.5, frames=((float("inf"), b""),))])
+async def test_what_cannot_be_told_is_a_failure_of_the_probe_and_not_of_the_packet(film, monkeypatch, evidence):
+    monkeypatch.setattr("booth.probing.judge_film", lambda film, model: evidence)
+    probing, lamps = Probing(enabled=True), Lamps()
+    lamps.go.set()
+    probing.begin(STATION, lamps)
+    await settle(probing)
+
+    async def run(work):
+        return work(None)
+
+    probing.judge(SimpleNamespace(run=run))
+    assert (await probing.evidence()).score.reason is Reason.FAILED
+    assert not film.shots[0].pixels.any()
+
+
 @pytest.mark.parametrize("broken", [False, True])
 async def test_what_is_judged_is_there_for_the_packet_and_a_failure_is_a_reason(film, model, broken, caplog):
     async def run(work):
