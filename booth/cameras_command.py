@@ -22,6 +22,7 @@ from booth.terminal import output, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from hardware.v4l2_device import ControlEntry, VideoFormat, VideoInfo
 
@@ -46,7 +47,7 @@ def cameras_command(
     from hardware.v4l2_device import find_cameras
 
     try:
-        found = find_cameras()
+        found = find_cameras(tell=_tell_unread)
     except OSError as error:
         print(
             f"booth: The video devices cannot be read: {error.strerror or error}. Give this user access (group video).",
@@ -59,6 +60,11 @@ def cameras_command(
         show_cameras(found, everything=everything)
     if not found:
         raise typer.Exit(NONE)
+
+
+def _tell_unread(path: Path, error: OSError) -> None:
+    why = printable(error.strerror or str(error))
+    print(f"booth: {path} cannot be read ({why}): give this user access (group video).", file=sys.stderr)
 
 
 def show_cameras(found: Sequence[VideoInfo], *, everything: bool) -> None:

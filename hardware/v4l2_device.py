@@ -2,12 +2,15 @@
 
 `VideoDevice` is the seam: what the driver (`v4l2_controls`) and `booth cameras` need of a device. `LinuxpyDevice` fills it through linuxpy's `Device`:
 controls are asked for anew each time, because a mode changes which of them are active (V4L2, "User Controls": flag INACTIVE). Names are those of the
-V4L2 control ids in small letters (V4L2_CID_EXPOSURE_ABSOLUTE is `exposure_absolute`). System errors pass as OSError; the driver translates them.
+V4L2 control ids in small letters (V4L2_CID_EXPOSURE_ABSOLUTE is `exposure_absolute`). System errors pass as OSError; the driver translates them. What a camera
+says and linuxpy has no word for (its numbers become enumerations) is an OSError, too: a strange camera is no reason for the booth not to start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import errno
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,28 +80,40 @@ def _linuxpy_device(path: str) -> Any:
     return Device(path)
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Around what linuxpy makes of a camera's answers."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, UnicodeError) as error:
+        raise OSError(errno.EPROTO, f"what the camera says is not understood: {error}") from error
+
+
 class LinuxpyDevice:
     """An open device, through linuxpy."""
 
     def __init__(self, path: str, make: Callable[[str], Any] = _linuxpy_device) -> None:
         """Opens it; raises OSError. `make` gives linuxpy's device for a path."""
-        self._device = make(path)
-        self._device.open()
+        with _understood():
+            self._device = make(path)
+            self._device.open()
 
     def identity(self) -> Mapping[str, str]:
         """See `VideoDevice`."""
-        info = self._device.info
-        return {"name": _text(info.card), "driver": _text(info.driver), "bus": _text(info.bus_info)}
+        with _understood():
+            info = self._device.info
+            return {"name": _text(info.card), "driver": _text(info.driver), "bus": _text(info.bus_info)}
 
     def controls(self) -> Mapping[str, ControlEntry]:
         """See `VideoDevice`."""
-        self._device.controls.clear()
-        self._device.controls.refresh()
         found = {}
-        for control in self._device.controls.values():
-            if control.standard is not None and not control.is_flagged_disabled:
-                entry = _entry(control)
-                found[entry.name] = entry
+        with _understood():
+            self._device.controls.clear()
+            self._device.controls.refresh()
+            for control in self._device.controls.values():
+                if control.standard is not None and not control.is_flagged_disabled:
+                    entry = _entry(control)
+                    found[entry.name] = entry
         return found
 
     def set(self, name: str, value: int) -> None:
@@ -117,10 +132,11 @@ class LinuxpyDevice:
 
     def formats(self) -> tuple[VideoFormat, ...]:
         """Largest first. Raise `OSError`."""
-        found = {
-            VideoFormat(_fourcc(int(each.pixel_format)), each.width, each.height, round(float(each.max_fps), 2))
-            for each in self._device.info.frame_types
-        }
+        with _understood():
+            found = {
+                VideoFormat(_fourcc(int(each.pixel_format)), each.width, each.height, round(float(each.max_fps), 2))
+                for each in self._device.info.frame_types
+            }
         return tuple(sorted(found, key=lambda f: (-f.width * f.height, f.fourcc, -f.fps)))
 
     def close(self) -> None:
@@ -161,26 +177,33 @@ def _capture_files() -> Iterable[Path]:
 
 
 def find_cameras(
-    files: Callable[[], Iterable[Path]] = _capture_files, make: Callable[[str], Any] = _linuxpy_device
+    files: Callable[[], Iterable[Path]] = _capture_files,
+    make: Callable[[str], Any] = _linuxpy_device,
+    tell: Callable[[Path, OSError], None] = lambda _path, _error: None,
 ) -> tuple[VideoInfo, ...]:
-    """Every camera of this machine that can be opened; raises OSError when /dev cannot be looked through."""
+    """Every camera of this machine that can be read, `tell` hears of the others; raises OSError when /dev cannot be looked through."""
     names = {link.resolve(): str(link) for link in BY_ID.iterdir()} if BY_ID.is_dir() else {}
     found = []
     for path in files():
-        device = LinuxpyDevice(str(path), make)
         try:
-            who = device.identity()
-            found.append(
-                VideoInfo(
-                    path=str(path),
-                    by_id=names.get(path.resolve()),
-                    name=who["name"],
-                    driver=who["driver"],
-                    bus=who["bus"],
-                    formats=device.formats(),
-                    controls=tuple(device.controls().values()),
-                )
-            )
-        finally:
-            device.close()
+            found.append(_look_at(path, names.get(path.resolve()), make))
+        except OSError as error:
+            tell(path, error)
     return tuple(found)
+
+
+def _look_at(path: Path, by_id: str | None, make: Callable[[str], Any]) -> VideoInfo:
+    device = LinuxpyDevice(str(path), make)
+    try:
+        who = device.identity()
+        return VideoInfo(
+            path=str(path),
+            by_id=by_id,
+            name=who["name"],
+            driver=who["driver"],
+            bus=who["bus"],
+            formats=device.formats(),
+            controls=tuple(device.controls().values()),
+        )
+    finally:
+        device.close()

@@ -32,7 +32,7 @@ CAMERA = VideoInfo(
 @pytest.fixture
 def run(monkeypatch):
     def run(found, *arguments):
-        def find():
+        def find(*, tell):
             if isinstance(found, OSError):
                 raise found
             return found

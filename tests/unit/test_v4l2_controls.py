@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -260,6 +261,42 @@ async def test_a_camera_that_is_not_there_is_missing(no_tasks_left):
         assert controls.status.state is DeviceState.MISSING
 
 
+@pytest.mark.parametrize("where", ["require", "open"])
+async def test_what_linuxpy_has_no_word_for_is_no_reason_not_to_start(monkeypatch, no_tasks_left, where):
+    monkeypatch.setattr("hardware.v4l2_controls.RETRY_S", 0.001)
+    monkeypatch.setattr("hardware.v4l2_controls.IDLE_S", 0.001)
+    camera, ready = Camera(), asyncio.Event()
+    sound = getattr(camera, where)
+
+    def note(status):
+        (ready.set if status.state is DeviceState.READY else ready.clear)()
+
+    def strange():
+        raise ValueError("1234 is not a valid ControlType")
+
+    setattr(camera, where, strange)
+    async with opened(camera, on_status=note) as controls:
+        if where == "open":
+            assert controls.status.state is DeviceState.MISSING
+        else:
+            with pytest.raises(ControlLostError, match="not understood"):
+                await controls.read()
+        setattr(camera, where, sound)
+        async with asyncio.timeout(5):
+            await ready.wait()
+            assert controls.status.state is DeviceState.READY
+    told = []
+
+    def find(path):
+        if path == "/dev/video6":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return camera(path)
+
+    found = find_cameras(lambda: [Path("/dev/video6"), Path(PATH)], find, lambda path, error: told.append(path))
+    assert [each.path for each in found] == [PATH]
+    assert told == [Path("/dev/video6")]
+
+
 @pytest.mark.parametrize(
     "url", ["v4l2://video0", "v4l2:/video0", "visca+serial:///dev/video0", "v4l2:///dev/video0?x=1"]
 )
@@ -284,8 +321,6 @@ def test_cameras_are_found_with_formats_and_controls():
         SimpleNamespace(pixel_format=mjpg, width=640, height=480, max_fps=60),
         SimpleNamespace(pixel_format=mjpg, width=1920, height=1080, max_fps=30),
     ]
-    from pathlib import Path
-
     (found,) = find_cameras(lambda: [Path(PATH)], camera)
     assert (found.path, found.driver, found.by_id) == (PATH, "uvcvideo", None)
     assert [(f.fourcc, f.width, f.fps) for f in found.formats] == [("MJPG", 1920, 30), ("MJPG", 640, 60)]
