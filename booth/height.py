@@ -198,11 +198,15 @@ class HeightKeeper:
 
     async def _rest(self) -> None:
         self._failed.clear()
-        await self._point(self._base)
-        self._begun = False
-        self._optics = self.elevation_deg = self.advice = None
+        self.elevation_deg = self.advice = None
         self._how.clear()
         self._moves = 0
+        self._framed = self._base
+        await self._point(
+            self._base
+        )  # slow cameras: the next visit may begin before its end, and then goes on from the same base
+        self._begun = False
+        self._optics = None
 
     async def _frame(self) -> None:
         self.settled = self._optics is None

@@ -221,6 +221,25 @@ async def search(stage, until):
             await asyncio.sleep(0.001)
 
 
+async def test_nothing_of_a_visit_waits_for_a_slow_lens_to_be_forgotten(staged):
+    async with staged(Station(112, lift=False, controls=False)) as stage:
+        keeper = stage.keeper
+        keeper.want(Wish.FRAME)
+        assert await stage.frames(20, lambda: keeper.advice == SEAT_UP)
+        assert keeper.as_record()["how"] == ["seat"]
+        stage.station.control_state = CameraControlState(powered=True, tilt_deg=3.0, zoom_ratio=1.0)
+        keeper._aim_known = False
+        stage.station.set_camera = lambda settings: asyncio.Event().wait()
+        keeper.want(Wish.REST)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (keeper.advice, keeper.elevation_deg) == (None, None)
+        keeper.want(Wish.FRAME)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert keeper.as_record()["how"] == []
+
+
 async def test_whoever_sits_at_the_lens_is_left_alone(staged):
     async with staged(Station(127)) as stage:
         stage.keeper.want(Wish.FRAME)
