@@ -268,6 +268,8 @@ class Maintenance:
         error = None if work.cancelled() else work.exception()
         if work.cancelled():
             self._note("info", "the calibration was cancelled; nothing is changed")
+        elif isinstance(error, OSError):
+            self._note("error", f"the calibration was not stored: the disk refused ({error.strerror})")
         elif error is not None:
             self._note("error", f"the calibration failed: {fault_of(error).detail}")
             if fault_of(error).code == UNKNOWN_CODE:

@@ -186,6 +186,23 @@ async def test_one_that_is_being_stored_when_it_is_cancelled_is_used(opened):
         assert "technician: the calibration was cancelled; nothing is changed" not in told
 
 
+async def test_a_full_disk_is_told_and_nothing_new_is_used(opened):
+    async with opened(calibration()) as booth:
+
+        def full(found):
+            raise OSError(28, "No space left on device")
+
+        object.__setattr__(booth.work._bench, "save", full)
+        booth.work.start_calibration()
+        await booth.until(waits)
+        booth.work.proceed()
+        await booth.until(lambda state: state.busy is None)
+        assert booth.used == []
+        told = [event.text for event in booth.booth._health.events]
+        assert "technician: the calibration was not stored: the disk refused (No space left on device)" in told
+        await booth.stage_until("attract")
+
+
 async def test_one_that_fails_says_why(opened):
     async with opened(CardNotReadableError("There is no card.")) as booth:
         booth.work.start_calibration()
