@@ -202,9 +202,8 @@ class HeightKeeper:
         self._how.clear()
         self._moves = 0
         self._framed = self._base
-        await self._point(
-            self._base
-        )  # slow cameras: the next visit may begin before its end, and then goes on from the same base
+        # The next visit may begin before a slow camera is done; it then goes on from the same base.
+        await self._point(self._base)
         self._begun = False
         self._optics = None
 

@@ -43,6 +43,9 @@ async def serve_pictures(
             while not (asking.done() or stopping.done()):
                 frame = newest()
                 if frame is not None and frame.at_ns > sent_ns:
+                    if not admitted():  # the session may have ended while there was nothing to see
+                        await websocket.close(code=1008)
+                        return
                     await websocket.send_bytes(struct.pack(">Q", frame.at_ns) + frame.jpeg)
                     sent_ns = frame.at_ns
                     break

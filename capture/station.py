@@ -275,8 +275,10 @@ class Station:
             for step in self._ramp(levels_pct) if ramped else (levels_pct,):
                 if (left_s := RAMP_PERIOD_S - (time.monotonic_ns() - self._settled_ns) / 1e9) > 0:
                     await asyncio.sleep(left_s)
-                await self._lights.set_levels(step)
-                self._settled_ns = time.monotonic_ns()
+                try:
+                    await self._lights.set_levels(step)
+                finally:  # what was given up or not answered may shine all the same
+                    self._settled_ns = time.monotonic_ns()
         if seen:
             await self._frame_after(self._settled_ns)
         return self._lights.levels_pct

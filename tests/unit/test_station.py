@@ -136,8 +136,10 @@ async def test_lamps_that_refuse_are_an_error_and_no_step_counts():
     camera, lamps = Camera(), Lamps()
     lamps.error = LightsTimeoutError("The lamps do not answer.")
     station = Station(StationSettings(camera=CAMERA, lights=LIGHTS), camera, None, lamps)
+    began_ns = time.monotonic_ns()
     with pytest.raises(LightsTimeoutError):
         await station.set_standby_light()
+    assert station.settled_ns > began_ns, "an order that was not answered may shine: no older frame shows that light"
 
 
 async def test_a_booth_without_lamps_is_settled_at_once():

@@ -254,6 +254,23 @@ async def test_pictures_leave_to_a_session_while_the_booth_is_switched_off(booth
         assert booth.looks == 0
 
 
+async def test_who_logged_out_while_there_was_nothing_to_see_gets_nothing_of_the_next(booth, door, no_tasks_left):
+    async with open_pages(booth, 0, door=door) as address:
+        socket = address.replace("http", "ws") + "api/technician/preview"
+        token, cookie = await logged_in(address)
+        async with websockets.connect(socket, additional_headers={"Cookie": cookie}) as looking:
+            await looking.send("ready")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await looking.recv()
+            async with httpx2.AsyncClient(base_url=address) as browser:
+                await browser.post("/api/technician/session/end", headers={"X-Kiosk-Token": token, "Cookie": cookie})
+            booth.maintenance.switch_off("maintenance")
+            with pytest.raises(websockets.ConnectionClosed):
+                await looking.recv()
+        assert booth.looks == 0
+
+
 @pytest.mark.parametrize("state", ["framing"])
 async def test_of_a_visit_no_picture_leaves_to_a_technician(booth, door, state):
     await booth.show(kiosk_state(state))
