@@ -197,19 +197,19 @@ class ControlSocket:
         """Tests or a calibration for this line; they end with it."""
         work = self._maintenance
         await self._begin(ask)
-        begun = work.state.busy
-        listening = asyncio.create_task(self._listen(reader), name="control line listens")
+        begun, turn = work.state.busy, work.turn
+        listening = asyncio.create_task(self._listen(reader, turn), name="control line listens")
         try:
             async with work.subscribe() as states:
                 async for state in states:
                     await _say(writer, _state(state))
-                    if state.busy != begun:
+                    if state.busy != begun or work.turn != turn:
                         break
             await _say(writer, {"done": True})
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-            if work.state.busy == begun:
+            if work.turn == turn:
                 work.cancel()
 
     async def _begin(self, ask: AskTests | AskCalibrate) -> None:
@@ -227,11 +227,13 @@ class ControlSocket:
             else:
                 return
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        """What the line says meanwhile; its end is the work's."""
+    async def _listen(self, reader: asyncio.StreamReader, turn: int) -> None:
+        """What the line says meanwhile; its end is the work's, and no other's that was begun since."""
         try:
             while line := await reader.readline():
                 ask = _read_ask(line)
+                if self._maintenance.turn != turn:
+                    return
                 if ask == AskPlain(ask="proceed"):
                     with contextlib.suppress(MaintenanceRefusedError):  # said twice, or too early: nothing waits
                         self._maintenance.proceed()
@@ -239,7 +241,8 @@ class ControlSocket:
                     break
         except (BoothError, ValueError, OSError):
             log.info("control socket: a line that cannot be read ended its work")
-        self._maintenance.cancel()
+        if self._maintenance.turn == turn:
+            self._maintenance.cancel()
 
 
 def _read_ask(line: bytes) -> Ask:

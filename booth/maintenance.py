@@ -114,6 +114,7 @@ class Maintenance:
         self._run: CalibrationRun | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._going_on = asyncio.Event()
+        self.turn = 0  # counts what was begun: who began something ends that alone
         self.published = Latest(MaintenanceState(switch=self._switch.read()))
         self._tell_health()
 
@@ -155,6 +156,7 @@ class Maintenance:
         """Begins the checks with these ids, None for all. Raises MaintenanceRefusedError, UnknownCheckError."""
         bench = self._require_free()
         checks = chosen(ids, attended=attended, config=bench.config)
+        self.turn += 1
         run = TestRun(started_at=utc_text(), occasion=occasion, attended=attended, total=len(checks))
         self._put(busy="tests", tests=run)
         self._note("info", f"{len(checks)} self-tests begun ({_SAID[occasion]})")
@@ -239,6 +241,7 @@ class Maintenance:
     def start_calibration(self, *, baseline: bool = False, occasion: Occasion = "page") -> None:
         """Begins a calibration; with `baseline` later ones are compared with it. Raises MaintenanceRefusedError."""
         bench = self._require_free()
+        self.turn += 1
         self._put(busy="calibration", calibration=self.state.calibration.model_copy(update={"steps": ()}))
         self._note("info", f"a calibration begun ({_SAID[occasion]})")
         self._work = asyncio.create_task(self._calibrate(bench, baseline=baseline), name="calibration")

@@ -113,6 +113,26 @@ async def test_tests_end_with_the_line_that_began_them(opened):
         assert set(scene.levels_pct.values()) == {15.0}
 
 
+async def test_a_line_does_not_end_what_another_began_after_it(opened, no_tasks_left):
+    scene = Scene()
+    scene.gate.clear()
+    async with opened(scene=scene) as booth:
+        work = booth.work
+        async with open_control_line(booth.folder) as line:
+            await line.say(AskTests(ids=("camera.rate",)))
+            async for answer in line.answers():
+                if answer["state"]["tests"]["current"] == "camera.rate":
+                    break
+            work.cancel()
+            await asyncio.gather(work._work, return_exceptions=True)
+            await booth.stage.until("attract")
+            # The line has not looked since: the one state that it sees next is of the other's tests.
+            work.start_tests(["camera.rate"])
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "control line"))
+        assert work.state.busy == "tests"
+        work.cancel()
+
+
 @pytest.mark.parametrize("word", [b'{"ask":"cancel"}\n', b"nonsense\n", b"x" * 5000])
 async def test_a_line_that_says_cancel_or_nonsense_ends_its_tests(opened, word):
     scene = Scene()
