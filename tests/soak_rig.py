@@ -378,7 +378,7 @@ class SoakBooth:
                 "booth.sealing.Sealer.seal": lambda sealer, *arguments: self.seal(sealer, *arguments),  # noqa: PLW0108 - a method
                 "booth.outbox.DiskFiles": lambda: self.disk,
                 "booth.uplink.Uplink": lambda *arguments: Uplink(*arguments, monotonic=self.clock.monotonic),
-                "booth.web.PREVIEW_POLL_S": FRAME_S,
+                "booth.preview_socket.POLL_S": FRAME_S,
             }.items():
                 stack.enter_context(mock.patch(target, stand_in))
             self.disk = SimDisk()
