@@ -144,9 +144,10 @@ class LampKeeper:
                 try:
                     yield base
                 except asyncio.CancelledError:
-                    if loan.is_our_cancellation():
+                    is_ours = loan.is_our_cancellation()
+                    self._set_anew()  # also what is wanted meanwhile: the borrower may have tidied up over it
+                    if is_ours:
                         raise LampsTakenBackError("The lamps are needed; what was begun with them is void.") from None
-                    self._set_anew()
                     raise
                 except Exception:
                     await self._give_back(loan, base)
@@ -163,8 +164,10 @@ class LampKeeper:
 
     async def _give_back(self, loan: Loan, base: Mapping[str, float]) -> None:
         """The base levels, acknowledged and seen; where that fails the keeper sets its scene anew."""
+        asked_back = loan.taken_back
         try:
-            await self._station.set_levels(base)
+            if not asked_back:  # else another scene is on its way
+                await self._station.set_levels(base)
             await asyncio.sleep(0)  # a cancellation that is under way arrives here, and not in the borrower's next work
         except asyncio.CancelledError:
             if not loan.is_our_cancellation():
@@ -172,6 +175,10 @@ class LampKeeper:
                 raise
         except HardwareError:
             self._set_anew()
+        else:
+            if asked_back:  # the borrower took the cancellation for something of his own
+                loan.is_our_cancellation()
+                self._set_anew()
 
     def _set_anew(self) -> None:
         self._loan = None  # nobody to take the lamps from

@@ -76,6 +76,57 @@ async def test_another_wish_takes_the_lamps_back_at_once(lamps):
     assert BASE not in station.told[1:], "nothing was restored over the new scene"
 
 
+async def test_a_borrower_who_tidies_up_after_he_was_asked_does_not_undo_the_new_scene(lamps):
+    keeper, station = lamps
+    keeper.want(LightScene.STANDBY)
+    lent = asyncio.Event()
+
+    async def borrow():
+        async with keeper.lent() as base:
+            lent.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.01)
+                await station.set_levels(base)
+
+    borrower = asyncio.create_task(borrow())
+    await lent.wait()
+    keeper.want(LightScene.PORTRAIT)
+    with pytest.raises(LampsTakenBackError):
+        await borrower
+    await keeper.lit.wait()
+    assert station.levels_pct == BASE
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine")])
+async def test_a_borrower_who_does_not_hear_that_he_was_asked_does_not_undo_the_new_scene(lamps, error):
+    keeper, station = lamps
+    keeper.want(LightScene.STANDBY)
+    lent = asyncio.Event()
+
+    async def borrow():
+        try:
+            async with keeper.lent():
+                lent.set()
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    await asyncio.sleep(0.01)
+                if error is not None:
+                    raise error
+        finally:
+            assert asyncio.current_task().cancelling() == 0
+
+    borrower = asyncio.create_task(borrow())
+    await lent.wait()
+    keeper.want(LightScene.PORTRAIT)
+    await asyncio.gather(borrower, return_exceptions=True)
+    assert borrower.exception() is error
+    await keeper.lit.wait()
+    assert station.levels_pct == BASE
+
+
 async def test_a_wish_at_the_very_end_of_a_loan_does_not_reach_the_borrowers_next_work(lamps):
     keeper, _ = lamps
     async with keeper.lent():
