@@ -179,7 +179,7 @@ class StaffListWatch:
             self._asked_at = self._monotonic()
             self._refused = None
             try:
-                await self._fetch()
+                await self._ask()
             except CryptoError as error:
                 self._refused = error
             except (httpx2.HTTPError, TimeoutError, OSError, UplinkError) as error:
@@ -192,8 +192,18 @@ class StaffListWatch:
             trouble = error
         self._tell(SOURCE, trouble)
 
-    async def _fetch(self) -> None:
-        headers = await self._on_worker(self._signed)
+    async def _ask(self) -> None:
+        try:
+            headers = await self._on_worker(self._signed)
+        except CryptoError as error:
+            self._asked_at = (
+                None  # nothing was asked: the next look does; the key's trouble is told by who follows the key
+            )
+            log.info("staff codes are not asked for: %s", error)
+        else:
+            await self._fetch(headers)
+
+    async def _fetch(self, headers: dict[str, str]) -> None:
         async with asyncio.timeout(self._settings.timeout_s):
             async with self._client.stream("GET", self._url, headers=headers) as response:
                 if response.status_code != 200:  # 304: it is the one that is known

@@ -19,7 +19,7 @@ from booth.errors import StaffListStaleError
 from booth.kept_tries import ALLOWED, LONGEST_S, KeptTries
 from booth.staff import NO_LIST, WAIT, WRONG, StaffCodes, open_staff_codes
 from booth.staff_list import AGAIN_S, FETCH_S, NAME, NUMBER_NAME, StaffListCopy, StaffListWatch
-from crypto.errors import KeyUnavailableError, StaffListError
+from crypto.errors import KeyUnavailableError, SigningError, StaffListError
 from crypto.issuance import Revoked
 from crypto.keys import Purpose, TrustStore
 from crypto.staff_code import NOBODY, StaffCode
@@ -433,6 +433,22 @@ async def test_from_the_operators_command_to_the_booths_screen(booth, tmp_path):
             )
             await watch.look()
             assert booth.check(code) == code.staff
+
+
+async def test_a_key_that_does_not_sign_is_no_trouble_of_the_list_and_the_next_look_asks(watched, good, quick_hash):
+    booth, intake, watch, told = watched
+    intake.body, sound = good, watch._signer
+
+    def away():
+        raise SigningError("The token does not answer.")
+
+    watch._signer = away
+    await watch.look()
+    assert (intake.asked, told) == ([], [("staff codes", None)])
+    watch._signer = sound
+    await watch.look()  # at once, not after FETCH_S
+    assert len(intake.asked) == 1
+    assert booth.check(ANNA) == ANNA.staff
 
 
 async def test_an_endless_answer_is_cut(watched):
