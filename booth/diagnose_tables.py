@@ -13,7 +13,7 @@ from rich.table import Table
 
 from booth.diagnostics import CHECKS, Check
 from booth.messages import Messages
-from booth.self_test import GRAVITY
+from booth.self_test import GRAVITY, Verdict
 from booth.terminal import output, printable
 
 if TYPE_CHECKING:
@@ -44,11 +44,13 @@ def show_run(run: TestRun) -> None:
             SIGNS[finding.verdict],
         )
     console.print(table)
+    alike: dict[tuple[Verdict, tuple[str, ...]], list[str]] = {}  # what has one cause and one remedy is told once
     for finding in sorted(run.findings, key=lambda one: -GRAVITY[one.verdict]):
-        said = said_of(finding, words)
-        if said:
-            console.print(f"[bold]{escape(words.text(f'check.{finding.id}'))}[/]  {SIGNS[finding.verdict]}")
-            console.print(Padding("\n".join(escape(line) for line in said), (0, 0, 1, 2)))
+        if said := said_of(finding, words):
+            alike.setdefault((finding.verdict, tuple(said)), []).append(words.text(f"check.{finding.id}"))
+    for (verdict, lines), names in alike.items():
+        console.print(f"[bold]{escape(', '.join(names))}[/]  {SIGNS[verdict]}")
+        console.print(Padding("\n".join(escape(line) for line in lines), (0, 0, 1, 2)))
     count = {verdict: sum(each.verdict == verdict for each in run.findings) for verdict in SIGNS}
     print(
         f"{count['pass']} in order, {count['warn']} to watch, {count['fail']} failed, {count['not_assessed']} not assessed"

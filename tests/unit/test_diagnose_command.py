@@ -22,6 +22,7 @@ from booth.diagnose_command import Asked, Reason
 from booth.diagnostics import CHECKS
 from booth.errors import ConfigUnreadableError, MaintenanceRefusedError, SupportBundleError, UnknownCheckError
 from booth.kiosk import Start
+from booth.maintenance import TestRun
 from booth.outbox import OutboxLimits, open_outbox
 from booth.outbox_database import DATABASE
 from booth.outbox_quota import OutboxStatus
@@ -117,6 +118,18 @@ def test_a_lamp_is_named_in_words():
         "≥ 3",
         "1 … 2.5",
     ]
+
+
+def test_what_has_one_cause_and_one_remedy_is_told_once(capsys):
+    from booth.diagnose_tables import show_run
+
+    lamps = [each for each in CHECKS if each.id in {lamp_check("key_left"), lamp_check("key_right")}]
+    unmeasured = Measured(None, "absent.calibration", "not_assessed")
+    found = tuple(judge(each.id, each.unit, each.limits, each.causes, unmeasured, 1) for each in lamps)
+    show_run(TestRun(started_at="2026-11-23T12:00:00Z", done=2, total=2, findings=found))
+    told = capsys.readouterr().out
+    assert told.count("There is no calibration to compare with.") == 1
+    assert "Lamp left: its light, Lamp right: its light  not assessed" in told
 
 
 async def test_a_running_booth_is_asked_and_shows_it(path, tmp_path, capsys):
