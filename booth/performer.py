@@ -209,6 +209,7 @@ class Performer:
         self.rooms.height.want(LENS.get(self.visit.state, Wish.HOLD if before.state is State.FRAMING else None))
         if self.visit.state is State.FRAMING:
             self.scenery = Scenery()
+            self._forget_probe()  # another photo is another presentation
         else:
             self.probing.leave()
         if self.record is not None:
@@ -382,14 +383,17 @@ class Performer:
         await self.rooms.checker.forget()
         return Happening(Event.WIPED, turn=turn)
 
+    def _forget_probe(self) -> None:
+        for work in self.probing.wipe():
+            self._ending.add(work)
+            work.add_done_callback(self._ending.discard)
+
     def _wipe(self) -> None:
         """Everything about the applicant that this process holds and can reach."""
         for frame in self._frames:
             frame.wipe()
         self._spare.wipe()
-        for work in self.probing.wipe():
-            self._ending.add(work)
-            work.add_done_callback(self._ending.discard)
+        self._forget_probe()
         if self.record is not None:
             self.record.wipe()
         self.record = self._permit = None

@@ -1,8 +1,9 @@
-"""One visit's presentation attack probe: when it runs, how long the shutter waits for it, when it is judged, when it is forgotten.
+"""The presentation attack probe of one photo: when it runs, how long the shutter waits for it, when it is judged, when it is forgotten.
 
 Rules
   - It runs in FRAMING as soon as a face is there and the portrait light is balanced; `LampKeeper.lent()` has the last word about the light. A
-    probe whose lamps were taken back or failed begins again, TRIES times at most; one that came to its end is not repeated in this visit.
+    probe whose lamps were taken back or failed begins again, TRIES times at most; one that came to its end is not repeated for this photo. Another try
+    of the visit has a probe of its own, and the packet gets that of its photo.
   - It never stops a capture: the shutter waits WAIT_S for a running probe and then goes on, and whatever fails here is a reason without a score.
   - It is judged on the checking thread once a burst was, beside the review; sealing waits JUDGE_S for that.
   - Pictures are overwritten when they were judged, or with the visit (capture.probe.Film).
@@ -41,11 +42,11 @@ def by_steady_light(report: Report) -> Report:
 
 
 class Probing:
-    """The probe of the visit under way; `wipe` makes it ready for the next."""
+    """The probe of the photo that is being taken; `wipe` makes it ready for the next."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled
-        self._visit = 0
+        self._photo = 0
         self._tries = 0
         self._begun_s: float | None = None
         self._running: asyncio.Task[None] | None = None
@@ -73,7 +74,7 @@ class Probing:
 
     async def _run(self, station: Station, lamps: LampKeeper) -> None:
         film: Film | None = None
-        visit = self._visit
+        photo = self._photo
         try:
             async with lamps.lent() as base:  # waits for the balance
                 self._begun_s = time.monotonic()
@@ -84,7 +85,7 @@ class Probing:
             if film is None and self._tries >= TRIES:
                 film = not_run(Reason.INTERRUPTED)
         finally:  # a film that is complete counts, though the lamps were not given back yet
-            if film is not None and (self._film is not None or self._visit != visit):
+            if film is not None and (self._film is not None or self._photo != photo):
                 film.wipe()
             elif film is not None:
                 self._film = film
@@ -97,7 +98,7 @@ class Probing:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             log.error("the presentation attack probe failed", exc_info=error)
-            if not given_up:  # else it may be the next visit's turn
+            if not given_up:  # else it may be the next photo's turn
                 self._film = self._film or not_run(Reason.FAILED)
 
     def leave(self) -> None:
@@ -150,7 +151,7 @@ class Probing:
         return self._judging.result() if done and not self._judging.cancelled() else without_score(Reason.FAILED)
 
     def wipe(self) -> tuple[asyncio.Task[Any], ...]:
-        """Forgets the visit; returns what was given up and has not ended yet."""
+        """Forgets the photo's probe; returns what was given up and has not ended yet."""
         self.leave()
         if self._film is not None:
             self._film.wipe()
@@ -160,5 +161,5 @@ class Probing:
             self._judging.add_done_callback(self._ending.discard)
         self._film = self._judging = self._begun_s = None
         self._tries = 0
-        self._visit += 1
+        self._photo += 1
         return tuple(self._ending)

@@ -53,7 +53,7 @@ class LightsSection(LightsSettings):
     """Lamps and the levels they get."""
 
     # The portrait level of each lamp; the virtual booth's nominal light is 62.5 % drive.
-    nominal_pct: Annotated[float, Field(ge=0, le=100)] = 62.5
+    nominal_pct: Annotated[float, Field(gt=0, le=100)] = 62.5
     standby_pct: Annotated[float, Field(ge=0, le=100)] = 15.0
 
 

@@ -8,6 +8,7 @@ import json
 import threading
 import weakref
 from functools import partial
+from unittest import mock
 
 import pytest
 
@@ -161,6 +162,19 @@ async def test_refused_portraits_show_their_findings_and_the_third_calls_staff(s
         assert last.state == "assistance"
         assert last.findings
         assert stage.booth.portrait() == b"jpeg bytes"
+
+
+async def test_another_try_has_a_probe_of_its_own(staged):
+    async with staged() as stage:
+        stage.rooms.checker.results = [attempt(Verdict.FAIL), attempt(Verdict.FAIL)]
+        await stage.review()
+        probing = stage.booth._performer.probing
+        probing._film = film = mock.Mock()
+        stage.booth.post(Retake())
+        await stage.until("framing")
+        film.wipe.assert_called_once_with()
+        assert (probing._film, probing._judging) == (None, None)
+        assert (await probing.evidence()).score.score is None, "nothing is said of a photo by the one before"
 
 
 async def test_nothing_of_a_visit_is_left_after_clearing(staged):

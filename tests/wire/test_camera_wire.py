@@ -137,7 +137,9 @@ async def until(camera: Camera, fits: Callable[[tuple[int, ...]], bool], sequenc
 
 async def test_a_still_that_ends_in_the_middle_is_never_given(booth, no_tasks_left):
     async with opened(booth, url=booth.settings["camera"]["url"].replace("preview.mjpg", "none")) as camera:
-        booth.fault("camera.cut")  # until it is over: on a busy machine a first answer may be given up and asked for again
+        booth.fault(
+            "camera.cut"
+        )  # until it is over: on a busy machine a first answer may be given up and asked for again
         with pytest.raises((CameraLostError, CameraPictureError)):
             await camera.still()
         booth.fault("camera.cut", on=False)
