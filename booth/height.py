@@ -41,7 +41,9 @@ from hardware.errors import HardwareError
 
 log = logging.getLogger(__name__)
 
-STEADY_S, STEADY_SHARE = 0.25, 0.03  # of the picture's height
+# Waits and shares in this file: assumed, and tried with the applicants of docs/height.md.
+# A face counts as seated when its eyes stayed for so long within this share of the picture's height; as gone after ABSENT_S without one.
+STEADY_S, STEADY_SHARE = 0.25, 0.03
 ABSENT_S = 1.5
 # After a search that found nobody: the lens rests so long, so that whoever comes in finds a quiet booth.
 SEARCH_PAUSE_S = 4.0

@@ -7,7 +7,7 @@ Rules
     lamps and camera, `lit` comes back. A light that holds with margin is left alone. What was balanced stays for the visit, until the standby light.
     A reading that asks for it again (the sun through the door) must come twice, and at most BALANCES_MOST times in a scene.
   - `lent()` gives the lamps to somebody else for a while (the presentation attack probe, lamp tests): it waits until the scene stands, and the keeper
-    then changes nothing until they come back. A borrower of the portrait light stays within LOAN_SHARE of each base level, so `lit` stays set.
+    then changes nothing until they come back. A borrower of the portrait light stays within a fifth of each base level (capture.probe.SWING), so `lit` stays set.
     Another wish takes the lamps back at once: the borrower's work is cancelled and ends with LampsTakenBackError. When the loan ends otherwise, the base
     levels are restored and seen again before `lent()` returns; if the lamps refuse that, the keeper sets its scene anew.
 """
@@ -30,8 +30,6 @@ RETRY_S = 1.0
 # The sitter left, or no frame is judged any more: the balance is given up and begins anew with the next face.
 READING_WAIT_S = 4.0
 BALANCES_MOST = 5
-# What a borrower may add to or take from a lamp of the portrait light, of its base level.
-LOAN_SHARE = 0.2
 
 
 class Loan:

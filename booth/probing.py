@@ -29,8 +29,8 @@ from validation.report import Report
 
 log = logging.getLogger(__name__)
 
-WAIT_S = 4.0
-JUDGE_S = 3.0
+WAIT_S = 4.0  # the longest probe takes 3.5 s (capture.probe)
+JUDGE_S = 3.0  # judging takes 0.4 s of a core (docs/pad.md); a busy machine gets several times that
 TRIES = 3
 LIGHT_RULES = ("light.", "background.")
 

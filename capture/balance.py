@@ -36,7 +36,7 @@ from hardware.lights import CHANNELS
 
 log = logging.getLogger(__name__)
 
-STEPS_MOST = 3
+STEPS_MOST = 3  # an applicant waits for each; 0.8 were needed in the mean (docs/light.md)
 COARSE_MOST = 2
 # A picture without a face: the brightest part below this, or the middle above that, and nobody could be found in it; below BLACK it is a lens cap.
 TOO_DARK, TOO_BRIGHT, BLACK = 0.12, 0.9, 0.004

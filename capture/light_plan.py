@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from capture.light_model import IS_FACE, LightModel, Vector
 from capture.metering import PATCHES
 
+# Weights, costs and bounds in this file are assumed unless they name a rule; what they bring on six rendered people is measured in docs/light.md.
 # Weight of each patch: the four zones of the rule first.
 _WEIGHTS: Mapping[str, float] = {"cheek": 1.0, "under_eye": 1.0, "flank": 0.5, "lid": 0.4, "wall": 0.8}
 WEIGHTS = np.array([_WEIGHTS.get(patch.rpartition("_")[0] or patch, 0.6) for patch in PATCHES])
@@ -37,13 +38,11 @@ FACE_LEAST, FACE_MOST = 0.65, 1.35
 BRIGHT_SKIN_MOST = 0.82  # linear light of the brightest skin patch; highlights lie above it
 FACTOR_WEIGHT = 0.25  # of keeping both factors at 1
 STAY_WEIGHT = 0.03  # of keeping each lamp where it is nominal
-EXPOSURE_COST, GAIN_COST = (
-    0.004,
-    0.02,
-)  # per stop away from what the model takes for right, and more per stop of noise beyond one
+# Per stop away from what the model takes for right, and more per stop of noise beyond one.
+EXPOSURE_COST, GAIN_COST = 0.004, 0.02
 # The face's mean luminance in percent that dark skin is kept above (light.exposure warns below 6).
 FACE_EXPOSURE_LEAST, FACE_MOST_FOR_DARK = 7.6, 1.1
-SWEEPS = 400
+SWEEPS = 400  # of the coordinate descent, at most: it ends when nothing moves
 # Of the rest: what a step must bring.
 LEAST_GAINED, LEAST_GAINED_SHARE = 0.001, 0.15
 LEAST_DRIVE, LEAST_EXPOSURE, LEAST_GAIN = 0.03, 0.08, 0.04  # smaller changes are not worth a step

@@ -32,11 +32,11 @@ from validation.pad_cues import Course, linear_light
 
 # The lamps that move; the one behind the head lights the wall and tells nothing of a face.
 LAMPS = ("key_left", "key_right", "fill_top")
-PERIOD_S = 1.1
+PERIOD_S = 1.1  # 0.9 Hz: WCAG 2.3.1 allows three flashes a second, this project one change (docs/pad.md)
 PROBE_S = 2 * PERIOD_S
 SPANS_S = {"key_left": (0.0, PERIOD_S), "key_right": (PERIOD_S, PROBE_S), "fill_top": (0.0, PROBE_S)}
-SWING = 0.2
-TICK_S = 0.05
+SWING = 0.2  # of its level: assumed; what it brings is measured in docs/pad.md
+TICK_S = 0.05  # a step of the steepest part is 6 % of the level at most
 # A camera that gives few pictures gets more time for them; slower still, the shutter would not wait (booth/probing.py).
 SLOW_FPS, SLOW_STRETCH = 8.0, 1.6
 # A lamp below this has nothing to swing with.

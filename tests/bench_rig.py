@@ -20,6 +20,23 @@ from capture.frames import Frame
 from hardware.lights import CHANNELS
 from tests.runner_rig import config
 
+# The settings of a booth whose devices nobody reaches, beside its file.
+BARE_TOML = """
+[booth]
+id = "booth-0001"
+site = "s"
+centre = "c"
+data_dir = "."
+[camera]
+url = "http://127.0.0.1:1/preview.mjpg"
+[intake]
+url = "https://intake.example"
+trust = "ca.pem"
+[keys]
+signer = "file:booth.key"
+recipients = ["desk.hpke.pub"]
+"""
+
 NOW = datetime(2026, 11, 23, 3, 30, tzinfo=UTC)
 PERIOD_NS = 33_000_000
 

@@ -42,8 +42,10 @@ from validation.pad_cues import (
     without,
 )
 
+# Limits set on the tuning people of the virtual set, or assumed (docs/pad.md); none was ever tried on a real booth.
 MECHANISM = "active-light/1"
 OPERATING_POINT = 0.5
+# Three answers, the rest and the turn are five unknowns of each point; two more leave something to tell the noise by.
 LEAST_FRAMES = 7
 LEAST_WALL_MOMENTS = 7
 LEAST_POINTS = 120

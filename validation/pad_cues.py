@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from validation.canvas import LINEAR, LUMINANCE_BGR
 from validation.geometry import eye_midpoint, inter_eye_px
 
 Floats = NDArray[np.float64]
@@ -29,6 +30,7 @@ EYE_DISTANCE_PX = 64
 CROP_WIDTH_PX, CROP_HEIGHT_PX = 192, 240
 EYE_LINE_PX = 96
 MESH_POINTS = 468  # of 478: the last ten are the irises
+# Points whose plane is a point's normal, and the blur that leaves pores and noise out: assumed; what they bring is measured in docs/pad.md.
 NEIGHBOURS = 14
 SKIN_BLUR_PX = 2.5
 # A lamp that did not change by this share gives no answer that could be read.
@@ -48,9 +50,6 @@ LIPS = (
     *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415),
 )
 AWAY_FROM_LIDS_PX = 3.5
-LUMINANCE_BGR = np.array([0.0722, 0.7152, 0.2126])  # ITU-R BT.709
-_CODES = np.arange(256) / 255.0
-LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
 # Moire is looked for in this square below the eyes' middle, at frequencies (cycles per pixel) above those of a face's own shapes.
 MOIRE_SIDE_PX, MOIRE_LOW, MOIRE_HIGH = 96, 0.16, 0.45
 # The head has to turn so far between two frames before its depth shows in them.
@@ -104,7 +103,7 @@ def cut_face(picture: NDArray[np.uint8], landmarks: NDArray[np.floating], at_ms:
 
 def linear_light(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Luminance in linear light, 0..1."""
-    return np.asarray(LINEAR[pixels] @ LUMINANCE_BGR, dtype=np.float32)
+    return np.asarray(LINEAR[pixels] @ LUMINANCE_BGR[0] / 255, dtype=np.float32)
 
 
 def normals_of(points: Floats) -> Floats:

@@ -12,7 +12,6 @@ profile demo). "good": no rule of light, colour or background refuses or warns. 
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ from hardware.sim.scenarios import LAMPS, PEOPLE
 from hardware.sim.scene import Noise, Renderer
 from hardware.sim.sitter import Sitter
 from hardware.visca_models import load_model
+from tests.bench.page_tables import fill_tables
 from validation.face import FaceModel
 from validation.profile import load_profile
 from validation.report import Verdict
@@ -300,16 +300,7 @@ async def main(folder: Path | None) -> None:
                 (folder / "images" / "light-share.svg").write_text(bars(runs), "utf-8")
                 (folder / "images" / "light-steps.svg").write_text(steps_plot(runs), "utf-8")
     if folder is not None:
-        page = folder / "light.md"
-        text = page.read_text("utf-8")
-        for name, lines in tables.items():
-            text = re.sub(
-                rf"(<!-- {name} -->\n).*?(?=<!-- end -->)",
-                lambda found, lines=lines: f"{found.group(1)}\n{lines}\n\n",
-                text,
-                flags=re.DOTALL,
-            )
-        page.write_text(text, "utf-8")
+        fill_tables(folder / "light.md", tables)
 
 
 if __name__ == "__main__":

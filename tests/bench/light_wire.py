@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from capture.metering import meter
 from crypto.keys import load_recipient_key, load_trust, make_development_pki
 from crypto.seal import open_packet
 from hardware.lights import CHANNELS, LightsSettings, open_lights
+from tests.bench.page_tables import fill_tables
 from tests.booth_rig import FakeIntake, Simulator, booth_config
 from validation.face import FaceModel
 
@@ -182,16 +182,7 @@ async def main(folder: Path | None) -> None:
     for lines in tables.values():
         print(lines, end="\n\n")
     if folder is not None:
-        page = folder / "light.md"
-        text = page.read_text("utf-8")
-        for name, lines in tables.items():
-            text = re.sub(
-                rf"(<!-- {name} -->\n).*?(?=<!-- end -->)",
-                lambda found, lines=lines: f"{found.group(1)}\n{lines}\n\n",
-                text,
-                flags=re.DOTALL,
-            )
-        page.write_text(text, "utf-8")
+        fill_tables(folder / "light.md", tables)
 
 
 if __name__ == "__main__":

@@ -13,26 +13,10 @@ from typer.testing import CliRunner
 from booth.calibrations import CalibrationInUse, CalibrationStore
 from booth.cli import app
 from crypto.keys import TrustStore, load_trust
-from tests.bench_rig import open_bench
+from tests.bench_rig import BARE_TOML, open_bench
 from tests.calibration_booth import CalibrationBooth
 from tests.calibrations import calibration
 from tests.packets import make_authority, make_signer
-
-TOML = """
-[booth]
-id = "booth-0001"
-site = "s"
-centre = "c"
-data_dir = "data"
-[camera]
-url = "http://127.0.0.1:1/preview.mjpg"
-[intake]
-url = "https://intake.example"
-trust = "ca.pem"
-[keys]
-signer = "file:booth.key"
-recipients = ["desk.hpke.pub"]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +40,24 @@ def path(tmp_path, root):
 
     (tmp_path / "ca.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
     found = tmp_path / "booth.toml"
-    found.write_text(TOML, "utf-8")
+    found.write_text(BARE_TOML, "utf-8")
     return found
 
 
 @pytest.fixture
 def store(tmp_path):
-    return CalibrationStore(tmp_path / "data", "booth-0001", lambda: load_trust(tmp_path / "ca.pem"))
+    return CalibrationStore(tmp_path, "booth-0001", lambda: load_trust(tmp_path / "ca.pem"))
 
 
 @pytest.fixture
 def devices(tmp_path, monkeypatch, path, store, signer):
     """No controller runs; the devices are one stand-in whose card hangs when it is asked for."""
     booth = CalibrationBooth()
-    (tmp_path / "data").mkdir(mode=0o700)
 
     @asynccontextmanager
     async def opened(config):
         station, in_use = booth.station(), CalibrationInUse()
-        async with open_bench(tmp_path / "data") as bench:
+        async with open_bench(tmp_path) as bench:
 
             @asynccontextmanager
             async def lend():

@@ -29,30 +29,14 @@ from booth.outbox_quota import OutboxStatus
 from booth.self_test import Measured, judge
 from booth.self_tests_lamps import lamp_check
 from booth.service_switch import NAME
-from tests.bench_rig import Disk, Scene, open_bench
+from tests.bench_rig import BARE_TOML, Disk, Scene, open_bench
 from tests.runner_rig import open_stage
-
-TOML = """
-[booth]
-id = "booth-0001"
-site = "s"
-centre = "c"
-data_dir = "."
-[camera]
-url = "http://127.0.0.1:1/preview.mjpg"
-[intake]
-url = "https://intake.example"
-trust = "ca.pem"
-[keys]
-signer = "file:booth.key"
-recipients = ["desk.hpke.pub"]
-"""
 
 
 @pytest.fixture
 def path(tmp_path):
     found = tmp_path / "booth.toml"
-    found.write_text(TOML, "utf-8")
+    found.write_text(BARE_TOML, "utf-8")
     return found
 
 
