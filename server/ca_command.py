@@ -238,6 +238,10 @@ def token(
     withdraw: Annotated[
         bool, typer.Option("--withdraw", help="Make the booth's unused tokens useless instead.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the token alone to this file (0600) instead of showing it."),
+    ] = None,
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -248,6 +252,8 @@ def token(
     intake ca token ./ca booth-0001
 
     intake ca token ./ca booth-0001 --valid-hours 2 --json
+
+    intake ca token ./ca booth-0001 --out booth-0001.token
 
     intake ca token ./ca booth-0001 --withdraw
     """
@@ -265,10 +271,13 @@ def token(
     with _told():
         expires_at = datetime.now(UTC) + timedelta(hours=valid_hours)
         text = _open(folder, passphrase_file).make_token(booth, timedelta(hours=valid_hours))
+    told = {"token": text} if out is None else {"file": str(out)}
+    if out is not None:
+        _give(f"{text}\n".encode("ascii"), out, private=True)
     if as_json:
-        print(json.dumps({"booth": booth, "token": text, "expires_at": iso(expires_at)}))
+        print(json.dumps({"booth": booth, **told, "expires_at": iso(expires_at)}))
     else:
-        print(f"{text}\n{booth}, once, until {expires_at:%Y-%m-%d %H:%M} UTC.")
+        print(*told.values(), f"{booth}, once, until {expires_at:%Y-%m-%d %H:%M} UTC.", sep="\n")
 
 
 @app.command("list")
@@ -345,13 +354,13 @@ def _stop(sentence: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _give(data: bytes, out: Path | None) -> None:
-    from crypto.key_folder import PUBLIC, write_whole
+def _give(data: bytes, out: Path | None, *, private: bool = False) -> None:
+    from crypto.key_folder import PRIVATE, PUBLIC, write_whole
 
     if out is None:
         sys.stdout.write(data.decode("ascii"))
         return
     try:
-        write_whole(out, data, PUBLIC)
+        write_whole(out, data, PRIVATE if private else PUBLIC)
     except OSError as error:
         _stop(f"{out} cannot be written: {error.strerror}.", 2)

@@ -185,6 +185,10 @@ def test_a_token_is_printed_once_with_its_end(operator):
     assert timedelta(hours=1.9) < left <= timedelta(hours=2)
     authority = open_authority(operator.ca, PASSPHRASE.encode())
     assert authority.issue_for_token(told["token"], operator.request().read_bytes())
+    file = operator.ca.parent / "token"
+    told = json.loads(operator.run("token", operator.ca, BOOTH, "--out", file, "--json"))
+    assert (told["file"], "token" in told, file.stat().st_mode & 0o777) == (str(file), False, 0o600)
+    assert read_token(file.read_text().strip())
     assert "A name has" in operator.run("token", operator.ca, "../x", code=1)
     operator.run("token", operator.ca, BOOTH, "--valid-hours", 721, code=2)
 
