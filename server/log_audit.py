@@ -3,10 +3,12 @@
 What is checked, in one walk from the first leaf to the end, page by page, so that intakes go on appending meanwhile:
     every tree head: signature, log, columns, and the root that the leaves up to there lead to;
     every entry: its form, that positions have no gap, the stored hash of its leaf and of each subtree that it completes;
-    every packet: that its row says what its entry says, in the same order, and that its receipt holds that entry and the head of its batch;
+    every packet: that its row says what its entry says, in the same order, and that its receipt holds that entry and the head of its batch; one
+        that has no row is a finding, unless an `Account` vouches for its absence (a signed record of its deletion);
     nothing beyond: no packet outside the log, no leaf, hash or packet after the newest head;
     every witness, a tree head or receipt that somebody else kept: that the log of then is the beginning of the log of now;
-    on request every packet file: its digest, its size, and the public header against the row.
+    on request every packet file: its digest, its size, and the public header against the row;
+    at the end each `Check` that was registered: rows of other tables that are signed or hang on the log.
 
 A finding never stops the walk: where an entry is gone or changed its stored hash stands in for it, so that later findings are true ones.
 What no check of one database can find: rows taken off the end together with the heads over them, or everything written anew with the signing
@@ -16,24 +18,26 @@ key. A witness from before finds both.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.errors import LogProofError, PacketFormatError, ReceiptError
+from crypto.errors import PacketFormatError, ReceiptError
 from crypto.keys import TrustStore
 from crypto.merkle import Frontier, leaf_hash
-from crypto.receipt import LogEntry, check_inclusion, read_entry, read_receipt
-from crypto.seal import read_header
+from crypto.receipt import LogEntry, read_entry
 from crypto.tree_head import TreeHead, verify_tree_head
 from server.errors import StorageCorruptError
 from server.log_rows import log_entries, log_heads, log_identity, log_nodes
 from server.objects import ObjectStore
+from server.packet_faults import Batch, file_faults, packet_faults
 from server.store import Store, StoredPacket, packets, stored_packet
 
 log = logging.getLogger(__name__)
@@ -72,6 +76,7 @@ class Audit:
     root_hash: str = ""
     heads: int = 0
     packets: int = 0
+    deleted: int = 0  # packets without a row whose absence is accounted for
     files: int | None = None
     findings: list[Finding] = field(default_factory=list)
     found: int = 0
@@ -88,14 +93,10 @@ class Audit:
             self.findings.append(Finding(code, text, position))
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """The head over a batch, verified or not."""
-
-    signed: bytes
-    size: int
-    root: bytes
-    head: TreeHead | None
+# Looks at rows that the walk does not know: adds what it finds. It runs when the walk is over, on a connection of its own.
+Check = Callable[[AsyncConnection, Audit], Awaitable[None]]
+# Asked while the walk goes on, for the entries of a page whose packets have no row: the digests of those whose absence is rightly accounted for.
+Account = Callable[[AsyncConnection, Sequence[LogEntry]], Awaitable[Collection[str]]]
 
 
 async def audit_log(
@@ -104,18 +105,29 @@ async def audit_log(
     *,
     witnesses: Sequence[Witness] = (),
     objects: ObjectStore | None = None,
+    accounts: Sequence[Account] = (),
+    checks: Sequence[Check] = (),
     step: Step | None = None,
 ) -> Audit:
     """Check the whole log. Raises `StorageUnavailableError` when the database does not answer."""
-    return await _Walk(store, trust, witnesses, step or (lambda *_: None)).run(objects)
+    walk = _Walk(store, trust, witnesses, accounts, step or (lambda *_: None))
+    audit = await walk.run(objects)
+    for check in checks:
+        async with store.reading() as connection, _readable(audit):
+            await check(connection, audit)
+    return audit
 
 
 class _Walk:
     """One check of the log."""
 
-    def __init__(self, store: Store, trust: TrustStore, witnesses: Sequence[Witness], step: Step) -> None:
+    def __init__(
+        self, store: Store, trust: TrustStore, witnesses: Sequence[Witness], accounts: Sequence[Account], step: Step
+    ) -> None:
         self._store = store
         self._trust = trust
+        self._accounts = accounts
+        self._without_row: list[LogEntry] = []
         self._witnesses = sorted(witnesses, key=lambda witness: witness.head.size)
         self._step = step
         self._frontier = Frontier()
@@ -125,14 +137,10 @@ class _Walk:
 
     async def run(self, objects: ObjectStore | None) -> Audit:
         """The walk, then the files."""
-        try:
+        async with _readable(self.audit):
             await self._walk()
             if objects is not None:
                 await self._files(objects)
-        except (TypeError, ValueError) as error:
-            # SQLite keeps a value of any kind in any column: nothing of ours writes text where bytes or numbers belong.
-            log.warning("A row of the receipt log cannot be read.", exc_info=error)
-            self.audit.add("row.kind", "A row holds a value of another kind than its column: the walk ended there.")
         return self.audit
 
     async def _walk(self) -> None:
@@ -151,6 +159,7 @@ class _Walk:
                 self._fill_gap(row.position, known)
                 self._entry(row, rows.get(row.position), known, batch)
                 batch = await self._pass_heads(batches, batch)
+            await self._account()
             self._step("entries", self._frontier.size, audit.size)
         audit.root_hash = self._frontier.root().hex()
         if self._frontier.size < audit.size:
@@ -180,7 +189,7 @@ class _Walk:
             if witness.head.log != audit.log:
                 audit.add("witness.log", f"{witness.name} is of another log, {witness.head.log}.")
 
-    async def _batches(self) -> AsyncIterator[_Batch]:
+    async def _batches(self) -> AsyncIterator[Batch]:
         """The heads by size, each verified, up to the newest one of the beginning."""
         last = -1
         while last < self.audit.size:
@@ -195,7 +204,7 @@ class _Walk:
                 yield batch
             last = rows[-1].size
 
-    def _verify(self, row: Row[Any]) -> _Batch:
+    def _verify(self, row: Row[Any]) -> Batch:
         signed, root = bytes(row.head), bytes(row.root_hash)
         head: TreeHead | None = None
         try:
@@ -205,9 +214,9 @@ class _Walk:
         else:
             if (head.log, head.size, head.root, head.at) != (self.audit.log, row.size, root, row.signed_at):
                 self.audit.add("head.changed", f"The head of size {row.size} is not what its signature covers.")
-        return _Batch(signed, row.size, root, head)
+        return Batch(signed, row.size, root, head)
 
-    async def _pass_heads(self, batches: AsyncIterator[_Batch], batch: _Batch | None) -> _Batch | None:
+    async def _pass_heads(self, batches: AsyncIterator[Batch], batch: Batch | None) -> Batch | None:
         """Compare what the log is now with heads and witnesses of this size; returns the head over the next entry."""
         size, root = self._frontier.size, self._frontier.root()
         while self._witnesses and self._witnesses[0].head.size <= size:
@@ -258,7 +267,7 @@ class _Walk:
             self._append(known.get((0, at), bytes(32)), known)
 
     def _entry(
-        self, row: Row[Any], packet: StoredPacket | None, known: Mapping[tuple[int, int], bytes], batch: _Batch
+        self, row: Row[Any], packet: StoredPacket | None, known: Mapping[tuple[int, int], bytes], batch: Batch
     ) -> None:
         audit, position, data = self.audit, row.position, bytes(row.entry)
         stored = known.get((0, position))
@@ -278,14 +287,29 @@ class _Walk:
             if witness.entry is not None and witness.entry.position == position and witness.entry != entry:
                 audit.add("witness.entry", f"{witness.name}: another packet stands at its place now.", position)
         if packet is None:
-            audit.add("packet.missing", "The packet of an entry has no row.", position)
+            self._without_row.append(entry)
             return
         audit.packets += 1
-        for fault in _packet_faults(packet, entry, batch):
+        for fault in packet_faults(packet, entry, batch):
             audit.add("packet.changed", fault, position)
         if packet.serial <= self._serial:
             audit.add("packet.order", "The rows of packets are numbered in another order than the log.", position)
         self._serial = max(self._serial, packet.serial)
+
+    async def _account(self) -> None:
+        """Ask for the entries of this page whose packets have no row; read after the rows, so that a deletion meanwhile is seen whole."""
+        if not self._without_row:
+            return
+        accounted: set[str] = set()
+        for account in self._accounts:
+            async with self._store.reading() as connection:
+                accounted.update(await account(connection, self._without_row))
+        for entry in self._without_row:
+            if entry.packet_sha256 in accounted:
+                self.audit.deleted += 1
+            else:
+                self.audit.add("packet.missing", "The packet of an entry has no row.", entry.position)
+        self._without_row = []
 
     def _append(self, leaf: bytes, known: Mapping[tuple[int, int], bytes]) -> None:
         position = self._frontier.size
@@ -329,7 +353,7 @@ class _Walk:
                 done += 1
                 try:
                     data = await objects.read(row.sha256)
-                    faults = list(_file_faults(row, data))
+                    faults = list(file_faults(row, data))
                 except (StorageCorruptError, PacketFormatError) as error:
                     faults = [str(error)]
                 for fault in faults:
@@ -339,30 +363,11 @@ class _Walk:
             last = rows[-1].serial
 
 
-def _packet_faults(packet: StoredPacket, entry: LogEntry, batch: _Batch) -> Iterator[str]:
-    """What a packet's row and receipt say otherwise than its entry."""
-    said = (packet.sha256, packet.packet_id, packet.booth, packet.received_at.replace(microsecond=0))
-    if said != (entry.packet_sha256, entry.packet_id, entry.booth, entry.received_at):
-        yield "The packet's row says something else than its entry."
+@contextlib.asynccontextmanager
+async def _readable(audit: Audit) -> AsyncIterator[None]:
+    """What cannot be read is a finding: SQLite keeps a value of any kind in any column, nothing of ours writes text where bytes or numbers belong."""
     try:
-        receipt = read_receipt(packet.receipt)
-    except ReceiptError as error:
-        yield str(error)
-        return
-    if receipt.entry != entry:
-        yield "The packet's receipt names another entry."
-    if receipt.signed_head != batch.signed:
-        yield "The packet's receipt holds another tree head than the log has over this entry."
-    if batch.head is not None:
-        try:
-            check_inclusion(receipt, batch.head)
-        except LogProofError as error:
-            yield str(error)
-
-
-def _file_faults(row: StoredPacket, data: bytes) -> Iterator[str]:
-    """What a packet file says otherwise than its row; its digest is checked."""
-    header = read_header(data)
-    said = (row.packet_id, row.booth, " ".join(header.recipient_key_ids), row.sealed_at, row.size)
-    if said != (header.packet_id, header.booth, row.recipient, header.created_at, len(data)):
-        yield "The packet's row says something else than the packet's header."
+        yield
+    except (TypeError, ValueError) as error:
+        log.warning("A row of the receipt log cannot be read.", exc_info=error)
+        audit.add("row.kind", "A row holds a value of another kind than its column: the walk ended there.")

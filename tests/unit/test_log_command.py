@@ -3,112 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import shutil
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from crypto.keys import Signer, SignerSource, load_trust
+from crypto.keys import load_trust
 from crypto.receipt import verify_receipt
-from crypto.seal import read_header
 from crypto.tree_head import verify_tree_head
 from server.cli import app
 from server.log_audit import Witness, audit_log
 from server.log_rows import log_entries
-from server.objects import open_folder_objects
 from server.receipt_log import open_receipt_log
-from server.store import NewPacket, Nonce, make_engine, open_store
+from server.store import make_engine, open_store
+from tests.kept_log import BATCHES, SIZE, Kept, append, auditing, make_kept
 from tests.sealed_packets import Keys, digest
-
-BATCHES = (1, 2, 1, 5, 3)
-SIZE = sum(BATCHES)
-
-
-@dataclass
-class Kept:
-    """A finished log in a folder, and what was kept outside."""
-
-    keys: Keys
-    data: Path
-    receipts: list[bytes]
-    heads: list[bytes]
-
-    @property
-    def database(self) -> Path:
-        return self.data / "intake.sqlite3"
-
-    @property
-    def signer(self) -> Callable[[], Signer]:
-        return SignerSource(f"file:{self.keys.folder / 'intake.key'}").current
-
-    def copy(self, folder: Path) -> Kept:
-        shutil.copytree(self.data, folder)
-        return Kept(self.keys, folder, self.receipts, self.heads)
-
-    def change(self, *statements: str | tuple[str, tuple]) -> None:
-        with contextlib.closing(sqlite3.connect(self.database)) as connection, connection:
-            for one in statements:
-                connection.execute(*([one] if isinstance(one, str) else one))
-
-    def rows(self, query: str) -> list[tuple]:
-        with contextlib.closing(sqlite3.connect(self.database)) as connection:
-            return connection.execute(query).fetchall()
-
-    def verify(self, *arguments: object) -> tuple[int, dict]:
-        answer = run("verify", "--data", self.data, "--pki", self.keys.folder, "--json", *arguments)
-        return answer.exit_code, json.loads(answer.stdout) if answer.exit_code < 2 else {"text": answer.stderr}
 
 
 def run(*arguments: object):
     return CliRunner().invoke(app, ["log", *map(str, arguments)])
 
 
-def described(packet: bytes) -> NewPacket:
-    header = read_header(packet)
-    recipients = " ".join(header.recipient_key_ids)
-    now = datetime.now(UTC)
-    return NewPacket(digest(packet), header.packet_id, header.booth, recipients, len(packet), header.created_at, now)
-
-
-async def append(receipts, packets: list[bytes]) -> list[bytes]:
-    """One batch."""
-    soon = datetime.now(UTC) + timedelta(minutes=5)
-    answers = await asyncio.gather(
-        *(receipts.append(described(one), Nonce("booth-0001", digest(one), soon)) for one in packets)
-    )
-    return [stored.receipt for stored, _ in answers]
+def verify(kept: Kept, *arguments: object) -> tuple[int, dict]:
+    answer = run("verify", "--data", kept.data, "--pki", kept.keys.folder, "--json", *arguments)
+    return answer.exit_code, json.loads(answer.stdout) if answer.exit_code < 2 else {"text": answer.stderr}
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Kept:
-    folder = tmp_path_factory.mktemp("log")
-    kept = Kept(Keys(folder / "pki"), folder / "data", [], [])
-
-    async def fill() -> None:
-        async with (
-            open_store(f"sqlite+aiosqlite:///{kept.database}") as store,
-            open_folder_objects(kept.data / "objects") as objects,
-            open_receipt_log(store, kept.signer) as receipts,
-        ):
-            for number in BATCHES:
-                packets = [kept.keys.packet({"visit.json": b"{}"}) for _ in range(number)]
-                for one in packets:
-                    async with objects.writer() as writer:
-                        await writer.write(one)
-                        await writer.keep(digest(one))
-                kept.receipts += await append(receipts, packets)
-                kept.heads.append(await receipts.head())
-
-    asyncio.run(fill())
-    return kept
+    return make_kept(tmp_path_factory.mktemp("log"))
 
 
 @pytest.fixture
@@ -133,7 +59,7 @@ def codes(told: dict) -> set[str]:
 
 
 def test_a_sound_log_is_told_to_be_sound(kept):
-    code, told = kept.verify("--files")
+    code, told = verify(kept, "--files")
     assert (code, told["sound"], told["found"], told["findings"]) == (0, True, 0, [])
     assert (told["size"], told["packets"], told["files"], told["heads"]) == (SIZE, SIZE, SIZE, len(BATCHES) + 1)
     trust = load_trust(kept.keys.folder / "ca.pem")
@@ -146,7 +72,7 @@ def test_every_witness_of_a_sound_log_agrees(kept):
         witnesses += ["--head", head_file(kept, number)]
     for position in range(SIZE):
         witnesses += ["--receipt", receipt_file(kept, position)]
-    code, told = kept.verify(*witnesses)
+    code, told = verify(kept, *witnesses)
     assert (code, told["witnesses"]) == (0, len(BATCHES) + SIZE)
 
 
@@ -180,18 +106,6 @@ def another(value: object) -> object:
 
 # The state of a packet is what officers make of it; it is not part of the log.
 CHANGES = ("log_identity", "log_entries", "log_nodes", "log_heads", "packets")
-
-
-@contextlib.asynccontextmanager
-async def auditing(kept: Kept, *, witness: bool = False):
-    """Audits of one database, again and again."""
-    trust = load_trust(kept.keys.folder / "ca.pem")
-    witnesses = [Witness("kept", verify_tree_head(kept.heads[-1], trust))] if witness else []
-    async with (
-        open_store(f"sqlite+aiosqlite:///{kept.database}") as store,
-        open_folder_objects(kept.data / "objects") as objects,
-    ):
-        yield lambda: audit_log(store, trust, witnesses=witnesses, objects=objects)
 
 
 @pytest.mark.parametrize("table", CHANGES)
@@ -233,7 +147,7 @@ async def test_every_removed_row_is_found_with_a_head_kept_elsewhere(kept, table
 )
 def test_values_of_another_kind_are_findings_too(kept, statement):
     kept.change(statement)
-    assert kept.verify()[0] == 1
+    assert verify(kept)[0] == 1
 
 
 def swapped(table: str, column: str, one: int, other: int) -> list[str]:
@@ -299,7 +213,7 @@ def swapped(table: str, column: str, one: int, other: int) -> list[str]:
 )
 def test_order_and_numbers_count(kept, name, statements, expected):
     kept.change(*statements)
-    code, told = kept.verify()
+    code, told = verify(kept)
     assert (code, expected in codes(told)) == (1, True), (name, codes(told))
 
 
@@ -307,7 +221,7 @@ def test_one_changed_entry_is_one_place_not_all_that_follows(kept):
     kept.change(
         "UPDATE log_entries SET entry = CAST(replace(entry, 'booth-0001', 'booth-0002') AS BLOB) WHERE position = 5"
     )
-    _, told = kept.verify()
+    _, told = verify(kept)
     assert {one["position"] for one in told["findings"]} == {5}
 
 
@@ -323,13 +237,13 @@ def cut_off(kept: Kept, size: int) -> None:
 
 def test_a_log_that_was_cut_off_well_is_found_by_a_witness_alone(kept):
     cut_off(kept, 4)
-    code, told = kept.verify()
+    code, told = verify(kept)
     assert (code, told["size"]) == (0, 4)
-    code, told = kept.verify("--head", head_file(kept), "--receipt", receipt_file(kept, 6))
+    code, told = verify(kept, "--head", head_file(kept), "--receipt", receipt_file(kept, 6))
     assert code == 1
     assert codes(told) == {"witness.longer"}
     assert told["found"] == 2
-    assert kept.verify("--head", head_file(kept, 2), "--receipt", receipt_file(kept, 3))[0] == 0
+    assert verify(kept, "--head", head_file(kept, 2), "--receipt", receipt_file(kept, 3))[0] == 0
 
 
 def test_a_log_written_anew_with_the_signing_key_is_found_by_a_witness_alone(kept):
@@ -344,12 +258,12 @@ def test_a_log_written_anew_with_the_signing_key_is_found_by_a_witness_alone(kep
                 await append(receipts, [kept.keys.packet() for _ in range(number)])
 
     asyncio.run(go_on())
-    code, told = kept.verify()
+    code, told = verify(kept)
     assert (code, told["size"]) == (0, SIZE)
-    code, told = kept.verify("--head", head_file(kept), "--receipt", receipt_file(kept, 5))
+    code, told = verify(kept, "--head", head_file(kept), "--receipt", receipt_file(kept, 5))
     assert code == 1
     assert codes(told) == {"witness.root", "witness.entry"}
-    assert kept.verify("--receipt", receipt_file(kept, 3))[0] == 0
+    assert verify(kept, "--receipt", receipt_file(kept, 3))[0] == 0
 
 
 def test_a_consistent_change_without_the_signing_key_is_found(kept):
@@ -370,7 +284,7 @@ def test_a_consistent_change_without_the_signing_key_is_found(kept):
     kept.change(
         "UPDATE log_entries SET entry = CAST(entry AS BLOB)", "UPDATE packets SET receipt = CAST(receipt AS BLOB)"
     )
-    code, told = kept.verify()
+    code, told = verify(kept)
     assert code == 1
     assert {"head.changed", "head.root", "packet.changed"} <= codes(told)
 
@@ -387,7 +301,7 @@ def test_a_witness_of_another_log_is_told(kept, original, tmp_path):
             other.heads.append(await receipts.head())
 
     asyncio.run(begin())
-    code, told = kept.verify("--head", head_file(other))
+    code, told = verify(kept, "--head", head_file(other))
     assert (code, "witness.log" in codes(told)) == (1, True)
 
 
@@ -395,8 +309,8 @@ def test_lost_and_damaged_files_are_found_on_request(kept):
     files = sorted(path for path in (kept.data / "objects" / "packets").rglob("*") if path.is_file())
     files[0].unlink()
     files[1].write_bytes(files[1].read_bytes()[:-1] + b"\x00")
-    assert kept.verify()[0] == 0
-    code, told = kept.verify("--files")
+    assert verify(kept)[0] == 0
+    code, told = verify(kept, "--files")
     assert (code, told["files"], told["found"], codes(told)) == (1, SIZE - 2, 2, {"file"})
 
 
