@@ -195,6 +195,10 @@ class Store:
             left.discard((one.booth, one.value))
         return taken
 
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that knows `on_conflict_do_nothing`."""
+        return self._dialect.insert(table)
+
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection to ask with."""
