@@ -61,6 +61,12 @@ Crl = Annotated[
     Path | None,
     typer.Option("--crl", help="Revocation list, read again when it changes; --pki's ca.crl when it is there."),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port", min=0, max=65535, help="Tell Prometheus metrics on this port of 127.0.0.1; 0: a free one."
+    ),
+]
 JsonReady = Annotated[bool, typer.Option("--json-ready", help="Print one JSON line once connections are accepted.")]
 ReadyFile = Annotated[Path | None, typer.Option("--ready-file", help="Also write that JSON line to this file (0600).")]
 
@@ -81,11 +87,13 @@ def serve(
     issuer: Annotated[
         Path | None, typer.Option("--issuer", help="Folder of the authority that enrols booths (`intake ca init`).")
     ] = None,
+    metrics_port: MetricsPort = None,
     json_ready: JsonReady = False,
     ready_file: ReadyFile = None,
 ) -> None:
     """Take sealed packets from booths, keep them, give signed receipts.
 
+    Several may run on one database and one folder of packets, behind a load balancer (docs/scale.md): /v1/ready says whether one takes work.
     With --issuer it also enrols booths that have a token (`intake ca token`), renews their certificates, and keeps the revocation list fresh.
     Settings that have no option here come from variables, as INTAKE_ISSUER_PASSPHRASE_FILE.
 
@@ -94,8 +102,9 @@ def serve(
     from server.config import IntakeSettings
 
     def work() -> Coroutine[Any, Any, None]:
-        files = {name: path for name, path in (("crl", crl), ("issuer_dir", issuer)) if path is not None}
-        settings = IntakeSettings.from_pki(pki, data, host=host, port=port, public_url=public_url, **files)
+        named = {"crl": crl, "issuer_dir": issuer, "metrics_port": metrics_port}
+        given = {name: value for name, value in named.items() if value is not None}
+        settings = IntakeSettings.from_pki(pki, data, host=host, port=port, public_url=public_url, **given)
         from server.intake import run_intake
         from server.memory import forbid_dumps
 
@@ -116,6 +125,7 @@ def desk(
     wait_s: Annotated[
         float, typer.Option("--wait", min=0, help="Seconds to wait for an intake to make the store; 0 refuses at once.")
     ] = 0.0,
+    metrics_port: MetricsPort = None,
     json_ready: JsonReady = False,
     ready_file: ReadyFile = None,
 ) -> None:
@@ -134,8 +144,9 @@ def desk(
         given = os.environ.get(CODE_FILE_VARIABLE)
         code = read_access_code(Path(given)) if given else make_access_code()
         told = {} if given else {"access_code": code}
-        files = {} if crl is None else {"crl": crl}
-        settings = DeskSettings.from_pki(pki, data, host=host, port=port, **files)
+        named = {"crl": crl, "metrics_port": metrics_port}
+        chosen = {name: value for name, value in named.items() if value is not None}
+        settings = DeskSettings.from_pki(pki, data, host=host, port=port, **chosen)
         from server.desk import run_desk
 
         return run_desk(

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.errors import SettingsError
@@ -41,6 +41,13 @@ class ListenSettings(BaseSettings):
         default=64, description="Connections at once from one IPv4 address or IPv6 /64; raise it behind a proxy."
     )
     stop_s: PositiveInt = Field(default=10, description="How long running requests may take to finish after SIGTERM.")
+    drain_s: NonNegativeFloat = Field(
+        default=0.0,
+        description="How long after SIGTERM work is still taken while /v1/ready says 503: what a load balancer needs to notice.",
+    )
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Port on 127.0.0.1 that tells metrics; 0 takes a free one, None none."
+    )
 
 
 class StoreSettings(BaseSettings):

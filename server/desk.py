@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -47,10 +47,11 @@ from server.layout import Pages, SafeHeaders, next_page, set_cookie
 from server.listener import listen
 from server.made_store import await_store
 from server.messages import Messages, load_messages
+from server.metrics import Metrics
 from server.objects import open_folder_objects
 from server.opening import Opener, open_opener, summarise
 from server.pad_card import JPEG_START, frame_of, pad_card
-from server.problems import RequestLog, known, problem_response
+from server.problems import RequestLog, known, note_problem, problem_response
 from server.receiving import read_small_body
 from server.store import Store, open_store
 
@@ -74,6 +75,7 @@ class DeskRooms:
     door: Doorkeeper
     messages: Messages
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 async def officer(request: Request) -> Session:
@@ -232,8 +234,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 
     async def answer_error(request: Request, error: Exception) -> Response:
         told = known(error)
-        if told.status >= 500:
-            log.error("A request failed.", exc_info=error, extra={"code": told.code, "method": request.method})
+        note_problem(request, told, error)
         if request.url.path.startswith(("/api/", "/static/")):
             return problem_response(told)
         if isinstance(told, LoginRequiredError):
@@ -244,7 +245,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 
     for kind in (ServerError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, answer_error)
-    return RequestLog(SafeHeaders(app))
+    return RequestLog(SafeHeaders(app), rooms.metrics)
 
 
 async def run_desk(
@@ -271,7 +272,8 @@ async def run_desk(
     ):
         sweep = asyncio.create_task(_sweep(door, opener), name="desk-sweep")
         try:
-            await listen(make_desk(DeskRooms(settings, store, opener, door, load_messages())), settings, on_ready)
+            rooms = DeskRooms(settings, store, opener, door, load_messages())
+            await listen(make_desk(rooms), settings, on_ready, rooms.metrics)
         finally:
             sweep.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -17,6 +17,8 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
     ├── EnrolmentError           a booth's certificate: EnrolmentRefusedError, EnrolmentLockedError, EnrolmentUnavailableError,
     │                            CsrRefusedError, BoothRevokedError, RevocationListUnknownError
     ├── OverloadError            more work than this process takes at once
+    ├── DrainingError            the process is about to end
+    ├── BackupError              BackupRefusedError, BackupDamagedError, BackupBusyError
     ├── StorageError             StorageUnavailableError, StorageFullError, StorageCorruptError, ReceiptUnavailableError
     └── DeskError                LoginRequiredError, LoginRefusedError, LoginLockedError, CsrfError,
                                  PacketNotOpenedError, PartUnknownError
@@ -373,6 +375,15 @@ class OverloadError(ServerError):
     title = "The server is busy"
 
 
+class DrainingError(ServerError):
+    """The process was asked to end and takes work only until others have noticed."""
+
+    code = "server.draining"
+    status = 503
+    retry = True
+    title = "The server is about to end"
+
+
 class StorageError(ServerError):
     """The packets' storage did not do its work."""
 
@@ -412,6 +423,35 @@ class StorageCorruptError(StorageError):
     status = 500
     retry = False
     title = "A stored packet is damaged"
+
+
+class BackupError(ServerError):
+    """A backup or a restore did not come to its end; what was there before is as it was."""
+
+    code = "backup"
+    blame: ClassVar[Blame] = "operator"
+    title = "The backup cannot be made or used"
+
+
+class BackupRefusedError(BackupError):
+    """What was asked cannot be done with this backup, this place or this database."""
+
+    code = "backup.refused"
+
+
+class BackupDamagedError(BackupError):
+    """A file of a backup is missing, changed, or not signed by an intake that is trusted."""
+
+    code = "backup.damaged"
+    title = "The backup is damaged"
+
+
+class BackupBusyError(BackupError):
+    """Another command works in the same place."""
+
+    code = "backup.busy"
+    retry = True
+    title = "Another command works with these backups"
 
 
 class DeskError(ServerError):

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
@@ -28,9 +28,10 @@ from server.booth_trust import BoothTrust, ListState
 from server.centres import CentreBundle, make_centre_routes
 from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
-from server.errors import ServerError, SettingsError
+from server.errors import DrainingError, ServerError, SettingsError
 from server.intake_document import describe_itself
 from server.listener import listen
+from server.metrics import Metrics
 from server.objects import FolderObjects, open_folder_objects
 from server.partials import Partial
 from server.problems import RequestLog, answer_with_problems
@@ -62,6 +63,7 @@ class IntakeRooms:
     enrolment: Enrolment
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     staff_signer: Callable[[], Signer] | None = None
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 class Intake:
@@ -70,12 +72,21 @@ class Intake:
     def __init__(self, rooms: IntakeRooms) -> None:
         self._rooms = rooms
         self.signed = SignedRequests(rooms.trust, rooms.store, rooms.settings.public_url, rooms.now)
-        self.uploads = Uploads(rooms.settings, rooms.store, rooms.objects, rooms.receipts, self.signed, rooms.now)
+        self.uploads = Uploads(
+            rooms.settings, rooms.store, rooms.objects, rooms.receipts, self.signed, rooms.now, rooms.metrics
+        )
         self.registry = Registry(rooms.store, rooms.now)
         self._ready_until = 0.0
+        self._draining = False
+
+    def drain(self) -> None:
+        """Say from now on that this process is about to end: others should send their work elsewhere."""
+        self._draining = True
 
     async def check_ready(self) -> ListState:
-        """How good the revocation list is. Raises `StorageError` when packets cannot be taken just now."""
+        """How good the revocation list is. Raises `StorageError` when packets cannot be taken just now, `DrainingError` when it is about to end."""
+        if self._draining:
+            raise DrainingError("This intake is about to end: send new work to another one.")
         if time.monotonic() >= self._ready_until:
             await self._rooms.store.check()
             await self._rooms.objects.check()
@@ -170,7 +181,7 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
 
     describe_itself(app)
-    return RequestLog(app), intake
+    return RequestLog(app, rooms.metrics), intake
 
 
 async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) -> None:
@@ -185,20 +196,22 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     issuer = open_issuer(settings)
-    trust = BoothTrust(settings.trust, settings.resolved_crl)
+    trust, metrics = BoothTrust(settings.trust, settings.resolved_crl), Metrics()
     async with (
         open_store(settings.resolved_database_url) as store,
         open_folder_objects(settings.objects_dir) as objects,
-        open_receipt_log(store, source.current) as receipts,
+        open_receipt_log(store, source.current, metrics=metrics) as receipts,
         open_enrolment(issuer) as enrolment,
     ):
         rooms = IntakeRooms(
-            settings, store, objects, trust, receipts, enrolment, staff_signer=staff.current if staff else None
+            *(settings, store, objects, trust, receipts, enrolment),
+            staff_signer=staff.current if staff else None,
+            metrics=metrics,
         )
         app, intake = make_intake(rooms)
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")
         try:
-            await listen(app, settings, on_ready)
+            await listen(app, settings, on_ready, rooms.metrics, intake.drain)
         finally:
             sweep.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,7 +1,9 @@
 """One HTTPS listener: bind, say so, serve, stop well.
 
 Order of operation: the socket is bound before anything is told, so the ready line names the real port; SIGTERM or SIGINT closes the listening
-socket, lets running requests finish (at most `stop_s`), and `listen` returns; a second SIGINT does not wait. TLS 1.2 is the least.
+socket, lets running requests finish (at most `stop_s`), and `listen` returns; a second SIGINT does not wait. With `drain_s`, SIGTERM first says that it is
+asked to end (`on_drain`, for /v1/ready) and takes work so much longer, so that a load balancer sends new work elsewhere before connections are refused;
+SIGINT, or a second signal, cuts that short. TLS 1.2 is the least.
 
 server/gate.py accepts, counts and finishes TLS; crypto/timed_http.py closes connections that are slow with a request's head, and those that trickle a
 body which was refused long ago. What is not HTTP at all is answered as a problem, too.
@@ -17,6 +19,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -27,6 +30,7 @@ from crypto.timed_http import TimedProtocol
 from server.config import ListenSettings
 from server.errors import ListenError, MalformedRequestError, SettingsError
 from server.gate import Gate, GateLimits, Left
+from server.metrics import Metrics, open_metrics
 from server.problems import MEDIA_TYPE, problem_body
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,14 @@ TRIM_S = 15.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What is told of a listener's life: connections are accepted; it was asked to end."""
+
+    ready: Callable[[], None]
+    draining: Callable[[], None]
+
+
 class _Server(uvicorn.Server):
     """uvicorn behind our gate, without its own signal handling, which would end the process with the signal's exit code."""
 
@@ -53,12 +65,14 @@ class _Server(uvicorn.Server):
         bound: socket.socket,
         context: ssl.SSLContext,
         limits: GateLimits,
-        on_ready: Callable[[], None],
+        moments: Moments,
+        drain_s: float,
     ) -> None:
         super().__init__(config)
         self.servers = []  # uvicorn's own listeners: none, the gate is ours
-        self._gate = Gate(bound, context, limits, self._make_protocol)
-        self._on_ready = on_ready
+        self.gate = Gate(bound, context, limits, self._make_protocol)
+        self._moments, self._drain_s = moments, drain_s
+        self._draining: asyncio.TimerHandle | None = None
 
     def _make_protocol(self, left: Left) -> asyncio.Protocol:
         protocol: TimedProtocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
@@ -70,17 +84,27 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         del sockets
         await self.lifespan.startup()
-        self._gate.open(self.config.backlog)
+        self.gate.open(self.config.backlog)
         self.started = True
-        self._on_ready()
+        self._moments.ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._gate.close()
-        await self._gate.wait_closed()
+        self.gate.close()
+        await self.gate.wait_closed()
         log.info("No new connections; running requests are finished.")
         await super().shutdown(sockets)
 
     def _stop(self, number: int) -> None:
+        """Begin to drain, or stop: at Ctrl-C, at a second signal, and when there is nothing to wait for."""
+        if self._draining is not None:
+            self._draining.cancel()
+        elif not self.should_exit:
+            self._moments.draining()
+            if number == signal.SIGTERM and self._drain_s > 0:
+                log.info("Asked to end: work is taken until others have noticed.")
+                loop = asyncio.get_running_loop()
+                self._draining = loop.call_later(self._drain_s, self.handle_exit, number, None)
+                return
         self.handle_exit(number, None)
 
     @contextlib.contextmanager
@@ -134,8 +158,14 @@ def url_of(bound: socket.socket, host: str) -> str:
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
-async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str], None]) -> None:
-    """Serve `app` until SIGTERM or SIGINT; calls `on_ready(url)` once connections are accepted.
+async def listen(
+    app: ASGIApp,
+    settings: ListenSettings,
+    on_ready: Callable[[str], None],
+    metrics: Metrics,
+    on_drain: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve `app` until SIGTERM or SIGINT; calls `on_ready(url)` once connections are accepted, `on_drain()` when it is asked to end.
 
     Raises `ListenError`, `SettingsError`.
     """
@@ -172,9 +202,16 @@ async def listen(app: ASGIApp, settings: ListenSettings, on_ready: Callable[[str
                 ready()
                 on_ready(url)
 
+            def draining() -> None:
+                metrics.draining.set(1)
+                on_drain()
+
+            server = _Server(config, bound, context, limits, Moments(served, draining), settings.drain_s)
+            metrics.connections.set_function(lambda: server.gate.connections)
             trimming = asyncio.create_task(_trim(), name="heap")
             try:
-                await _Server(config, bound, context, limits, served).serve()
+                async with open_metrics(metrics, settings.metrics_port):
+                    await server.serve()
             finally:
                 trimming.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem details: a stable `code`, a title, one sentence; nothing of the request.
 
 Every answer that is not a success leaves through here, those of FastAPI and Starlette included (whose own texts would repeat what was sent).
-Also the request log: one line per request with route, status and duration, never a header, a body or a full path.
+Also the request log: one line per request with route, status, the problem's code and duration, never a header, a body or a full path.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import MalformedRequestError, MethodNotAllowedError, ServerError, UnknownRouteError
+from server.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
+# Where a request's scope keeps the code of the problem that answers it.
+PROBLEM = "passbooth.problem"
 # When to come back if the error does not say: a full disk takes a person, the rest moments.
 RETRY_AFTER_S = {503: 5, 507: 60}
 log = logging.getLogger(__name__)
@@ -61,13 +64,19 @@ def known(error: Exception) -> ServerError:
     return ServerError("The server failed; its log names the place.")
 
 
+def note_problem(request: Request, told: ServerError, error: Exception) -> None:
+    """For the request's line in the log and for the metrics; what we failed at has a line of its own."""
+    request.scope[PROBLEM] = told.code
+    if told.status >= 500:
+        log.error("A request failed.", exc_info=error, extra={"code": told.code, "method": request.method})
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Make `app` answer every exception with a problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
         told = known(error)
-        if told.status >= 500:
-            log.error("A request failed.", exc_info=error, extra={"code": told.code, "method": request.method})
+        note_problem(request, told, error)
         allow = (getattr(error, "headers", None) or {}).get("Allow")
         return problem_response(told, {"Allow": allow} if allow else None)
 
@@ -76,10 +85,10 @@ def answer_with_problems(app: FastAPI) -> None:
 
 
 class RequestLog:
-    """ASGI middleware: one log line per request."""
+    """ASGI middleware: one log line per request, and its part in the metrics."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request and log it."""
@@ -98,12 +107,16 @@ class RequestLog:
         try:
             await self._app(scope, receive, remember)
         finally:
+            took_s = time.perf_counter() - started
+            route, code = getattr(scope.get("route"), "path", "?"), scope.get(PROBLEM)
+            self._metrics.request(scope["method"], route, status, took_s, code)
             log.info(
                 "Request served.",
                 extra={
                     "method": scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 8 else "?",
-                    "route": getattr(scope.get("route"), "path", "?"),
+                    "route": route,
                     "status": status,
-                    "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                    "code": code,
+                    "duration_ms": round(took_s * 1000, 1),
                 },
             )

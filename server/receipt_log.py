@@ -48,6 +48,7 @@ from server.log_rows import (
     read_newest_head,
     read_nodes,
 )
+from server.metrics import Metrics
 from server.store import NewPacket, Nonce, Store, StoredPacket, packets, stored_packet
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,10 @@ class _Waiting:
 class ReceiptLog:
     """The log of one database as one intake process works with it. Use `open_receipt_log`."""
 
-    def __init__(self, store: Store, signer: Callable[[], Signer], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, signer: Callable[[], Signer], now: Callable[[], datetime], metrics: Metrics
+    ) -> None:
+        self._metrics = metrics
         self._store = store
         self._signer = signer
         self._now = now
@@ -168,7 +172,9 @@ class ReceiptLog:
         """Commit a batch and tell each upload what became of it."""
         outcomes: Sequence[tuple[StoredPacket, bool] | ServerError]
         try:
-            outcomes = await self._commit(batch)
+            with self._metrics.commit_seconds.time():
+                outcomes = await self._commit(batch)
+            self._metrics.commit_packets.observe(len(batch))
         except Exception as error:  # noqa: BLE001 - every upload of the batch is told; the writer serves the next ones
             for waiting in batch:
                 if not waiting.outcome.done():
@@ -276,10 +282,13 @@ class ReceiptLog:
 
 @contextlib.asynccontextmanager
 async def open_receipt_log(
-    store: Store, signer: Callable[[], Signer], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    store: Store,
+    signer: Callable[[], Signer],
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[ReceiptLog]:
     """The log, ready to be appended to; at the end what waits is written. Raises `StorageError`, `ReceiptUnavailableError`."""
-    receipts = ReceiptLog(store, signer, now)
+    receipts = ReceiptLog(store, signer, now, metrics or Metrics())
     await receipts.begin()
     writer = asyncio.create_task(receipts.write(), name="receipt-log-writer")
     try:

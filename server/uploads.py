@@ -38,6 +38,7 @@ from server.errors import (
     RequestError,
     UnknownPacketError,
 )
+from server.metrics import Metrics
 from server.objects import FolderObjects
 from server.partials import Append, Partial, PartialLimits, Partials, UploadFields, read_fields, told_length
 from server.receipt_log import ReceiptLog
@@ -81,7 +82,9 @@ class Uploads:
         receipts: ReceiptLog,
         signed: SignedRequests,
         now: Callable[[], datetime],
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._store, self._objects, self._receipts, self._signed, self._now = store, objects, receipts, signed, now
         self._places = Places(settings.max_uploads, settings.retry_after_s)
         self._booth_places = BoothPlaces(settings.max_uploads_per_booth, settings.retry_after_s)
@@ -115,13 +118,13 @@ class Uploads:
             if known is not None:
                 _compare_digest(await receive_body(request, Discard(), self._limits), sha256)
                 await self._store.use_nonce(nonce)
-                return Taken(known, created=False)
+                return self._taken(known, False, verified.booth_id)
             async with self._objects.writer() as writer:
                 body = await receive_body(request, writer, self._limits)
                 _compare_digest(body, sha256)
                 new = self._describe(body, verified.booth_id)
                 await writer.keep(sha256)
-            return _taken(*await self._receipts.append(new, nonce, links), verified.booth_id)
+            return self._taken(*await self._receipts.append(new, nonce, links), verified.booth_id)
 
     async def patch(self, request: Request, sha256: str) -> Taken | Partial:
         """Take more of a packet, or its end. Raises the `ServerError` family."""
@@ -156,7 +159,7 @@ class Uploads:
     @contextlib.asynccontextmanager
     async def _admitted(self, request: Request, kind: str) -> AsyncIterator[VerifiedRequest]:
         """Whether this upload may come now, judged by its head."""
-        with self._places.taken():
+        with self._places.taken(), self._metrics.uploads.track_inprogress():
             if request.headers.get("content-type", "").strip().lower() != kind:
                 raise MediaTypeError(f"Send this as {kind}.")
             declared_length(request, self._limits.max_bytes)
@@ -187,7 +190,7 @@ class Uploads:
         known = await self._find_whole(sha256, verified.booth_id)
         if known is not None:
             await receive_body(request, Discard(), self._limits)
-            return Taken(known, created=False)
+            return self._taken(known, False, verified.booth_id)
         async with self.partials.append(verified.booth_id, sha256, fields.offset, length) as partial:
             with partial.telling():
                 return await self._append_to(partial, request, sha256, verified, complete=bool(fields.complete))
@@ -219,7 +222,17 @@ class Uploads:
         await partial.keep(sha256)
         stored, created = await self._receipts.append(new, None, links)
         await partial.remove()
-        return _taken(stored, created, booth)
+        return self._taken(stored, created, booth)
+
+    def _taken(self, stored: StoredPacket, created: bool, booth: str) -> Taken:
+        """A packet that has its receipt. Raises `BoothMismatchError`."""
+        if stored.booth != booth:
+            raise BoothMismatchError("This packet belongs to another booth.")
+        self._metrics.packets.labels("stored" if created else "known").inc()
+        if created:
+            self._metrics.packet_bytes.inc(stored.size)
+            log.info("A packet was stored.", extra={"packet": stored.sha256[:16], "booth": booth, "size": stored.size})
+        return Taken(stored, created)
 
     def _describe(self, body: ReceivedBody, booth: str) -> NewPacket:
         """The row of a packet, from its public header."""
@@ -249,15 +262,6 @@ def read_links(headers: Mapping[str, str]) -> Links:
         if text is not None and not DIGEST.fullmatch(text):
             raise MalformedRequestError("Passbooth-Application and Passbooth-Status are 64 lower-case hex digits.")
     return Links(*told)
-
-
-def _taken(stored: StoredPacket, created: bool, booth: str) -> Taken:
-    """A packet as the receipt log knows it. Raises `BoothMismatchError`."""
-    if stored.booth != booth:
-        raise BoothMismatchError("This packet belongs to another booth.")
-    if created:
-        log.info("A packet was stored.", extra={"packet": stored.sha256[:16], "booth": booth, "size": stored.size})
-    return Taken(stored, created)
 
 
 def _compare_digest(body: ReceivedBody, sha256: str) -> None:

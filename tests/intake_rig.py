@@ -12,6 +12,7 @@ from server.booth_trust import BoothTrust
 from server.config import IntakeSettings
 from server.enrolment import open_enrolment
 from server.intake import IntakeRooms, make_intake
+from server.metrics import Metrics
 from server.objects import open_folder_objects
 from server.receipt_log import open_receipt_log
 from server.store import open_store
@@ -55,16 +56,16 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(keys: Keys, data, **settings):
-    chosen = IntakeSettings.from_pki(keys.folder, data, **settings)
+    chosen, metrics = IntakeSettings.from_pki(keys.folder, data, **settings), Metrics()
     async with (
         open_store(chosen.resolved_database_url) as store,
         open_folder_objects(chosen.objects_dir) as objects,
-        open_receipt_log(store, SignerSource(chosen.receipt_signer).current) as receipts,
+        open_receipt_log(store, SignerSource(chosen.receipt_signer).current, metrics=metrics) as receipts,
         open_enrolment(None) as enrolment,
     ):
         trust = BoothTrust(chosen.trust, chosen.crl)
         staff = SignerSource(chosen.staff_signer).current if chosen.staff_signer else None
-        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment, staff_signer=staff)
+        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment, staff_signer=staff, metrics=metrics)
         started = Running(rooms, keys)
         async with started.client:
             yield started
