@@ -182,10 +182,31 @@ class ReceiptError(CryptoError):
     blame = "peer"
 
 
+class DecisionError(CryptoError):
+    """A desk's decision, or its place in the desk's chain, is malformed or not signed by a trusted desk."""
+
+    code = "crypto.decision"
+    blame = "peer"
+
+
+class HandOverError(CryptoError):
+    """A hand-over message, an order or a producer's answer is malformed, or not of whom it must be."""
+
+    code = "crypto.hand_over"
+    blame = "peer"
+
+
 class LogProofError(ReceiptError):
     """A receipt's proof does not lead to the signed tree head, or two tree heads contradict each other."""
 
     code = "crypto.log_proof"
+
+
+class RetentionRecordError(CryptoError):
+    """A record of a deletion or of a hold is not genuine, or cannot be made."""
+
+    code = "crypto.retention_record"
+    blame = "us"
 
 
 class CalibrationRefusedError(CryptoError):

@@ -59,6 +59,8 @@ class Profile(StrEnum):
     TLS = "tls"
     CENTRE = "centre"
     STAFF = "staff"
+    DESK = "desk"
+    PRODUCER = "producer"
 
     @property
     def purpose(self) -> Purpose | None:

@@ -1,7 +1,7 @@
 """Trust roots and certificate paths: who may sign what, at which time.
 
 A certificate is accepted for one purpose only, told by its extended key usage: a booth's key signs packages and requests,
-an intake's key signs receipts; neither can do the other's work. Purposes and content types live under the project's own
+an intake's key signs receipts, a desk's decisions, a producer's requests and answers; none can do another's work. Purposes and content types live under the project's own
 OID arc 2.25.<UUID> (ITU-T X.667, needs no registration): `.1.n` purposes, `.2.n` CMS content types. A centre's key signs application slips; it is on
 P-256, whose signatures a barcode has room for; every other one is on P-384.
 
@@ -69,7 +69,14 @@ UNDERSTOOD = frozenset(
 )
 
 
-_NUMBERS = {"booth": 1, "intake": 2, "centre": 3, "staff": 4}  # of the purposes below, under the arc
+_NUMBERS = {
+    "booth": 1,
+    "intake": 2,
+    "centre": 3,
+    "staff": 4,
+    "desk": 5,
+    "producer": 6,
+}  # of the purposes below, under the arc
 
 
 class Purpose(StrEnum):
@@ -79,6 +86,8 @@ class Purpose(StrEnum):
     INTAKE = "intake"
     CENTRE = "centre"
     STAFF = "staff"
+    DESK = "desk"
+    PRODUCER = "producer"
 
     @property
     def oid(self) -> x509.ObjectIdentifier:
@@ -95,6 +104,14 @@ CONTENT_PACKAGE = f"{ARC}.2.1"
 CONTENT_TREE_HEAD = f"{ARC}.2.3"  # 2.2 was a receipt with a signature of its own
 CONTENT_STAFF_LIST = f"{ARC}.2.4"
 CONTENT_CALIBRATION = f"{ARC}.2.5"  # of a booth, by its own key (booth/calibrations.py)
+# What becomes of a packet in the end (crypto/retention_records.py).
+CONTENT_DELETION, CONTENT_ERASURE = f"{ARC}.2.12", f"{ARC}.2.13"
+CONTENT_HOLD, CONTENT_HOLD_HEAD = f"{ARC}.2.14", f"{ARC}.2.15"
+CONTENT_DECISION = f"{ARC}.2.6"
+CONTENT_DECISION_LINK = f"{ARC}.2.7"
+CONTENT_HANDOVER = f"{ARC}.2.8"
+CONTENT_ORDER = f"{ARC}.2.9"
+CONTENT_ANSWER = f"{ARC}.2.10"
 
 
 @dataclass(frozen=True, slots=True)

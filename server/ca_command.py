@@ -49,6 +49,8 @@ class Kind(StrEnum):
     TLS = "tls"
     CENTRE = "centre"
     STAFF = "staff"
+    DESK = "desk"
+    PRODUCER = "producer"
 
 
 class Reason(StrEnum):

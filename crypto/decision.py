@@ -1,0 +1,167 @@
+"""Decisions: a desk's signed word what is to become of one packet, and the chain that shows that none was taken away.
+
+A decision is canonical JSON inside a CMS SignedData (crypto.cms, content type ARC.2.6) by a desk's key (purpose ARC.1.5). It names the sealed packet by its
+SHA-256, the package inside by its id and by the SHA-256 of the booth's CMS, so that it says the same to one who never sees the sealed packet. The officer is an
+opaque id, never a name; the office is the common name of the desk's certificate. An acceptance gives no reasons.
+
+A link is a second small SignedData (ARC.2.7) by the same key: the number of a decision, its SHA-256, and the SHA-256 of the link before. Numbers start at 1 and
+have no gap: a decision that is changed, exchanged or taken out is found from the links alone. What is taken off the end with its links shows only beside
+something that was kept elsewhere, as the producer keeps the decisions that he was handed.
+
+Verifying, in this order: size; CMS form, signature, path to a root for the purpose "desk" at the signing time; JSON form and schema; office and time against
+certificate and signing time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from crypto.canonical import MAX_INTEGER, canonical_json, read_canonical_json
+from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
+from crypto.errors import CanonicalJsonError, CertificateRefusedError, DecisionError, SignatureRefusedError
+from crypto.keys import Signer
+from crypto.package import Identity, Instant, PacketId, Sha256, broken_fields, read_sequence, write_instant
+from crypto.trust import CONTENT_DECISION, CONTENT_DECISION_LINK, Purpose, TrustStore, common_name
+
+MEDIA_TYPE = "application/vnd.passbooth.decision"
+MAX_CONTENT_BYTES = 4_096  # 16 reasons of 64 characters, and room
+MAX_DECISION_BYTES = MAX_CONTENT_BYTES + MAX_FRAME_BYTES
+MAX_REASONS = 16
+NO_LINK = "0" * 64  # what stands before the first link
+
+Reason = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.\-]{0,63}\z")]
+# Tells officers apart and says nothing of them: a name has spaces or capitals, or another alphabet.
+OfficerId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9\-]{0,63}\z")]
+
+_Document = TypeVar("_Document", "Decision", "DecisionLink")
+
+
+class Decision(BaseModel):
+    """What is to become of a packet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: Literal[1] = 1
+    packet_sha256: Sha256
+    packet_id: PacketId
+    cms_sha256: Sha256
+    verdict: Literal["accepted"]
+    reasons: Annotated[tuple[Reason, ...], Field(max_length=MAX_REASONS), BeforeValidator(read_sequence)]
+    decided_at: Instant
+    officer: OfficerId
+    office: Identity
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.verdict == "accepted" and self.reasons:
+            raise ValueError("an acceptance gives no reasons")
+        return self
+
+    @property
+    def signed_at(self) -> datetime:
+        """When it was signed."""
+        return self.decided_at
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: what is signed."""
+        return canonical_json(self.model_dump() | {"decided_at": write_instant(self.decided_at)})
+
+
+class DecisionLink(BaseModel):
+    """The place of a decision in the desk's chain."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: Literal[1] = 1
+    number: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    decision_sha256: Sha256
+    previous: Sha256
+    linked_at: Instant
+    office: Identity
+
+    @property
+    def signed_at(self) -> datetime:
+        """When it was signed."""
+        return self.linked_at
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: what is signed."""
+        return canonical_json(self.model_dump() | {"linked_at": write_instant(self.linked_at)})
+
+
+def sign_acceptance(
+    *, packet_sha256: str, packet_id: str, cms: bytes, officer: str, at: datetime, signer: Signer
+) -> bytes:
+    """The decision that accepts a packet. Raises DecisionError for what no decision can say, SealingError for a signer that nobody would believe."""
+    try:
+        made = Decision(
+            packet_sha256=packet_sha256,
+            packet_id=packet_id,
+            cms_sha256=hashlib.sha256(cms).hexdigest(),
+            verdict="accepted",
+            reasons=(),
+            decided_at=at,
+            officer=officer,
+            office=common_name(signer.certificate),
+        )
+    except ValidationError as err:
+        raise DecisionError(f"No decision can say this: wrong {broken_fields(err)}.") from err
+    return sign_content(made.to_bytes(), CONTENT_DECISION, signer, Purpose.DESK, made.decided_at)
+
+
+def verify_decision(data: bytes, trust: TrustStore) -> Decision:
+    """The decision in `data` if a trusted desk signed it, or DecisionError. Whether it is about the packet at hand is the caller's matter."""
+    return _verified(data, CONTENT_DECISION, "decision", Decision, trust)
+
+
+def sign_link(*, number: int, decision: bytes, previous: bytes | None, at: datetime, signer: Signer) -> bytes:
+    """The link of the decision with this number; `previous` is the link before, None for the first."""
+    try:
+        made = DecisionLink(
+            number=number,
+            decision_sha256=hashlib.sha256(decision).hexdigest(),
+            previous=digest_of(previous),
+            linked_at=at,
+            office=common_name(signer.certificate),
+        )
+    except ValidationError as err:
+        raise DecisionError(f"No link can say this: wrong {broken_fields(err)}.") from err
+    return sign_content(made.to_bytes(), CONTENT_DECISION_LINK, signer, Purpose.DESK, made.linked_at)
+
+
+def verify_link(
+    data: bytes, trust: TrustStore, *, number: int, decision: bytes, previous: bytes | None
+) -> DecisionLink:
+    """The link in `data` if a trusted desk put this decision at this place, or DecisionError."""
+    link = _verified(data, CONTENT_DECISION_LINK, "link", DecisionLink, trust)
+    if link.number != number or link.decision_sha256 != hashlib.sha256(decision).hexdigest():
+        raise DecisionError("The link is of another decision, or of another place.")
+    if link.previous != digest_of(previous):
+        raise DecisionError("The link does not follow the one before it.")
+    return link
+
+
+def digest_of(link: bytes | None) -> str:
+    """How a link is named by the next one."""
+    return NO_LINK if link is None else hashlib.sha256(link).hexdigest()
+
+
+def _verified(data: bytes, content_type: str, name: str, kind: type[_Document], trust: TrustStore) -> _Document:
+    try:
+        verified = verify_content(data, content_type, MAX_CONTENT_BYTES, trust, Purpose.DESK)
+        content = verified.content
+        read = kind.model_validate(read_canonical_json(content, MAX_CONTENT_BYTES, name))
+        office = common_name(verified.signer)
+    except (SignatureRefusedError, CertificateRefusedError, CanonicalJsonError) as err:
+        raise DecisionError(f"The {name} is not one of a trusted desk: {err}") from err
+    except ValidationError as err:
+        raise DecisionError(f"The {name} breaks its schema at {broken_fields(err)}.") from None
+    if read.to_bytes() != content:
+        raise DecisionError(f"The {name} does not say the same thing when it is written again.")
+    if read.office != office or read.signed_at != verified.signing_time:
+        raise DecisionError(f"The {name} names another office or time than its signature.")
+    return read
