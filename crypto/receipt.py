@@ -4,6 +4,9 @@ A receipt is canonical JSON of four things: `version` 2; `entry`, the leaf of th
 that lead from the leaf to a root (crypto.merkle); `tree_head`, the signed head with that root (crypto.tree_head), base64. One signature
 serves every packet of a batch. Nothing in a receipt counts but what the signed root covers.
 
+An entry of version 2 ends in `facts`, the digest of what the intake's row says besides (`facts_digest`), so that no column of it can be changed
+unseen. Entries without a version are those of before; receipts over them stay good for ever.
+
 Verifying, in this order: size; JSON form and schema; the tree head's signature, path and schema; entry against head: same intake, not
 received after the head was signed, a position inside the tree; the proof from entry to root; the packet against the one asked for.
 """
@@ -11,12 +14,13 @@ received after the head was signed, a position inside the tree; the proof from e
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from crypto.canonical import canonical_json, read_canonical_json
 from crypto.errors import CanonicalJsonError, LogProofError, ReceiptError
@@ -43,10 +47,22 @@ class LogEntry(BaseModel):
     intake: Identity
     received_at: Instant
     position: Annotated[int, Field(ge=0, lt=MAX_TREE_SIZE)]
+    version: Literal[2] | None = None
+    facts: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _facts_are_of_version_2(self) -> Self:
+        if (self.version is None) != (self.facts is None):
+            raise ValueError("facts without version 2, or the other way round")
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """The entry as the object that its leaf and its receipt hold."""
+        return self.model_dump(exclude_none=True) | {"received_at": write_instant(self.received_at)}
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: what the leaf's hash is over."""
-        return canonical_json(self.model_dump() | {"received_at": write_instant(self.received_at)})
+        return canonical_json(self.document())
 
 
 class Receipt(BaseModel):
@@ -71,8 +87,7 @@ class Receipt(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        entry = self.entry.model_dump() | {"received_at": write_instant(self.entry.received_at)}
-        return canonical_json(self.model_dump() | {"entry": entry})
+        return canonical_json(self.model_dump(exclude={"entry"}) | {"entry": self.entry.document()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +119,22 @@ class Extension:
     receipts: list[bytes]
 
 
+def facts_digest(facts: Mapping[str, str | int | None]) -> str:
+    """What an entry says of a row beyond its own fields: the SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical_json(dict(facts))).hexdigest()
+
+
 def make_entry(
-    *, packet_sha256: str, packet_id: str, booth: str, intake: str, received_at: datetime, position: int
+    *,
+    packet_sha256: str,
+    packet_id: str,
+    booth: str,
+    intake: str,
+    received_at: datetime,
+    position: int,
+    facts: str | None = None,
 ) -> LogEntry:
-    """A leaf, or ReceiptError when no receipt could say this."""
+    """A leaf, of version 2 when it has facts; or ReceiptError when no receipt could say this."""
     try:
         return LogEntry(
             packet_sha256=packet_sha256,
@@ -116,6 +143,8 @@ def make_entry(
             intake=intake,
             received_at=received_at,
             position=position,
+            version=None if facts is None else 2,
+            facts=facts,
         )
     except ValidationError as err:
         raise ReceiptError(f"No receipt can say this: wrong {broken_fields(err)}.") from err
@@ -203,7 +232,12 @@ def verify_receipt(data: bytes, trust: TrustStore, packet_sha256: str) -> Verifi
     if entry.packet_sha256 != packet_sha256:
         raise ReceiptError("The receipt is for another packet.")
     return VerifiedReceipt(
-        **dict(entry),
+        packet_sha256=packet_sha256,
+        packet_id=entry.packet_id,
+        booth=entry.booth,
+        intake=entry.intake,
+        received_at=entry.received_at,
+        position=entry.position,
         log=head.log,
         tree_size=head.size,
         root_hash=head.root_hash,

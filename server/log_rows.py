@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.merkle import HASH_BYTES, Frontier, complete_subtrees
+from crypto.receipt import facts_digest
 from server.errors import StorageCorruptError
-from server.store import Store, UtcDateTime, metadata
+from server.store import Store, StoredPacket, UtcDateTime, metadata, packets
 
 log_identity = sa.Table(
     "log_identity",
@@ -60,6 +62,46 @@ class Edge:
     def node(self, level: int, number: int) -> bytes:
         """The hash of a complete subtree at the edge."""
         return self.nodes[level, number]
+
+
+def packet_facts(row: StoredPacket) -> str:
+    """What an entry of version 2 holds of a packet's row besides its own fields. Never another set of facts: every such entry was made with it."""
+    return facts_digest(
+        {
+            "serial": row.serial,
+            "recipient": row.recipient,
+            "size": row.size,
+            "sealed_at": None if row.sealed_at is None else _instant(row.sealed_at),
+            "received_at": _instant(row.received_at),
+            "state": row.state,
+        }
+    )
+
+
+def _instant(at: datetime) -> str:
+    """To the microsecond, as both databases keep it."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+async def reserve_serials(connection: AsyncConnection, count: int) -> range:
+    """The next numbers of packets, given to nobody else; ask with the log's lock held.
+
+    They are told before the rows are written, because their entries hold them. A number that was given once is never given again, also when its
+    row is gone; beside the database's own memory of that the rows count, in case they came from a backup.
+    """
+    highest = sa.select(sa.func.coalesce(sa.func.max(packets.c.serial), 0)).scalar_subquery()
+    if connection.dialect.name == "sqlite":
+        given = (
+            sa.select(sa.column("seq")).select_from(sa.table("sqlite_sequence")).where(sa.column("name") == "packets")
+        )
+        last = (
+            await connection.execute(sa.select(sa.func.max(sa.func.coalesce(given.scalar_subquery(), 0), highest)))
+        ).scalar_one()
+        return range(last + 1, last + 1 + count)
+    sequence = sa.func.pg_get_serial_sequence("packets", "serial")
+    first = sa.func.greatest(sa.func.nextval(sequence), highest + 1)
+    last = (await connection.execute(sa.select(sa.func.setval(sequence, first + count - 1)))).scalar_one()
+    return range(last + 1 - count, last + 1)
 
 
 async def holds_log(store: Store) -> bool:

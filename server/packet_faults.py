@@ -12,6 +12,7 @@ from crypto.errors import LogProofError, ReceiptError
 from crypto.receipt import LogEntry, check_inclusion, read_receipt
 from crypto.seal import read_header
 from crypto.tree_head import TreeHead
+from server.log_rows import packet_facts
 from server.store import StoredPacket
 
 
@@ -30,6 +31,8 @@ def packet_faults(packet: StoredPacket, entry: LogEntry, batch: Batch) -> Iterat
     said = (packet.sha256, packet.packet_id, packet.booth, packet.received_at.replace(microsecond=0))
     if said != (entry.packet_sha256, entry.packet_id, entry.booth, entry.received_at):
         yield "The packet's row says something else than its entry."
+    elif entry.facts is not None and packet_facts(packet) != entry.facts:
+        yield "The packet's row is not the one that its entry was made of: number, recipient, size, state or a time."
     try:
         receipt = read_receipt(packet.receipt)
     except ReceiptError as error:
