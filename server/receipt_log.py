@@ -18,9 +18,8 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -44,9 +43,11 @@ from server.log_rows import (
     log_heads,
     log_identity,
     log_nodes,
+    packet_facts,
     read_edge,
     read_newest_head,
     read_nodes,
+    reserve_serials,
 )
 from server.metrics import Metrics
 from server.store import NewPacket, Nonce, Store, StoredPacket, packets, stored_packet
@@ -199,12 +200,17 @@ class ReceiptLog:
             came = [wanted[sha256] for sha256 in reversed(wanted) if sha256 not in rows]
             added = [waiting.new for waiting in came]
             if added:
-                extension = await self._extend(connection, edge, added)
+                serials = await reserve_serials(connection, len(added))
+                numbered = [
+                    StoredPacket(serial=serial, **asdict(new), state="received", receipt=b"")
+                    for serial, new in zip(serials, added, strict=True)
+                ]
+                extension = await self._extend(connection, edge, numbered)
                 await connection.execute(
                     sa.insert(packets),
                     [
-                        _columns(new, edge.size + at, receipt)
-                        for at, (new, receipt) in enumerate(zip(added, extension.receipts, strict=True))
+                        asdict(row) | {"position": edge.size + at, "receipt": extension.receipts[at]}
+                        for at, row in enumerate(numbered)
                     ],
                 )
                 rows |= await _known(connection, {new.sha256 for new in added})
@@ -220,9 +226,7 @@ class ReceiptLog:
                 new_ones.discard(sha256)  # the first of several copies is the new one
         return outcomes
 
-    async def _extend(
-        self, connection: AsyncConnection, edge: Edge, added: Sequence[NewPacket | StoredPacket]
-    ) -> Extension:
+    async def _extend(self, connection: AsyncConnection, edge: Edge, added: Sequence[StoredPacket]) -> Extension:
         """Sign the log with these packets at its end and write its rows."""
 
         def extend() -> tuple[list[LogEntry], Extension]:
@@ -236,6 +240,7 @@ class ReceiptLog:
                     intake=intake,
                     received_at=one.received_at,
                     position=edge.size + at,
+                    facts=packet_facts(one),
                 )
                 for at, one in enumerate(added)
             ]
@@ -302,21 +307,6 @@ async def _known(connection: AsyncConnection, digests: Collection[str]) -> dict[
     """The rows that there are, by digest."""
     rows = await connection.execute(sa.select(packets).where(packets.c.sha256.in_(digests)))
     return {row.sha256: stored_packet(row) for row in rows}
-
-
-def _columns(new: NewPacket, position: int, receipt: bytes) -> dict[str, Any]:
-    return {
-        "sha256": new.sha256,
-        "packet_id": new.packet_id,
-        "booth": new.booth,
-        "recipient": new.recipient,
-        "size": new.size,
-        "sealed_at": new.sealed_at,
-        "received_at": new.received_at,
-        "state": "received",
-        "position": position,
-        "receipt": receipt,
-    }
 
 
 @contextlib.contextmanager
