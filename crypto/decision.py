@@ -57,7 +57,7 @@ class Decision(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.verdict == "accepted" and self.reasons:
+        if self.reasons:
             raise ValueError("an acceptance gives no reasons")
         return self
 

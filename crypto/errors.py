@@ -195,6 +195,10 @@ class HandOverError(CryptoError):
     code = "crypto.hand_over"
     blame = "peer"
 
+    def __init__(self, sentence: str, answer_code: str = "content") -> None:
+        super().__init__(sentence)
+        self.answer_code = answer_code  # with which a producer rejects the order
+
 
 class LogProofError(ReceiptError):
     """A receipt's proof does not lead to the signed tree head, or two tree heads contradict each other."""

@@ -66,6 +66,7 @@ __all__ = [
     "seal",
     "sign",
     "sign_and_seal",
+    "unseal",
     "verify",
 ]
 
@@ -161,6 +162,14 @@ def open_packet(packet: bytes, recipient_keys: Iterable[RecipientKey], trust: Tr
     except CryptoError as err:
         raise PacketRefusedError("certificate" if isinstance(err, CertificateRefusedError) else stage) from err
     return Opened(header, manifest, parts, verified.signer, verified.signing_time, cms, verified.view)
+
+
+def unseal(packet: bytes, recipient_keys: Iterable[RecipientKey]) -> tuple[Header, bytes]:
+    """The header and the signed data of a packet, of which nothing is verified yet. Raises PacketFormatError."""
+    if len(packet) > MAX_PACKET_BYTES:
+        raise PacketFormatError(f"The packet is {len(packet)} bytes long; {MAX_PACKET_BYTES} is the limit.")
+    header, end = split_packet(packet)
+    return header, _decrypt(packet, header, end, recipient_keys)
 
 
 def _decrypt(packet: bytes, header: Header, end: int, recipient_keys: Iterable[RecipientKey]) -> bytes:
