@@ -51,22 +51,21 @@ class ListenSettings(BaseSettings):
 
 
 class StoreSettings(BaseSettings):
-    """Where packets and rows are kept."""
+    """Where packets and rows are kept. By themselves they are those of the intake, as its commands need them."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="INTAKE_")
 
     data_dir: Path
     database_url: str | None = Field(default=None, description="SQLAlchemy URL; None is SQLite inside the data folder.")
+    objects_url: str | None = Field(
+        default=None,
+        description="Where sealed packets are kept: file:///folder, or s3://bucket/prefix; None is a folder inside the data folder.",
+    )
 
     @property
     def resolved_database_url(self) -> str:
         """The database in use."""
         return self.database_url or f"sqlite+aiosqlite:///{(self.data_dir / 'intake.sqlite3').resolve()}"
-
-    @property
-    def objects_dir(self) -> Path:
-        """The folder of the sealed packets."""
-        return self.data_dir / "objects"
 
 
 class IntakeSettings(ListenSettings, StoreSettings):

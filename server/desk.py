@@ -48,7 +48,7 @@ from server.listener import listen
 from server.made_store import await_store
 from server.messages import Messages, load_messages
 from server.metrics import Metrics
-from server.objects import open_folder_objects
+from server.objects import open_objects
 from server.opening import Opener, open_opener, summarise
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
@@ -267,8 +267,8 @@ async def run_desk(
     await await_store(settings, wait_s)
     async with (
         open_store(settings.resolved_database_url) as store,
-        open_folder_objects(settings.objects_dir) as objects,
-        open_opener(objects, keys, trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
+        open_objects(settings) as objects,
+        open_opener(objects.packets, keys, trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
     ):
         sweep = asyncio.create_task(_sweep(door, opener), name="desk-sweep")
         try:

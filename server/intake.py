@@ -32,7 +32,7 @@ from server.errors import DrainingError, ServerError, SettingsError
 from server.intake_document import describe_itself
 from server.listener import listen
 from server.metrics import Metrics
-from server.objects import FolderObjects, open_folder_objects
+from server.objects import Objects, open_objects
 from server.partials import Partial
 from server.problems import RequestLog, answer_with_problems
 from server.receipt_log import ReceiptLog, open_receipt_log
@@ -57,7 +57,7 @@ class IntakeRooms:
 
     settings: IntakeSettings
     store: Store
-    objects: FolderObjects
+    objects: Objects
     trust: BoothTrust
     receipts: ReceiptLog
     enrolment: Enrolment
@@ -89,7 +89,7 @@ class Intake:
             raise DrainingError("This intake is about to end: send new work to another one.")
         if time.monotonic() >= self._ready_until:
             await self._rooms.store.check()
-            await self._rooms.objects.check()
+            await self._rooms.objects.packets.check()
             self._ready_until = time.monotonic() + READY_KEPT_S
         await self._rooms.trust.current()
         return self._rooms.trust.state
@@ -199,7 +199,7 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
     trust, metrics = BoothTrust(settings.trust, settings.resolved_crl), Metrics()
     async with (
         open_store(settings.resolved_database_url) as store,
-        open_folder_objects(settings.objects_dir) as objects,
+        open_objects(settings) as objects,
         open_receipt_log(store, source.current, metrics=metrics) as receipts,
         open_enrolment(issuer) as enrolment,
     ):

@@ -110,14 +110,14 @@ async def _verify(
     from server.config import StoreSettings
     from server.log_audit import audit_log
     from server.made_store import await_store
-    from server.objects import open_folder_objects
+    from server.objects import open_objects
 
     settings = StoreSettings(data_dir=data, database_url=database_url)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(_present_log(data, database_url))
         if files:
             await await_store(settings)  # opening makes what is missing
-        objects = await stack.enter_async_context(open_folder_objects(settings.objects_dir)) if files else None
+        objects = (await stack.enter_async_context(open_objects(settings))).packets if files else None
         return await audit_log(
             store,
             trust,

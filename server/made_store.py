@@ -1,6 +1,6 @@
 """Whether the store that a desk is to look at was ever made: a desk never makes one, because a mistyped address would then show an empty list.
 
-A store is the folder of packets and the rows. An intake makes both when it starts. A desk that starts beside the first intake may wait for it.
+A store is the place of the packets and the rows. An intake makes both when it starts. A desk that starts beside the first intake may wait for it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.config import StoreSettings
 from server.errors import SettingsError, StorageUnavailableError
+from server.objects import lacking_place
 from server.store import make_engine
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,9 @@ async def await_store(settings: StoreSettings, wait_s: float = 0.0) -> None:
 
 async def _lacking(settings: StoreSettings) -> str | None:
     """What is not there, in words; None when all is."""
-    packets = settings.objects_dir / "packets"
-    if not await asyncio.to_thread(packets.is_dir):
-        return f"the folder of packets {packets}"
+    place = await lacking_place(settings)
+    if place is not None:
+        return place
     url = sa.make_url(settings.resolved_database_url)
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")

@@ -1,223 +1,190 @@
-"""Bytes of sealed packets, named by their SHA-256.
+"""Bytes of sealed packets and of sealed orders, named by their SHA-256: what every place for them does, and the one that the settings name.
 
-Order of operation of the folder store: temporary file in the same file system → bytes → fsync → rename → fsync of the folder (the folders
-themselves are made durable at start). Only then `keep` returns, so a row or a receipt never speaks of bytes that a power cut can take
-(docs/decisions/0007-own-folder-store.md). Writing the same packet twice is harmless: the name is its content. Bytes without a row are orphans
-of a crash between the two; the next upload of the same packet adopts them.
+    Objects               one place, a folder (server/folder_objects.py) or a bucket (server/s3_objects.py)
+      .packets            what booths sent
+      .orders             what the desk sealed for a producer
+      .aside              orphans that wait for their end, under the same names (server/orphans.py)
+      .partials(…)        interrupted uploads (server/partials.py)
+
+`ObjectStore` is what takes and gives bytes, `ObjectKeeper` what looks after them; every collection is both. `keep` returns when the bytes are
+durable: the folder has fsynced, the store has answered. The bytes of a name are always those with its digest: `read` proves it, and writing them
+again is harmless. An object that was put aside is still read under its name.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
-import os
-import secrets
-import threading
-import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
-from server.errors import StorageCorruptError, StorageError, StorageFullError, StorageUnavailableError
+from server.config import StoreSettings
+from server.errors import SettingsError, StorageCorruptError
+from server.partials import PartialLimits, Partials
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-# Disk waits, not work: four let fsyncs of different uploads overlap, which file systems merge into one journal commit.
-THREADS = 4
-# Chunks from the network (up to 64 KiB) are gathered to this size before a thread is troubled.
-GATHERED_BYTES = 1024 * 1024
-# No upload lives this long (config.body_total_s is 300 s): an older temporary file is what a crash left.
-ABANDONED_S = 3600.0
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
+COLLECTIONS = ("packets", "orders")
 
 
 class ObjectWriter(Protocol):
-    """One packet being received."""
+    """Bytes being received."""
 
     async def write(self, chunk: bytes) -> None:
         """Append bytes."""
 
-    async def keep(self, sha256: str) -> None:
+    async def keep(self, name: str) -> None:
         """Make everything written durable under this name; returns when it is."""
 
 
 class ObjectStore(Protocol):
-    """Where sealed packets live."""
+    """Where sealed bytes are taken and given."""
 
-    def writer(self) -> contextlib.AbstractAsyncContextManager[ObjectWriter]:
-        """A new packet; dropped without a trace unless `keep` was called."""
+    def writer(self) -> AbstractAsyncContextManager[ObjectWriter]:
+        """New bytes; dropped without a trace unless `keep` was called."""
 
-    async def read(self, sha256: str) -> bytes:
+    async def read(self, name: str) -> bytes:
         """The bytes, with their digest checked. Raises `StorageCorruptError`."""
 
-    async def holds(self, sha256: str) -> bool:
+    async def holds(self, name: str) -> bool:
         """Whether there are bytes under this name."""
 
     async def check(self) -> None:
         """Raises `StorageError` when nothing can be written just now."""
 
 
-class FolderObjects:
-    """An `ObjectStore` in a local folder. Use `open_folder_objects`."""
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What is known of bytes without reading them."""
 
-    def __init__(self, root: Path, threads: ThreadPoolExecutor) -> None:
-        self._packets = root / "packets"
-        self._incoming = root / "incoming"
-        self.partial = root / "partial"  # server/partials.py
-        self._threads = threads
+    name: str
+    size: int
+    modified_at: datetime
 
-    @contextlib.asynccontextmanager
-    async def writer(self) -> AsyncIterator[FolderWriter]:
-        """A new packet in a temporary file."""
-        writer = FolderWriter(self, self._incoming / secrets.token_hex(16))
-        try:
-            yield writer
-        finally:
-            # A disk wait is not interrupted by a cancelled request: the descriptor would be left behind.
-            await self.finish(writer.drop)
 
-    async def read(self, sha256: str) -> bytes:
-        """The bytes of a packet, with their digest checked."""
-        try:
-            data = await self.run(self.path_of(sha256).read_bytes)
-        except StorageUnavailableError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise StorageCorruptError(
-                    "A stored packet is gone from the folder: restore it from the backup."
-                ) from error
-            raise
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise StorageCorruptError("A stored packet no longer has its digest: restore it from the backup.")
+class ObjectKeeper(Protocol):
+    """Where sealed bytes are looked after."""
+
+    async def find(self, name: str) -> StoredObject | None:
+        """Size and age of what lies under this name."""
+
+    def names(self, after: str = "") -> AsyncIterator[StoredObject]:
+        """All that lies here behind `after`, in the order of names; what comes or goes meanwhile may be missing."""
+
+    async def delete(self, name: str) -> bool:
+        """Remove the bytes, durably, wherever they lie; says whether there were any."""
+
+    async def put_aside(self, name: str) -> bool:
+        """Move the bytes to those that wait for their end; says whether there were any. Raises `StorageCorruptError`, and moves nothing then."""
+
+
+class Collection(ABC):
+    """A collection of a place, as both protocols want it; what folder and bucket do differently is abstract."""
+
+    def __init__(self, aside: Collection | None) -> None:
+        self._aside = aside
+
+    @abstractmethod
+    def writer(self) -> AbstractAsyncContextManager[ObjectWriter]:
+        """New bytes; dropped without a trace unless `keep` was called."""
+
+    @abstractmethod
+    async def load(self, name: str) -> bytes | None:
+        """The bytes as they lie there, none when there are none."""
+
+    @abstractmethod
+    async def holds(self, name: str) -> bool:
+        """Whether there are bytes under this name."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raises `StorageError` when nothing can be written just now."""
+
+    @abstractmethod
+    async def find(self, name: str) -> StoredObject | None:
+        """Size and age of what lies under this name."""
+
+    @abstractmethod
+    def names(self, after: str = "") -> AsyncIterator[StoredObject]:
+        """All that lies here behind `after`, in the order of names; what comes or goes meanwhile may be missing."""
+
+    @abstractmethod
+    async def remove(self, name: str) -> bool:
+        """Remove the bytes of this collection alone, durably; says whether there were any."""
+
+    async def read(self, name: str) -> bytes:
+        """The bytes, with their digest checked. Raises `StorageCorruptError`."""
+        data = await self.load(name)
+        if data is None and self._aside is not None:
+            data = await self._aside.load(name)
+        if data is None:
+            raise StorageCorruptError("Stored bytes are gone: restore them from the backup.")
+        if hashlib.sha256(data).hexdigest() != name:
+            raise StorageCorruptError("Stored bytes no longer have their digest: restore them from the backup.")
         return data
 
-    async def holds(self, sha256: str) -> bool:
-        """Whether there are bytes under this name."""
-        return await self.run(self.path_of(sha256).is_file)
+    async def delete(self, name: str) -> bool:
+        """Remove the bytes, durably, here and among those put aside; says whether there were any."""
+        here = await self.remove(name)
+        return (self._aside is not None and await self._aside.remove(name)) or here
 
-    async def check(self) -> None:
-        """Write and remove an empty file."""
-        async with self.writer() as writer:
-            await writer.sync()
-
-    def path_of(self, sha256: str) -> Path:
-        """One of 256 folders: a million packets are 4000 in each."""
-        return self._packets / sha256[:2] / sha256
-
-    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a disk operation in one of this store's threads; the only place where `OSError` is translated."""
-
-        def work() -> T:
-            return call(*args, **kwargs)
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except OSError as error:
-            raise _translated(error) from error
-
-    async def finish(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`run`, to its end even when the request is cancelled meanwhile."""
-        return await asyncio.shield(self.run(call, *args, **kwargs))
-
-    def prepare(self) -> int:
-        """Make the folders and remove what crashes left; returns how many files that were. Blocks."""
-        try:
-            for folder in (
-                self._incoming,
-                self.partial,
-                self._packets,
-                *(self._packets / f"{i:02x}" for i in range(256)),
-            ):
-                folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            for folder in (self._packets, self._packets.parent, self._packets.parent.parent):
-                sync_folder(folder)
-            abandoned = [path for path in self._incoming.iterdir() if time.time() - path.stat().st_mtime > ABANDONED_S]
-            for path in abandoned:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _translated(error) from error
-        return len(abandoned)
+    async def put_aside(self, name: str) -> bool:
+        """Copy the bytes, proven by their digest, to those put aside; then remove them here. Raises `StorageCorruptError`."""
+        if self._aside is None:
+            raise ValueError("what is put aside already is put aside no further")
+        if not await self.holds(name):
+            return False
+        data = await self.read(name)
+        async with self._aside.writer() as writer:
+            await writer.write(data)
+            await writer.keep(name)
+        await self.remove(name)
+        return True
 
 
-class FolderWriter:
-    """One temporary file of `FolderObjects`, made when the first bytes go to the disk.
+@dataclass(frozen=True)
+class Objects:
+    """One place with all its collections."""
 
-    The lock orders the disk work of a request that was cancelled half-way before the clean-up of its file.
-    """
-
-    def __init__(self, store: FolderObjects, path: Path) -> None:
-        self._store = store
-        self._path = path
-        self._descriptor: int | None = None
-        self._gathered = bytearray()
-        self._busy = threading.Lock()
-
-    async def write(self, chunk: bytes) -> None:
-        """Append bytes; written to the file a mebibyte at a time."""
-        self._gathered += chunk
-        if len(self._gathered) >= GATHERED_BYTES:
-            await self._store.finish(self._flush)
-
-    async def keep(self, sha256: str) -> None:
-        """Write the rest, fsync, rename, fsync the folder."""
-        await self._store.finish(self._keep, self._store.path_of(sha256))
-
-    async def sync(self) -> None:
-        """Write the rest and fsync, without keeping it."""
-        await self._store.finish(self._flush, sync=True)
-
-    def _flush(self, *, sync: bool = False) -> None:
-        with self._busy:
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-            view = memoryview(bytes(self._gathered))
-            self._gathered.clear()
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-            if sync:
-                os.fsync(self._descriptor)
-
-    def _keep(self, target: Path) -> None:
-        self._flush(sync=True)
-        with self._busy:
-            self._path.rename(target)
-            sync_folder(target.parent)
-
-    def drop(self) -> None:
-        """Close the file and remove it unless it was kept. Blocks."""
-        with self._busy:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
-                self._path.unlink(missing_ok=True)
+    packets: Collection
+    orders: Collection
+    aside: Collection
+    partials: Callable[[PartialLimits, int], Partials]
 
 
 @contextlib.asynccontextmanager
-async def open_folder_objects(root: Path) -> AsyncIterator[FolderObjects]:
-    """Open the folder store; its threads end with it. Raises `StorageError`."""
-    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
-    try:
-        objects = FolderObjects(root, threads)
-        await objects.run(objects.prepare)
+async def open_objects(settings: StoreSettings) -> AsyncIterator[Objects]:
+    """Open the place that the settings name, make what it lacks, close it at the end. Raises `SettingsError`, `StorageError`."""
+    folder = folder_in(settings)
+    if folder is None:
+        raise SettingsError("Only folders are known as a place for packets: objects_url is file:///… or not set.")
+    from server.folder_objects import open_folder_objects
+
+    async with open_folder_objects(folder) as objects:
         yield objects
-    finally:
-        threads.shutdown(wait=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Blocks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+async def lacking_place(settings: StoreSettings) -> str | None:
+    """The place that the settings name, in words, when no intake has made it yet. Raises `SettingsError`, `StorageError`."""
+    folder = folder_in(settings)
+    if folder is None:
+        raise SettingsError("Only folders are known as a place for packets: objects_url is file:///… or not set.")
+    packets = folder / COLLECTIONS[0]
+    return None if await asyncio.to_thread(packets.is_dir) else f"the folder of packets {packets}"
 
 
-def _translated(error: OSError) -> StorageError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageFullError("No room is left for packets: free space or extend the folder.")
-    return StorageUnavailableError("The folder of packets cannot be read or written: look at the disk and its rights.")
+def folder_in(settings: StoreSettings) -> Path | None:
+    """The folder that the settings name as the place; none when it is a bucket. Raises `SettingsError`."""
+    if settings.objects_url is None:
+        return settings.data_dir / "objects"
+    url = urlsplit(settings.objects_url)
+    if url.scheme == "file" and not url.netloc and url.path.startswith("/"):
+        return Path(unquote(url.path))
+    if url.scheme == "s3":
+        return None
+    raise SettingsError("objects_url is file:///folder or s3://bucket/prefix.")

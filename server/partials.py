@@ -1,15 +1,7 @@
 """Uploads that were interrupted: what arrived is kept, so that the booth can go on from there (docs/intake-api.md, "Resumable upload").
 
-One file per upload, `partial/<digest of the booth's name>/<packet digest>-<length>`: its size is the offset, its name the rest of the state. Nothing
-else is remembered, so a crash leaves nothing to repair; a booth's partials are in its own folder and cannot be named by another booth.
-
-Order of operation
-  append: lock the file (one writer; a second one, also in another process, is told to come back) → its size is the offset the sender names →
-      bytes, in pieces of GATHERED_BYTES → whatever ends the request: the rest, fsync, unlock.
-  find: while a request writes, its end is waited for, a moment: an offset that is told is final.
-  complete: digest of the whole file → `keep`: a second name among the packets, fsync of the folder → row and receipt are committed → the name
-      here is removed. So a commit that fails is tried again with nothing to send.
-  A file with two names is never written to: `begin` makes a new file, and nothing is appended beyond the length.
+What every place does alike: how far an upload is, what its headers say, and what a request that adds to it may ask for. Where the bytes lie, and who keeps
+two writers apart: server/folder_partials.py, server/s3_partials.py.
 
 Partials are a saving of bandwidth and nothing more: a packet is what passed the check of its whole digest. So there is always room: a booth's
 oldest partials give way to its new one, the oldest of all when the sum is too large, each after `kept_s`.
@@ -17,25 +9,16 @@ oldest partials give way to its new one, the oldest of all when the sum is too l
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import fcntl
-import hashlib
-import os
 import re
-import secrets
-import threading
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-from server.errors import OverloadError, ServerError, UnknownPacketError, UploadLengthError, UploadOffsetError
-from server.objects import FILE_MODE, FOLDER_MODE, FolderObjects, sync_folder
+from server.errors import ServerError, UploadLengthError
 
-# A kill of the intake costs at most so many bytes of an upload.
-GATHERED_BYTES = 64 * 1024
-READ_BYTES = 1024 * 1024
 # How long the question for an offset waits for a request whose connection has ended, and how often it looks.
 ENDING_S = 2.0
 LOOK_S = 0.05
@@ -87,12 +70,8 @@ def told_length(fields: UploadFields, content_length: int) -> int | None:
     return implied if fields.complete else fields.length
 
 
-class Partials:
-    """The interrupted uploads of a folder store."""
-
-    def __init__(self, objects: FolderObjects, limits: PartialLimits, retry_after_s: int) -> None:
-        self._objects, self._root = objects, objects.partial
-        self._limits, self._retry_after_s = limits, retry_after_s
+class Partials(Protocol):
+    """The interrupted uploads of a place."""
 
     async def find(self, booth: str, sha256: str) -> Partial | None:
         """How far the booth's upload of this packet has come; it waits for a request that is just ending.
@@ -100,152 +79,25 @@ class Partials:
         Raises `OverloadError` when somebody goes on writing: an offset that moves would cost the sender its content.
         """
 
-        def find() -> Partial | None:
-            path = self._path(booth, sha256)
-            if path is None:
-                return None
-            with self._locked(path), contextlib.suppress(FileNotFoundError):
-                return Partial(path.stat().st_size, _length(path))
-            return None
-
-        for _ in range(int(ENDING_S / LOOK_S)):
-            with contextlib.suppress(OverloadError):
-                return await self._objects.run(find)
-            await asyncio.sleep(LOOK_S)
-        return await self._objects.run(find)
-
-    @contextlib.asynccontextmanager
-    async def append(self, booth: str, sha256: str, offset: int | None, length: int | None) -> AsyncIterator[Append]:
+    def append(
+        self, booth: str, sha256: str, offset: int | None, length: int | None
+    ) -> AbstractAsyncContextManager[Append]:
         """Go on at `offset`; None begins anew. What was written stays, whatever ends the block.
 
         Raises `UploadOffsetError`, `UploadLengthError`, `UnknownPacketError` (nothing to go on with), `OverloadError` (somebody else writes).
         """
-        opening = asyncio.ensure_future(self._objects.run(self._open, booth, sha256, offset, length))
-        try:
-            opened = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_unused)
-            raise
-        try:
-            yield opened
-        finally:
-            await self._objects.finish(opened.close)
 
     async def sweep(self) -> int:
         """Remove what is too old or too much; returns how many that were."""
-        return await self._objects.run(self._sweep)
-
-    def _folder(self, booth: str) -> Path:
-        return self._root / hashlib.sha256(booth.encode()).hexdigest()
-
-    def _path(self, booth: str, sha256: str) -> Path | None:
-        return max(self._folder(booth).glob(f"{sha256}-*"), default=None)
-
-    def _open(self, booth: str, sha256: str, offset: int | None, length: int | None) -> Append:
-        folder = self._folder(booth)
-        if offset is None:
-            if length is None:
-                raise UploadLengthError("Tell the length of the packet (Upload-Length).")
-            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            for old in folder.glob(f"{sha256}-*"):
-                with self._locked(old):
-                    old.unlink(missing_ok=True)
-            self._make_room(folder, sha256, length)
-            path, flags = folder / f"{sha256}-{length}", os.O_CREAT | os.O_EXCL
-        else:
-            found = self._path(booth, sha256)
-            if found is None:
-                raise UnknownPacketError("Nothing of this packet came from this booth: begin with PUT.")
-            if length is not None and length != _length(found):
-                raise UploadLengthError("The upload was begun with another length.")
-            self._make_room(folder, sha256, _length(found))
-            path, flags = found, 0
-        descriptor = self._take(path, flags)
-        if descriptor is None:
-            raise UnknownPacketError("Nothing of this packet came from this booth: begin with PUT.")
-        try:
-            size = os.fstat(descriptor).st_size
-            if offset is not None and offset != size:
-                raise UploadOffsetError(f"The upload goes on at byte {size}.", offset=size)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return Append(self._objects, path, descriptor, Partial(size, _length(path)))
-
-    def _take(self, path: Path, flags: int = 0) -> int | None:
-        """A locked descriptor; None when the file is gone. Raises `OverloadError` when somebody else has it."""
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, FILE_MODE)
-        except FileNotFoundError:
-            return None
-        except FileExistsError as error:
-            raise self._busy() from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(path.stat(), os.fstat(descriptor)):
-                return descriptor
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise self._busy() from error
-        except FileNotFoundError:
-            pass
-        # Completed or swept between opening and locking: what is open here is not the upload any more.
-        os.close(descriptor)
-        return None
-
-    def _busy(self) -> OverloadError:
-        return OverloadError("Another upload of this packet is under way.", retry_after_s=self._retry_after_s)
-
-    @contextlib.contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
-        descriptor = self._take(path)
-        try:
-            yield
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-
-    def _make_room(self, folder: Path, sha256: str, length: int) -> None:
-        """The booth's other partials, oldest first, give way to one of this length."""
-        others = [one for one in _aged(folder) if not one.path.name.startswith(sha256)]
-        bytes_left = self._limits.booth_bytes - length - sum(one.size for one in others)
-        for at, one in enumerate(others):
-            if bytes_left >= 0 and len(others) - at < self._limits.booth_count:
-                break
-            if self._drop(one.path):
-                bytes_left += one.size
-
-    def _sweep(self) -> int:
-        files = sorted((one for folder in self._root.iterdir() for one in _aged(folder)), key=lambda one: one.at)
-        total, dropped, now = sum(one.size for one in files), 0, time.time()
-        for one in files:
-            if now - one.at <= self._limits.kept_s and total <= self._limits.total_bytes:
-                break
-            if self._drop(one.path):
-                total, dropped = total - one.size, dropped + 1
-        return dropped
-
-    def _drop(self, path: Path) -> bool:
-        """Remove a partial that nobody is writing to."""
-        try:
-            with self._locked(path):
-                path.unlink(missing_ok=True)
-        except OverloadError:
-            return False
-        return True
 
 
-class Append:
-    """One partial while a request adds to it; it is locked.
+class Append(ABC):
+    """One partial while a request adds to it; what has gathered goes to the place piece by piece."""
 
-    `_busy` orders the disk work of a request that was cancelled half-way before the closing.
-    """
-
-    def __init__(self, objects: FolderObjects, path: Path, descriptor: int, begun: Partial) -> None:
-        self._objects, self._path, self._descriptor, self.begun = objects, path, descriptor, begun
+    def __init__(self, begun: Partial, piece_bytes: int) -> None:
+        self.begun, self._piece_bytes = begun, piece_bytes
         self._gathered = bytearray()
         self._offset = begun.offset
-        self._busy = threading.Lock()
 
     @property
     def reached(self) -> Partial:
@@ -275,101 +127,32 @@ class Append:
         if self.reached.offset + len(chunk) > self.begun.length:
             raise UploadLengthError("More came than the length that was told.")
         self._gathered += chunk
-        if len(self._gathered) >= GATHERED_BYTES:
-            await self._objects.finish(self._flush)
+        if len(self._gathered) >= self._piece_bytes:
+            await self._put_gathered()
 
+    @abstractmethod
+    async def _put_gathered(self) -> None:
+        """Hand what has gathered to the place."""
+
+    @abstractmethod
     async def sync(self) -> None:
         """Make everything written durable."""
-        await self._objects.finish(self._flush, sync=True)
 
+    @abstractmethod
     async def forget_content(self) -> None:
         """What this request brought is not what was signed: back to where it began."""
-        await self._objects.finish(self._cut)
 
+    @abstractmethod
     async def read(self, head_bytes: int) -> tuple[str, bytes]:
-        """Digest and first bytes of the whole, after `sync`."""
-        return await self._objects.run(self._read, head_bytes)
+        """All came: digest and first bytes of the whole, as `keep` would keep it."""
 
+    @abstractmethod
     async def keep(self, sha256: str) -> None:
         """Give the whole its name among the packets, durably; the partial stays until `remove`."""
-        await self._objects.finish(self._keep, self._objects.path_of(sha256))
 
+    @abstractmethod
     async def remove(self) -> None:
         """Drop the partial."""
-        self._gathered.clear()
-        await self._objects.finish(self._path.unlink, missing_ok=True)
-
-    def close(self) -> None:
-        """Keep what came, durably, and unlock. Blocks."""
-        try:
-            self._flush(sync=True)
-        finally:
-            with self._busy:
-                os.close(self._descriptor)
-                self._descriptor = -1
-
-    def _flush(self, *, sync: bool = False) -> None:
-        with self._busy:
-            if self._descriptor < 0:
-                return  # cancelled, and closed since
-            view = memoryview(bytes(self._gathered))
-            self._gathered.clear()
-            while view:
-                written = os.pwrite(self._descriptor, view, self._offset)
-                view, self._offset = view[written:], self._offset + written
-            if sync:
-                os.fsync(self._descriptor)
-
-    def _cut(self) -> None:
-        with self._busy:
-            self._gathered.clear()
-            if self._offset > self.begun.offset:
-                os.ftruncate(self._descriptor, self.begun.offset)
-                self._offset = self.begun.offset
-
-    def _read(self, head_bytes: int) -> tuple[str, bytes]:
-        head, digest, at = os.pread(self._descriptor, head_bytes, 0), hashlib.sha256(), 0
-        while chunk := os.pread(self._descriptor, READ_BYTES, at):
-            digest.update(chunk)
-            at += len(chunk)
-        return digest.hexdigest(), head
-
-    def _keep(self, target: Path) -> None:
-        # By way of a name of its own: a damaged file that is there already is replaced, not kept.
-        second = self._path.with_name(f".{secrets.token_hex(8)}")
-        os.link(self._path, second)
-        try:
-            second.rename(target)
-        finally:
-            second.unlink(missing_ok=True)  # rename does nothing when both are the same file
-        sync_folder(target.parent)
-
-
-@dataclass(frozen=True, slots=True)
-class _Aged:
-    path: Path
-    size: int
-    at: float
-
-
-def _close_unused(opening: asyncio.Future[Append]) -> None:
-    """The request was cancelled while its partial was being opened."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-def _aged(folder: Path) -> list[_Aged]:
-    """A booth's partials, oldest first; those that go meanwhile left out."""
-    found = []
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            facts = path.stat()
-            found.append(_Aged(path, facts.st_size, facts.st_mtime))
-    return sorted(found, key=lambda one: one.at)
-
-
-def _length(path: Path) -> int:
-    return int(path.name.rpartition("-")[2])
 
 
 def _integer(text: str) -> int | None:

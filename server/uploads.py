@@ -39,8 +39,8 @@ from server.errors import (
     UnknownPacketError,
 )
 from server.metrics import Metrics
-from server.objects import FolderObjects
-from server.partials import Append, Partial, PartialLimits, Partials, UploadFields, read_fields, told_length
+from server.objects import Objects
+from server.partials import Append, Partial, PartialLimits, UploadFields, read_fields, told_length
 from server.receipt_log import ReceiptLog
 from server.receiving import (
     BodyLimits,
@@ -78,7 +78,7 @@ class Uploads:
         self,
         settings: IntakeSettings,
         store: Store,
-        objects: FolderObjects,
+        objects: Objects,
         receipts: ReceiptLog,
         signed: SignedRequests,
         now: Callable[[], datetime],
@@ -92,8 +92,7 @@ class Uploads:
         self._limits = BodyLimits(
             settings.max_packet_bytes, settings.body_idle_s, settings.body_total_s, head_bytes=HEAD_BYTES
         )
-        self.partials = Partials(
-            objects,
+        self.partials = objects.partials(
             PartialLimits(
                 settings.partials_per_booth,
                 settings.partial_bytes_per_booth,
@@ -119,7 +118,7 @@ class Uploads:
                 _compare_digest(await receive_body(request, Discard(), self._limits), sha256)
                 await self._store.use_nonce(nonce)
                 return self._taken(known, False, verified.booth_id)
-            async with self._objects.writer() as writer:
+            async with self._objects.packets.writer() as writer:
                 body = await receive_body(request, writer, self._limits)
                 _compare_digest(body, sha256)
                 new = self._describe(body, verified.booth_id)
@@ -177,7 +176,7 @@ class Uploads:
         known = await self._store.find(sha256)
         if known is not None and known.booth != booth:
             raise BoothMismatchError("This packet belongs to another booth.")
-        return known if known is not None and await self._objects.holds(sha256) else None
+        return known if known is not None and await self._objects.packets.holds(sha256) else None
 
     async def _append(
         self, request: Request, sha256: str, verified: VerifiedRequest, fields: UploadFields
@@ -209,7 +208,6 @@ class Uploads:
 
     async def _complete(self, partial: Append, sha256: str, booth: str, links: Links) -> Taken:
         """All is there. What is no packet of this booth leaves nothing; a commit that fails leaves all."""
-        await partial.sync()
         digest, head = await partial.read(HEAD_BYTES)
         body = ReceivedBody(digest, partial.reached.offset, head)
         try:

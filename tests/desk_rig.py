@@ -15,7 +15,7 @@ from server.auth import Doorkeeper
 from server.booth_trust import BoothTrust
 from server.config import DeskSettings
 from server.desk import DeskRooms, make_desk
-from server.objects import open_folder_objects
+from server.objects import open_objects
 from server.opening import open_opener
 from server.receipt_log import open_receipt_log
 from server.store import NewPacket, Nonce, open_store
@@ -44,7 +44,7 @@ class Desk:
         sha256 = digest(packet)
         header = read_header(packet)
         if keep:
-            async with self.objects.writer() as writer:
+            async with self.objects.packets.writer() as writer:
                 await writer.write(packet)
                 await writer.keep(sha256)
         new = NewPacket(
@@ -73,10 +73,10 @@ async def opened_desk(keys: Keys, data, messages, **settings):
     clock, trust_clock = Clock(), Clock()
     async with (
         open_store(chosen.resolved_database_url) as store,
-        open_folder_objects(chosen.objects_dir) as objects,
+        open_objects(chosen) as objects,
         open_receipt_log(store, SignerSource(f"file:{keys.folder / 'intake.key'}").current) as receipts,
         open_opener(
-            objects,
+            objects.packets,
             [load_recipient_key(path) for path in chosen.recipient_keys],
             BoothTrust(chosen.trust, chosen.crl, monotonic=trust_clock),
             kept=4,

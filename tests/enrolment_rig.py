@@ -24,7 +24,7 @@ from server.enrolment import open_enrolment
 from server.errors import CsrRefusedError, EnrolmentRefusedError
 from server.intake import IntakeRooms, make_intake
 from server.logs import JsonFormatter
-from server.objects import open_folder_objects
+from server.objects import open_objects
 from server.receipt_log import open_receipt_log
 from server.store import open_store
 from tests.sealed_packets import Keys, digest
@@ -145,7 +145,7 @@ async def running(keys: Keys, folder, clock, issuer):
     chosen = IntakeSettings.from_pki(keys.folder, folder / "data", crl=crl)
     async with (
         open_store(chosen.resolved_database_url) as store,
-        open_folder_objects(chosen.objects_dir) as objects,
+        open_objects(chosen) as objects,
         open_receipt_log(store, SignerSource(chosen.receipt_signer).current) as receipts,
         open_enrolment(issuer, clock) as enrolment,
     ):

@@ -13,7 +13,7 @@ from server.config import IntakeSettings
 from server.enrolment import open_enrolment
 from server.intake import IntakeRooms, make_intake
 from server.metrics import Metrics
-from server.objects import open_folder_objects
+from server.objects import open_objects
 from server.receipt_log import open_receipt_log
 from server.store import open_store
 from tests.sealed_packets import Keys, digest
@@ -50,7 +50,7 @@ class Running:
         )
 
     def files(self) -> list[str]:
-        root = self.rooms.settings.objects_dir
+        root = self.rooms.settings.data_dir / "objects"
         return sorted(p.name for p in root.rglob("*") if p.is_file())
 
 
@@ -59,7 +59,7 @@ async def running(keys: Keys, data, **settings):
     chosen, metrics = IntakeSettings.from_pki(keys.folder, data, **settings), Metrics()
     async with (
         open_store(chosen.resolved_database_url) as store,
-        open_folder_objects(chosen.objects_dir) as objects,
+        open_objects(chosen) as objects,
         open_receipt_log(store, SignerSource(chosen.receipt_signer).current, metrics=metrics) as receipts,
         open_enrolment(None) as enrolment,
     ):

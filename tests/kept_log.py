@@ -14,8 +14,8 @@ from pathlib import Path
 from crypto.keys import Signer, SignerSource, load_trust
 from crypto.seal import read_header
 from crypto.tree_head import verify_tree_head
+from server.folder_objects import open_folder_objects
 from server.log_audit import Witness, audit_log
-from server.objects import open_folder_objects
 from server.receipt_log import open_receipt_log
 from server.store import NewPacket, Nonce, open_store
 from tests.sealed_packets import Keys, digest
@@ -84,7 +84,7 @@ def make_kept(folder: Path) -> Kept:
             for number in BATCHES:
                 packets = [kept.keys.packet({"visit.json": b"{}"}) for _ in range(number)]
                 for one in packets:
-                    async with objects.writer() as writer:
+                    async with objects.packets.writer() as writer:
                         await writer.write(one)
                         await writer.keep(digest(one))
                 kept.receipts += await append(receipts, packets)
@@ -103,4 +103,4 @@ async def auditing(kept: Kept, *, witness: bool = False, **more) -> AsyncIterato
         open_store(f"sqlite+aiosqlite:///{kept.database}") as store,
         open_folder_objects(kept.data / "objects") as objects,
     ):
-        yield lambda: audit_log(store, trust, witnesses=witnesses, objects=objects, **more)
+        yield lambda: audit_log(store, trust, witnesses=witnesses, objects=objects.packets, **more)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from server.config import StoreSettings
-from server.objects import open_folder_objects
+from server.objects import open_objects
 from server.store import open_store
 
 
@@ -16,7 +16,7 @@ def make_store(data: Path) -> None:
 
     async def make() -> None:
         settings = StoreSettings(data_dir=data)
-        async with open_store(settings.resolved_database_url), open_folder_objects(settings.objects_dir):
+        async with open_store(settings.resolved_database_url), open_objects(settings):
             pass
 
     with ThreadPoolExecutor(1) as thread:

@@ -18,9 +18,9 @@ import pytest
 from crypto.merkle import verify_consistency
 from crypto.receipt import VerifiedReceipt, read_entry, verify_receipt
 from crypto.tree_head import verify_tree_head
+from server.folder_objects import open_folder_objects
 from server.log_audit import Witness, audit_log
 from server.log_rows import log_entries
-from server.objects import open_folder_objects
 from server.store import Store, open_present_store
 from tests.journey.intake_nursery import BATCHES, DIED
 from tests.sealed_packets import Keys, digest
@@ -159,7 +159,7 @@ async def test_an_intake_that_is_killed_again_and_again_breaks_no_receipt_and_no
         open_present_store(f"sqlite+aiosqlite:///{data / 'intake.sqlite3'}") as store,
         open_folder_objects(data / "objects") as objects,
     ):
-        size = await check_log(store, objects, keys, uploads.receipts)
+        size = await check_log(store, objects.packets, keys, uploads.receipts)
     assert size == head.size == len(uploads.receipts) > KILLS
 
 
@@ -210,7 +210,7 @@ async def test_two_intakes_on_one_database_write_one_log_while_one_of_them_is_ki
         head = verify_tree_head((await client.get(f"{other}/v1/log/head")).content, keys.trust)
         await compare_with_head(client, other, keys, receipts, head)
     async with open_present_store(url) as store, open_folder_objects(data / "objects") as objects:
-        assert await check_log(store, objects, keys, receipts) == len(receipts) == head.size
+        assert await check_log(store, objects.packets, keys, receipts) == len(receipts) == head.size
 
 
 async def test_a_process_that_dies_at_any_step_of_a_commit_leaves_nothing_or_everything(keys, tmp_path):

@@ -131,7 +131,7 @@ async def test_a_packet_of_another_booth_or_for_another_desk_does_not_open(offic
 async def test_damaged_or_lost_bytes_are_told_without_breaking_the_list(officer, keys):
     packet = keys.packet()
     sha256 = await officer.receive(packet)
-    path = officer.objects.path_of(sha256)
+    path = officer.objects.packets.path_of(sha256)
     path.write_bytes(packet[:-1] + b"x")
     assert (await officer.client.get("/")).status_code == 200
     answer = await officer.client.get(f"/packets/{sha256}")

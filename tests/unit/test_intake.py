@@ -48,7 +48,7 @@ async def test_a_new_packet_gets_a_receipt_that_verifies_and_its_bytes_are_kept(
     receipt = verify_receipt(answer.content, keys.trust, digest(packet))
     assert (receipt.position, receipt.tree_size) == (0, 1)
     assert receipt.intake == "intake-development"
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
     stored = await intake.rooms.store.find(digest(packet))
     assert (stored.booth, stored.packet_id, stored.size) == ("booth-0001", receipt.packet_id, len(packet))
 
@@ -71,15 +71,15 @@ async def test_twenty_copies_at_once_are_one_packet_with_one_receipt(intake, pac
 
 
 async def test_bytes_without_a_row_are_adopted_and_a_row_without_bytes_is_healed(intake, packet):
-    async with intake.rooms.objects.writer() as writer:
+    async with intake.rooms.objects.packets.writer() as writer:
         await writer.write(packet)
         await writer.keep(digest(packet))
     first = await intake.put(packet)
     assert first.status_code == 201
-    intake.rooms.objects.path_of(digest(packet)).unlink()
+    intake.rooms.objects.packets.path_of(digest(packet)).unlink()
     again = await intake.put(packet)
     assert again.content == first.content
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
 
 
 async def test_a_crash_after_the_bytes_and_before_the_row_leaves_an_upload_that_can_be_repeated(
@@ -311,7 +311,7 @@ async def test_a_full_disk_is_told_with_the_time_to_come_back(intake, packet, mo
     async def full(*args):
         raise StorageFullError
 
-    monkeypatch.setattr("server.objects.FolderWriter.keep", full)
+    monkeypatch.setattr("server.folder_objects.FolderWriter.keep", full)
     answer = await intake.put(packet)
     problem(answer, 507, "storage.full")
     assert int(answer.headers["retry-after"]) > 0

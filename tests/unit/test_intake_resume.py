@@ -84,7 +84,7 @@ async def test_a_whole_packet_in_one_resumable_request_gets_its_receipt(intake, 
     assert answer.status_code == 201
     assert answer.headers["upload-complete"] == "?1"
     verify_receipt(answer.content, keys.trust, digest(packet))
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
     assert intake.files() == [digest(packet)]
 
 
@@ -107,7 +107,7 @@ async def test_pieces_become_a_packet(intake, keys, packet):
     assert (last.status_code, last.headers["upload-complete"]) == (201, "?1")
     receipt = verify_receipt(last.content, keys.trust, digest(packet))
     assert receipt.position == 0
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
     assert intake.files() == [digest(packet)]
     whole = await head(intake, packet)
     assert (whole.status_code, whole.headers["upload-complete"]) == (200, "?1")
@@ -125,7 +125,7 @@ async def test_a_connection_that_ends_leaves_what_came(intake, keys, packet, sen
     assert (await head(intake, packet)).headers["upload-offset"] == str(sent + half)
     last = await intake.upload("PATCH", digest(packet), rest[half:], complete=True, offset=sent + half)
     assert last.status_code == 201
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
 
 
 async def test_a_plain_upload_that_is_cut_leaves_nothing(intake, keys, packet):
@@ -239,7 +239,7 @@ async def test_of_two_resumes_at_once_one_writes_and_the_packet_is_whole(intake,
     # One writes. Whoever comes while it does is told to wait, after it that the packet is here or the partial is gone.
     assert codes.count(201) == 1
     assert set(codes) <= {200, 201, 404, 503}
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
     assert await intake.rooms.store.count() == 1
     assert intake.files() == [digest(packet)]
 
@@ -289,12 +289,12 @@ async def test_a_new_beginning_never_touches_a_packet_that_shares_its_file(intak
     with monkeypatch.context() as patch:
         patch.setattr(intake.rooms.receipts, "append", fail)
         await intake.upload("PUT", digest(packet), packet, complete=True)
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
     await begin(intake, packet, 10)
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
     answer = await intake.upload("PATCH", digest(packet), packet[10:], complete=True, offset=10)
     assert answer.status_code == 201
-    assert await intake.rooms.objects.read(digest(packet)) == packet
+    assert await intake.rooms.objects.packets.read(digest(packet)) == packet
 
 
 async def test_a_packet_that_is_here_gets_its_receipt_again_however_it_is_sent(intake, packet):

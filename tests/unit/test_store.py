@@ -20,8 +20,8 @@ from server.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
+from server.folder_objects import ABANDONED_S, open_folder_objects
 from server.made_store import await_store
-from server.objects import ABANDONED_S, open_folder_objects
 from server.store import NewPacket, Nonce, make_engine, metadata, migrate, open_store
 from server.store import packets as rows
 
@@ -188,7 +188,7 @@ async def test_a_database_that_is_no_database_is_told_as_one_sentence(tmp_path):
 
 async def kept(objects, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
-    async with objects.writer() as writer:
+    async with objects.packets.writer() as writer:
         for start in range(0, len(data), 65536):
             await writer.write(data[start : start + 65536])
         await writer.keep(digest)
@@ -199,12 +199,12 @@ async def test_bytes_come_back_as_they_went_in(tmp_path):
     data = os.urandom(3_000_000)
     async with open_folder_objects(tmp_path / "objects") as objects:
         digest = await kept(objects, data)
-        assert await objects.holds(digest)
-        assert await objects.read(digest) == data
-        assert not await objects.holds("0" * 64)
+        assert await objects.packets.holds(digest)
+        assert await objects.packets.read(digest) == data
+        assert not await objects.packets.holds("0" * 64)
         assert list((tmp_path / "objects" / "incoming").iterdir()) == []
-        await objects.check()
-        assert objects.path_of(digest).stat().st_mode & 0o777 == 0o600
+        await objects.packets.check()
+        assert objects.packets.path_of(digest).stat().st_mode & 0o777 == 0o600
 
 
 async def test_bytes_are_synced_before_and_after_the_rename(tmp_path, monkeypatch):
@@ -231,7 +231,7 @@ async def test_bytes_are_synced_before_and_after_the_rename(tmp_path, monkeypatc
 
 async def test_what_is_not_kept_leaves_no_file(tmp_path):
     async with open_folder_objects(tmp_path / "objects") as objects:
-        async with objects.writer() as writer:
+        async with objects.packets.writer() as writer:
             await writer.write(b"y" * 2_000_000)
             assert len(list((tmp_path / "objects" / "incoming").iterdir())) == 1
         assert list((tmp_path / "objects" / "incoming").iterdir()) == []
@@ -241,7 +241,7 @@ async def test_an_orphan_of_a_crash_is_adopted_by_the_next_upload(tmp_path):
     async with open_folder_objects(tmp_path / "objects") as objects:
         first = await kept(objects, b"packet")
         assert await kept(objects, b"packet") == first
-        assert await objects.read(first) == b"packet"
+        assert await objects.packets.read(first) == b"packet"
 
 
 async def test_leftovers_are_removed_at_start_when_they_are_old(tmp_path):
@@ -260,12 +260,12 @@ async def test_leftovers_are_removed_at_start_when_they_are_old(tmp_path):
 async def test_a_flipped_bit_or_a_missing_file_is_noticed_on_reading(tmp_path):
     async with open_folder_objects(tmp_path / "objects") as objects:
         digest = await kept(objects, b"packet")
-        objects.path_of(digest).write_bytes(b"pacKet")
+        objects.packets.path_of(digest).write_bytes(b"pacKet")
         with pytest.raises(StorageCorruptError):
-            await objects.read(digest)
-        objects.path_of(digest).unlink()
+            await objects.packets.read(digest)
+        objects.packets.path_of(digest).unlink()
         with pytest.raises(StorageCorruptError):
-            await objects.read(digest)
+            await objects.packets.read(digest)
 
 
 async def test_a_full_disk_is_told_as_full(tmp_path, monkeypatch):
