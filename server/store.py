@@ -24,6 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Row
 from sqlalchemy.exc import SQLAlchemyError
@@ -292,24 +293,34 @@ async def _only_starter(engine: AsyncEngine) -> AsyncIterator[None]:
         os.close(lock)
 
 
-async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
+async def migrate(engine: AsyncEngine, revision: str = "head", *, down: bool = False) -> None:
     """Bring the tables to `revision` ("base" removes them). Processes that start together wait for each other."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-
-    def run(connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-        config.attributes["connection"] = connection
-        if revision == "head":
-            command.upgrade(config, revision)
-        else:
-            command.downgrade(config, revision)
-
     async with engine.connect() as connection:
         await connection.execution_options(begin_immediate=True)
         async with connection.begin():
-            await connection.run_sync(run)
+            await migrate_within(connection, revision, down=down)
+
+
+async def migrate_within(connection: AsyncConnection, revision: str = "head", *, down: bool = False) -> None:
+    """`migrate` within the caller's transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+
+    def run(plain: Connection) -> None:
+        if plain.dialect.name == "postgresql":
+            plain.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        config.attributes["connection"] = plain
+        if down or revision == "base":
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+
+    await connection.run_sync(run)
+
+
+def schema_revisions() -> tuple[str, ...]:
+    """The schema's revisions that this version knows, oldest first."""
+    return tuple(one.revision for one in ScriptDirectory(str(MIGRATIONS)).walk_revisions())[::-1]
 
 
 def stored_packet(row: Row[Any]) -> StoredPacket:
