@@ -1,4 +1,4 @@
-"""Signed requests between booth and intake: HTTP Message Signatures (RFC 9421), Content-Digest (RFC 9530).
+"""Signed requests of a booth, or of a producer, to the intake: HTTP Message Signatures (RFC 9421), Content-Digest (RFC 9530).
 
 Both sides use this file. The booth's certificate travels in `Booth-Certificate` (a list of byte sequences, the booth's first)
 and is itself covered; the usual `Client-Cert` (RFC 9440) belongs to proxies, which must remove it from what clients send.
@@ -8,7 +8,7 @@ Covered, in this order, nothing more or less: "@method" "@target-uri" "booth-cer
 "upload-length" "upload-offset" that the request has: none can be added, changed or taken away. Parameters: created, keyid (SHA-256 of the
 certificate), nonce, alg ecdsa-p384-sha384, tag "passbooth". Other methods carry no content.
 
-Verifying, in this order: each header once and small; certificate and its path for the purpose "booth" now; the signature
+Verifying, in this order: each header once and small; certificate and its path for the purpose asked for ("booth" or "producer") now; the signature
 over exactly the covered components; the clock, ±300 s; the body against length and digest. A server calls
 `verify_request_head` before it reads a large body, then compares what it read with `content_sha256` and `content_length`.
 Remembering nonces for the length of the window is the server's part.
@@ -76,7 +76,7 @@ class VerifiedRequest:
     """Who sent a request, and which content the signature names."""
 
     certificate: x509.Certificate
-    booth_id: str
+    booth_id: str  # or the producer's name
     nonce: str
     created: datetime
     content_sha256: str
@@ -160,8 +160,21 @@ def check_content(request: VerifiedRequest, length: int, sha256: str) -> None:
         raise RequestSignatureError("The request's content is not the one that was signed.")
 
 
+def claimed_sender(headers: Mapping[str, str]) -> str:
+    """Whom the request's certificate names: no proof of anything, only whose trust roots to judge it by. Raises RequestSignatureError."""
+    try:
+        return common_name(_read_certificates(_read_once(headers))[0])
+    except CertificateRefusedError as err:
+        raise RequestSignatureError("The request's certificate does not say whose it is.") from err
+
+
 def verify_request_head(
-    method: str, url: str, headers: Mapping[str, str], trust: TrustStore, now: datetime
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    trust: TrustStore,
+    now: datetime,
+    purpose: Purpose = Purpose.BOOTH,
 ) -> VerifiedRequest:
     """The proven sender by the headers alone, before any content is read; the content still has to be checked.
 
@@ -170,7 +183,7 @@ def verify_request_head(
     fields = _read_once(headers)
     leaf, *others = _read_certificates(fields)
     try:
-        trust.path(leaf, others, Purpose.BOOTH, now)
+        trust.path(leaf, others, purpose, now)
         booth_id = common_name(leaf)
     except CertificateRevokedError as err:
         _verify(_Message(method, url, fields), leaf)  # only who has the key is told

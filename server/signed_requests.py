@@ -14,6 +14,7 @@ from fastapi import Request
 
 from crypto.errors import CryptoError, RequestClockError, RequestRevokedError
 from crypto.http_signature import WINDOW_S, VerifiedRequest, verify_request_head
+from crypto.trust import Purpose
 from server.authority_index import hex_of
 from server.booth_trust import BoothTrust
 from server.errors import BoothRevokedError, SignatureExpiredError, SignatureInvalidError, SignatureMissingError
@@ -28,8 +29,15 @@ NONCE_LIFE = timedelta(seconds=WINDOW_S + 1)
 class SignedRequests:
     """Verifies requests against the trust of now."""
 
-    def __init__(self, trust: BoothTrust, store: Store, public_url: str | None, now: Callable[[], datetime]) -> None:
-        self._trust, self._store, self._public_url, self._now = trust, store, public_url, now
+    def __init__(
+        self,
+        trust: BoothTrust,
+        store: Store,
+        public_url: str | None,
+        now: Callable[[], datetime],
+        purpose: Purpose = Purpose.BOOTH,
+    ) -> None:
+        self._trust, self._store, self._public_url, self._now, self._purpose = trust, store, public_url, now, purpose
 
     async def verify(self, request: Request) -> VerifiedRequest:
         """The sender by the request's head. Raises the `SignatureMissingError` family and `BoothRevokedError`."""
@@ -37,9 +45,11 @@ class SignedRequests:
             raise SignatureMissingError("Sign the request (RFC 9421) with the booth's key.")
         trust = await self._trust.current()
         try:
-            return verify_request_head(request.method, self._target(request), request.headers, trust, self._now())
+            target = self._target(request)
+            return verify_request_head(request.method, target, request.headers, trust, self._now(), self._purpose)
         except RequestRevokedError as error:
-            log.warning("A revoked booth was refused.", extra={"booth": error.booth_id, "serial": hex_of(error.serial)})
+            told = {self._purpose.value: error.booth_id, "serial": hex_of(error.serial)}
+            log.warning("A revoked %s was refused.", self._purpose.value, extra=told)
             raise BoothRevokedError(
                 "The certificate of this booth was revoked by its authority: enrol the booth again. Nothing that it holds is lost."
             ) from error
