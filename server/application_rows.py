@@ -8,7 +8,7 @@ Rules:
     outcome that it had.
   - What an applicant learns by his token is his own capture's outcome.
   - `forget` removes applications some time after their last day, with their captures; captures that no application ever came for go by their age.
-    Packets are not concerned.
+    Packets are not concerned. `unlink` removes the capture of a packet that is deleted (server/deletions.py).
 No number is logged here or stands in an error.
 """
 
@@ -312,6 +312,22 @@ class Registry:
     async def forget_old(self, kept: timedelta) -> int:
         """What is due for removal today."""
         return await self.forget(self._now().date() - kept)
+
+
+async def unlink(connection: AsyncConnection, packet: str, at: datetime) -> None:
+    """Within the transaction that deletes a packet: its capture goes, and an application whose last portrait nobody decided on is filed as before."""
+    await _alone(connection)
+    gone = sa.delete(captures).where(captures.c.packet_sha256 == packet).returning(captures.c.application)
+    application = (await connection.execute(gone)).scalar_one_or_none()
+    if application is None:
+        return
+    undecided = sa.select(captures.c.serial).where(
+        captures.c.application == application, captures.c.outcome == Outcome.RECEIVED
+    )
+    change = sa.update(applications).where(
+        applications.c.digest == application, applications.c.state == State.CAPTURED, ~undecided.exists()
+    )
+    await connection.execute(change.values(state=State.FILED, changed_at=at))
 
 
 class _TakenBackError(Exception):

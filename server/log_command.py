@@ -129,14 +129,18 @@ async def _verify(
         )
 
 
-def _accounts(_trust: TrustStore) -> list[Account]:
-    """Who vouches for packets that are in the log and have no row; the signatures that count are those of `_trust`."""
-    return []
+def _accounts(trust: TrustStore) -> list[Account]:
+    """Who vouches for packets that are in the log and have no row; the signatures that count are those of `trust`."""
+    from server.deletion_audit import account_for_deletions
+
+    return [account_for_deletions(trust)]
 
 
-def _checks(_trust: TrustStore) -> list[Check]:
+def _checks(trust: TrustStore) -> list[Check]:
     """What is looked at besides the log: tables whose rows are signed or hang on it."""
-    return []
+    from server.deletion_audit import check_deletions, check_holds
+
+    return [check_deletions(trust), check_holds(trust)]
 
 
 async def _read_head(data: Path, database_url: str | None) -> bytes:

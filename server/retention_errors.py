@@ -1,0 +1,46 @@
+"""The errors of retention, told at the desk and on a terminal; server/errors.py has the root and the rules.
+
+RetentionError: HeldError, HoldUnknownError, NotDueError, PacketDeletedError
+"""
+
+from __future__ import annotations
+
+from server.errors import ServerError
+
+
+class RetentionError(ServerError):
+    """What is asked about keeping or deleting a packet cannot be done."""
+
+    code = "retention"
+    blame = "operator"
+    status = 409
+    title = "Retention does not allow this"
+
+
+class HeldError(RetentionError):
+    """A hold keeps the packet from being deleted."""
+
+    code = "retention.held"
+    title = "The packet is held"
+
+
+class HoldUnknownError(RetentionError):
+    """The packet is not held for this reason."""
+
+    code = "retention.not_held"
+    title = "The packet is not held for this reason"
+
+
+class NotDueError(RetentionError):
+    """The packet is not to be deleted yet: something happened to it meanwhile."""
+
+    code = "retention.not_due"
+    title = "The packet is not due for deletion"
+
+
+class PacketDeletedError(RetentionError):
+    """The packet was deleted; a signed record says when and why."""
+
+    code = "retention.deleted"
+    status = 410
+    title = "The packet was deleted"
