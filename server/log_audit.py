@@ -1,6 +1,7 @@
 """Everything in the receipt log computed again from its entries, and compared with what is stored, signed, and kept elsewhere.
 
 What is checked, in one walk from the first leaf to the end, page by page, so that intakes go on appending meanwhile:
+    the tables (server/log_tables.py): their keys, and the kinds of their values;
     every tree head: signature, log, columns, and the root that the leaves up to there lead to;
     every entry: its form, that positions have no gap, the stored hash of its leaf and of each subtree that it completes;
     every packet: that its row says what its entry says, in the same order, and that its receipt holds that entry and the head of its batch; one
@@ -20,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,13 +30,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.errors import PacketFormatError, ReceiptError
+from crypto.errors import CanonicalJsonError, PacketFormatError, ReceiptError
 from crypto.keys import TrustStore
 from crypto.merkle import Frontier, leaf_hash
 from crypto.receipt import LogEntry, read_entry
 from crypto.tree_head import TreeHead, verify_tree_head
 from server.errors import StorageCorruptError
 from server.log_rows import log_entries, log_heads, log_identity, log_nodes
+from server.log_tables import table_faults
 from server.objects import ObjectStore
 from server.packet_faults import Batch, file_faults, packet_faults
 from server.store import Store, StoredPacket, packets, stored_packet
@@ -113,8 +115,9 @@ async def audit_log(
     walk = _Walk(store, trust, witnesses, accounts, step or (lambda *_: None))
     audit = await walk.run(objects)
     for check in checks:
-        async with store.reading() as connection, _readable(audit):
-            await check(connection, audit)
+        async with store.reading() as connection:
+            with _readable(audit):
+                await check(connection, audit)
     return audit
 
 
@@ -137,7 +140,7 @@ class _Walk:
 
     async def run(self, objects: ObjectStore | None) -> Audit:
         """The walk, then the files."""
-        async with _readable(self.audit):
+        with _readable(self.audit):
             await self._walk()
             if objects is not None:
                 await self._files(objects)
@@ -174,6 +177,8 @@ class _Walk:
     async def _begin(self) -> None:
         audit = self.audit
         async with self._store.reading() as connection:
+            for code, text in await table_faults(connection):
+                audit.add(code, text)
             names = (await connection.execute(sa.select(log_identity))).all()
             audit.size = (await connection.execute(sa.select(sa.func.max(log_heads.c.size)))).scalar_one() or 0
             first = (
@@ -290,8 +295,9 @@ class _Walk:
             self._without_row.append(entry)
             return
         audit.packets += 1
-        for fault in packet_faults(packet, entry, batch):
-            audit.add("packet.changed", fault, position)
+        with _readable(audit, position):
+            for fault in packet_faults(packet, entry, batch):
+                audit.add("packet.changed", fault, position)
         if packet.serial <= self._serial:
             audit.add("packet.order", "The rows of packets are numbered in another order than the log.", position)
         self._serial = max(self._serial, packet.serial)
@@ -319,26 +325,30 @@ class _Walk:
 
     async def _end(self) -> None:
         """What lies beyond the newest head, as it is now: one statement, so that it is one moment."""
-        last = sa.literal(-1)
-        beyond = [
-            sa.select(sa.literal("head"), last, sa.func.max(log_heads.c.size)),
-            sa.select(sa.literal("entry"), last, sa.func.max(log_entries.c.position)),
-            sa.select(sa.literal("packet"), last, sa.func.max(packets.c.position)),
-            sa.select(sa.literal("outside"), last, sa.func.count()).where(packets.c.position.is_(None)),
-            sa.select(sa.literal("node"), log_nodes.c.level, sa.func.max(log_nodes.c.number)).group_by(
-                log_nodes.c.level
+        last, numbers = sa.literal(-1), (log_heads.c.size, log_entries.c.position, packets.c.position)
+        ends = [
+            sa.select(sa.literal(kind), last, sa.func.min(number), sa.func.max(number))
+            for kind, number in zip(("head", "entry", "packet"), numbers, strict=True)
+        ]
+        node, outside = log_nodes.c, sa.func.count()
+        ends += [
+            sa.select(sa.literal("outside"), last, outside, outside).where(packets.c.position.is_(None)),
+            sa.select(sa.literal("node"), node.level, sa.func.min(node.number), sa.func.max(node.number)).group_by(
+                node.level
             ),
         ]
         async with self._store.reading() as connection:
-            rows = [tuple(row) for row in await connection.execute(sa.union_all(*beyond))]
-        size = next(value for kind, _, value in rows if kind == "head") or 0
-        for kind, level, value in rows:
-            if kind in {"entry", "packet"} and value is not None and value >= size:
-                self.audit.add(f"{kind}.beyond", "Something stands after the newest head.", value)
-            if kind == "node" and value >= size >> level:
-                self.audit.add("node.beyond", f"There is a hash {level}/{value} that no leaf leads to.")
-            if kind == "outside" and value:
-                self.audit.add("packet.outside", f"{value} packets are not in the log.")
+            rows = [tuple(row) for row in await connection.execute(sa.union_all(*ends))]
+        size = next(highest for kind, _, _, highest in rows if kind == "head") or 0
+        for kind, level, lowest, highest in rows:
+            if kind in {"head", "entry", "packet"} and lowest is not None and lowest < 0:
+                self.audit.add(f"{kind}.beyond", "Something stands before the first place of the log.", lowest)
+            if kind in {"entry", "packet"} and highest is not None and highest >= size:
+                self.audit.add(f"{kind}.beyond", "Something stands after the newest head.", highest)
+            if kind == "node" and (min(level, lowest) < 0 or highest >= size >> level):
+                self.audit.add("node.beyond", f"There is a hash {level}/{highest} that no leaf leads to.")
+            if kind == "outside" and highest:
+                self.audit.add("packet.outside", f"{highest} packets are not in the log.")
 
     async def _files(self, objects: ObjectStore) -> None:
         """Every packet file against its row."""
@@ -363,11 +373,12 @@ class _Walk:
             last = rows[-1].serial
 
 
-@contextlib.asynccontextmanager
-async def _readable(audit: Audit) -> AsyncIterator[None]:
-    """What cannot be read is a finding: SQLite keeps a value of any kind in any column, nothing of ours writes text where bytes or numbers belong."""
+@contextlib.contextmanager
+def _readable(audit: Audit, position: int | None = None) -> Iterator[None]:
+    """What cannot be read is a finding: where keys or kinds were taken away by hand, a value is empty or of a kind that nothing of ours writes."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, CanonicalJsonError) as error:
         log.warning("A row of the receipt log cannot be read.", exc_info=error)
-        audit.add("row.kind", "A row holds a value of another kind than its column: the walk ended there.")
+        end = ": the look at these rows ended there" if position is None else ""
+        audit.add("row.kind", f"A row holds a value of another kind than its column{end}.", position)
