@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from server.terminal import failing, progress
 
 if TYPE_CHECKING:
     from crypto.keys import TrustStore
@@ -58,11 +59,11 @@ def verify(
 
     intake log verify --data ./data --trust ca.pem --head /mnt/safe/2026-10.head --files
     """
-    with _failing():
+    with failing():
         roots = _load_trust(pki, trust)
         witnesses = [_head_witness(path, roots) for path in head or ()]
         witnesses += [_receipt_witness(path, roots) for path in receipt or ()]
-        with _progress(quiet=as_json) as step:
+        with progress(quiet=as_json) as step:
             audit = _run(lambda: _verify(data, database_url, roots, witnesses, files, step))
     if as_json:
         told = {name: value for name, value in asdict(audit).items() if name != "found"}
@@ -87,7 +88,7 @@ def show_head(
     """
     from crypto.tree_head import verify_tree_head
 
-    with _failing():
+    with failing():
         roots = _load_trust(pki, trust)
         signed = _run(lambda: _read_head(data, database_url))
         newest = verify_tree_head(signed, roots)
@@ -218,42 +219,3 @@ def _tell(audit: Audit, witnesses: int) -> None:
         typer.echo(f"Sound, and the log is the continuation of all {witnesses} witnesses.")
     else:
         typer.echo("Sound in itself. Without --head or --receipt nothing shows whether its end was cut off.")
-
-
-@contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Step]:
-    """A bar on a terminal, nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def step(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done, total=total)
-
-        yield step
-
-
-@contextlib.contextmanager
-def _failing() -> Iterator[None]:
-    """One sentence and exit code 2 for what prevents the look."""
-    from crypto.errors import CryptoError
-    from server.errors import ServerError
-
-    try:
-        yield
-    except (CryptoError, ServerError) as error:
-        sentence = str(error)
-    except OSError as error:
-        sentence = f"{error.filename}: {error.strerror}."
-    else:
-        return
-    print(f"intake: {sentence}", file=sys.stderr)
-    raise typer.Exit(2)
