@@ -1,4 +1,4 @@
-"""A development PKI: one authority, one booth, one centre, one intake, one desk, made where the demo first starts. Never for production.
+"""A development PKI: one authority, one booth, one centre, one intake, one desk, one producer, made where the demo first starts. Never for production.
 
 The authority's key lies beside the others, so whoever has the folder can make any certificate; real booths are enrolled. The folder
 is an authority's folder too (server/authority.py): `intake ca` and an intake that enrols booths work with it.
@@ -25,6 +25,7 @@ from crypto.recipient import generate_recipient_key, load_recipient_key
 from crypto.trust import common_name, load_certificates, load_trust
 
 AUTHORITY_NAME = "Passbooth development authority, not for production"
+PRODUCER_NAME = "producer-development"
 AUTHORITY_DAYS = 3_650
 RENEW_DAYS = 30
 LIST_DAYS = 30
@@ -37,6 +38,8 @@ _LEAVES = (
     ("desk-tls", "desk-on-loopback", Profile.TLS),
     ("centre", "centre-development", Profile.CENTRE),
     ("staff", "staff-development", Profile.STAFF),
+    ("desk", "desk-development", Profile.DESK),
+    ("producer", PRODUCER_NAME, Profile.PRODUCER),
 )
 
 
@@ -44,7 +47,9 @@ def make_development_pki(folder: Path, booth: str = "booth-0001", *, at: datetim
     """Fills `folder` with what is missing and returns it; safe when two processes start at once.
 
     Files: ca.pem ca.key ca.crl booth.pem booth.key intake.pem intake.key intake-tls.pem intake-tls.key desk-tls.pem desk-tls.key
-    centre.pem centre.key centres.pem (what the intake tells of centres) staff.pem staff.key (signs the list of staff codes) desk.hpke (private) desk.hpke.pub.
+    centre.pem centre.key centres.pem (what the intake tells of centres) staff.pem staff.key (signs the list of staff codes) desk.pem desk.key (signs decisions) desk.hpke (private) desk.hpke.pub
+    producer.pem producer.key (signs requests and answers) producer.hpke (private), and what intake and desk know of that producer:
+    producers/producer-development/ca.pem producers/producer-development/producer.hpke.pub.
     """
     now = (at or datetime.now(UTC)).replace(microsecond=0)
     try:
@@ -82,11 +87,21 @@ def _fill(folder: Path, booth: str, now: datetime) -> None:
     if not (folder / "centres.pem").exists():
         write_whole(folder / "centres.pem", (folder / "centre.pem").read_bytes(), PUBLIC)
     _refresh_list(folder, now)
-    if not (folder / "desk.hpke").exists():
-        (folder / "desk.hpke.pub").unlink(missing_ok=True)
-        write_whole(folder / "desk.hpke", generate_recipient_key().to_pem(), PRIVATE)
-    if not (folder / "desk.hpke.pub").exists():
-        write_whole(folder / "desk.hpke.pub", load_recipient_key(folder / "desk.hpke").public.to_pem(), PUBLIC)
+    _fill_recipient(folder / "desk.hpke", folder / "desk.hpke.pub")
+    known = folder / "producers" / PRODUCER_NAME
+    for one in (known.parent, known):
+        make_key_folder(one)
+    _fill_recipient(folder / "producer.hpke", known / "producer.hpke.pub")
+    if not (known / "ca.pem").exists():
+        write_whole(known / "ca.pem", (folder / "ca.pem").read_bytes(), PUBLIC)
+
+
+def _fill_recipient(private: Path, public: Path) -> None:
+    if not private.exists():
+        public.unlink(missing_ok=True)
+        write_whole(private, generate_recipient_key().to_pem(), PRIVATE)
+    if not public.exists():
+        write_whole(public, load_recipient_key(private).public.to_pem(), PUBLIC)
 
 
 def _refresh_list(folder: Path, now: datetime) -> None:

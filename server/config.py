@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.errors import SettingsError
+from server.retention import Policy
 from server.software import read_range
 
 MEBIBYTE = 1024 * 1024
@@ -61,6 +62,18 @@ class StoreSettings(BaseSettings):
         default=None,
         description="Where sealed packets are kept: file:///folder, or s3://bucket/prefix; None is a folder inside the data folder.",
     )
+    s3_endpoint: str | None = Field(default=None, description="https://host of the object store; None is Amazon's.")
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str | None = Field(
+        default=None, description="Name of the key for the object store; None takes the role that the machine has."
+    )
+    s3_secret_key_file: Path | None = Field(default=None, description="File with the secret of that key.")
+    s3_secret_key: SecretStr | None = Field(default=None, description="The secret itself, instead of its file.")
+    s3_root_certificate: Path | None = Field(
+        default=None, description="Root certificate of the object store (PEM), beside those of the system."
+    )
+    # The largest packet, 20 MiB, over 10 Mbit/s takes 17 s.
+    s3_timeout_s: PositiveFloat = Field(default=30.0, description="Longest time for one request to the object store.")
 
     @property
     def resolved_database_url(self) -> str:
@@ -96,6 +109,10 @@ class IntakeSettings(ListenSettings, StoreSettings):
     staff_certificate: Path | None = Field(
         default=None, description="Its certificate (PEM); for a file, None is the .pem beside it."
     )
+    producers: Path | None = Field(
+        default=None,
+        description="Folder of the producers that fetch orders here (server/producers.py); None is nobody.",
+    )
     public_url: str | None = Field(
         default=None, description="The address that booths sign, when a proxy in front changes scheme or host."
     )
@@ -120,6 +137,34 @@ class IntakeSettings(ListenSettings, StoreSettings):
     applications_kept_days: PositiveInt = Field(
         default=90, le=36_500, description="How long an application and its captures are kept after its last day."
     )
+    backup_kept_days: PositiveInt = Field(
+        default=30,
+        le=3_650,
+        description="How long a backup is kept: so long a deleted packet is still in one. Assumed.",
+    )
+    # How long packets are kept (server/retention.py, docs/retention.md); the numbers are assumed: the operator's law decides.
+    retention_handed_over_days: PositiveInt = Field(
+        default=30, le=36_500, description="Days that a packet is kept after its producer took it."
+    )
+    retention_undecided_days: PositiveInt = Field(
+        default=180, le=36_500, description="Days that a packet is kept that nobody decided on."
+    )
+    retention_rejected_days: PositiveInt = Field(
+        default=90, le=36_500, description="Days that a packet is kept after it was rejected."
+    )
+    retention_release_days: PositiveInt = Field(
+        default=7, le=36_500, description="Days that a packet is kept at least after its hold was released."
+    )
+    retention_keeps_links: bool = Field(
+        default=False, description="Keep the link from application and status page to a packet that is deleted."
+    )
+    retention_every_s: PositiveFloat = Field(default=3600.0, description="How often what is due is deleted.")
+    retention_per_run: PositiveInt = Field(
+        default=10_000, description="Packets deleted at most in one run: 240 000 a day are four times a country's."
+    )
+    backup_kept_days: PositiveInt = Field(
+        default=14, le=36_500, description="Days that a backup is kept: so long a deleted packet may still be in one."
+    )
     status_asks_per_minute: PositiveInt = Field(
         default=30, description="Questions of one address (IPv6 /64) on the status page; raise it behind a proxy."
     )
@@ -133,6 +178,18 @@ class IntakeSettings(ListenSettings, StoreSettings):
         for text in blocked:
             read_range(text)
         return blocked
+
+    @property
+    def retention(self) -> Policy:
+        """How long packets are kept."""
+        return Policy(
+            self.retention_handed_over_days,
+            self.retention_undecided_days,
+            self.retention_rejected_days,
+            self.retention_release_days,
+            self.backup_kept_days,
+            keep_links=self.retention_keeps_links,
+        )
 
     @property
     def resolved_crl(self) -> Path | None:
@@ -157,6 +214,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
                 "centres": None if more.get("issuer_dir") else (pki / "centres.pem").resolve(),
                 "receipt_signer": f"file:{files['intake.key']}",
                 **_staff_key_in(pki),
+                **_producers_in(pki, "INTAKE"),
                 "tls_certificate": files["intake-tls.pem"],
                 "tls_key": files["intake-tls.key"],
                 **more,
@@ -175,6 +233,19 @@ class DeskSettings(ListenSettings, StoreSettings):
     )
     recipient_keys: tuple[Path, ...] = Field(
         min_length=1, description="The private keys that open packets: the present one, and others while keys overlap."
+    )
+    decision_signer: str | None = Field(
+        default=None, description="URI of the key that signs decisions and what is handed over; None accepts nothing."
+    )
+    decision_certificate: Path | None = Field(
+        default=None, description="Its certificate (PEM); for a file, None is the .pem beside it."
+    )
+    producers: Path | None = Field(
+        default=None, description="Folder of the producers that packets are handed over to (server/producers.py)."
+    )
+    # Assumed: TR-03104 has a deadline and leaves its length to a regulation. Three days are a weekend and a working day.
+    answer_within_h: PositiveFloat = Field(
+        default=72.0, le=8_760, description="An order that the producer did not answer within this time is late."
     )
     idle_s: PositiveFloat = Field(default=15 * 60.0, description="A session ends after this time without a request.")
     session_s: PositiveFloat = Field(
@@ -200,6 +271,8 @@ class DeskSettings(ListenSettings, StoreSettings):
                 "trust": files["ca.pem"],
                 "crl": _list_in(pki),
                 "recipient_keys": [files["desk.hpke"]],
+                **_decision_key_in(pki),
+                **_producers_in(pki, "DESK"),
                 "tls_certificate": files["desk-tls.pem"],
                 "tls_key": files["desk-tls.key"],
                 **more,
@@ -212,6 +285,20 @@ def _staff_key_in(folder: Path) -> dict[str, str]:
     key = (folder / "staff.key").resolve()
     named = "INTAKE_STAFF_SIGNER" in os.environ
     return {"staff_signer": f"file:{key}"} if key.is_file() and not named else {}
+
+
+def _decision_key_in(folder: Path) -> dict[str, str]:
+    """The key that signs decisions when a key folder has one; the environment goes first."""
+    key = (folder / "desk.key").resolve()
+    named = "DESK_DECISION_SIGNER" in os.environ
+    return {"decision_signer": f"file:{key}"} if key.is_file() and not named else {}
+
+
+def _producers_in(folder: Path, program: str) -> dict[str, Path]:
+    """The producers when a key folder names some; the environment goes first."""
+    producers = (folder / "producers").resolve()
+    named = f"{program}_PRODUCERS" in os.environ
+    return {"producers": producers} if producers.is_dir() and not named else {}
 
 
 def _list_in(folder: Path) -> Path | None:

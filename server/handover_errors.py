@@ -1,6 +1,6 @@
 """The errors of the hand-over, told to producers, at the desk and on a terminal; server/errors.py has the root and the rules.
 
-RequestError     ProducerUnknownError, OrderUnknownError, AnswerRefusedError, OrderAnsweredError, OrderResentError
+RequestError     ProducerUnknownError, OrderUnknownError, OrderGoneError, AnswerRefusedError, OrderAnsweredError, OrderResentError
 DeskError        AcceptRefusedError
 ServerError      HandOverUnavailableError
 """
@@ -24,6 +24,14 @@ class OrderUnknownError(RequestError):
     code = "order.unknown"
     status = 404
     title = "There is no such order for this producer"
+
+
+class OrderGoneError(RequestError):
+    """The packet of the order was deleted, and every message made of it."""
+
+    code = "order.gone"
+    status = 410
+    title = "The packet of this order was deleted"
 
 
 class AnswerRefusedError(RequestError):
