@@ -162,9 +162,6 @@ class IntakeSettings(ListenSettings, StoreSettings):
     retention_per_run: PositiveInt = Field(
         default=10_000, description="Packets deleted at most in one run: 240 000 a day are four times a country's."
     )
-    backup_kept_days: PositiveInt = Field(
-        default=14, le=36_500, description="Days that a backup is kept: so long a deleted packet may still be in one."
-    )
     status_asks_per_minute: PositiveInt = Field(
         default=30, description="Questions of one address (IPv6 /64) on the status page; raise it behind a proxy."
     )

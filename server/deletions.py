@@ -5,7 +5,7 @@ Order of operation
      again → holds are looked at → the deletion record is signed (crypto/retention_records.py) → the packet's row and its links to an application go, the
      record is inserted → commit. Whoever places a hold or makes an order locks the same row first: he comes before, and then the packet stays, or
      after, and then there is no packet.
-  2. The sealed packet and every message that was made of it for producers are deleted from the store; each is asked for afterwards.
+  2. The sealed packet and every message that was made of it for producers are deleted from the store, those put aside too; each is asked for afterwards.
   3. The erasure record is signed and written beside the deletion record.
 A crash before 1's commit leaves everything; after it a deletion without erasure, which `finish` goes on with (the retention job, every time it runs).
 So there is never a row whose bytes a deletion took, and never bytes that nobody goes on deleting.
@@ -187,7 +187,7 @@ class Deletions:
             raise StorageCorruptError("A packet is here and said to be deleted: look with `intake log verify`.")
         for place, name in [(self._messages, one) for one in messages] + [(self._sealed, sha256)]:
             await place.delete(name)
-            if await place.holds(name):
+            if await place.delete(name) or await place.holds(name):
                 raise StorageCorruptError("The store still holds bytes that it said to have deleted.")
         at = max(self._now().replace(microsecond=0), deletion.deleted_at)
 
