@@ -61,7 +61,7 @@ MAX_TRUST_FILE_BYTES = 262_144
 MAX_LIST_FILE_BYTES = 2 * MAX_LIST_BYTES  # lists in PEM take a third more, and several may be in one file
 MAX_CENTRES_BYTES = 1024 * 1024  # of the centres' certificates together, in PEM: about 1200
 MAX_LISTS = 64  # in one file; each costs a signature to verify, and a booth takes such a file from the network
-_REMEMBERED_SIGNATURES = 256  # at most 4 MiB of certificates
+_REMEMBERED_SIGNATURES = 2048  # the booths of one intake; certificates have 1 kB, the largest ones would be 32 MiB
 # Extensions whose meaning is checked below, or that cannot widen what a certificate may do.
 UNDERSTOOD = frozenset(
     {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE}
@@ -304,13 +304,21 @@ def check_validity(certificate: x509.Certificate, at: datetime) -> None:
 
 def _check_path(path: Sequence[x509.Certificate], purpose: Purpose, at: datetime) -> None:
     try:
-        check_leaf(path[0], purpose)
         for certificate in path:
-            _check_certificate(certificate, at)
-        for below, (issued, issuer) in enumerate(pairwise(path)):
-            _check_issuer(issuer, issued, below=below, purpose=purpose)
+            check_validity(certificate, at)
+        _check_form(tuple(path), purpose)
     except PARSE_ERRORS as err:
         raise CertificateRefusedError("A certificate on the way to the root cannot be read.") from err
+
+
+@lru_cache(maxsize=_REMEMBERED_SIGNATURES)
+def _check_form(path: tuple[x509.Certificate, ...], purpose: Purpose) -> None:
+    """What does not change with time; remembers paths, by their certificates' bytes, that were right for this purpose."""
+    check_leaf(path[0], purpose)
+    for certificate in path:
+        _check_certificate(certificate)
+    for below, (issued, issuer) in enumerate(pairwise(path)):
+        _check_issuer(issuer, issued, below=below, purpose=purpose)
 
 
 def _is_signed_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -327,9 +335,8 @@ def _verify(issued: x509.Certificate, issuer: x509.Certificate) -> None:
     issued.verify_directly_issued_by(issuer)
 
 
-def _check_certificate(certificate: x509.Certificate, at: datetime) -> None:
-    """What holds for every certificate of a path, leaf and root included."""
-    check_validity(certificate, at)
+def _check_certificate(certificate: x509.Certificate) -> None:
+    """What holds for every certificate of a path, leaf and root included, at any time."""
     for extension in certificate.extensions:
         if extension.critical and extension.oid not in UNDERSTOOD:
             raise CertificateRefusedError(f"{name_of(certificate)} has an unknown critical extension.")

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crypto import http_signature
 from crypto.errors import CryptoError, RequestClockError, RequestSignatureError, SigningError
 from crypto.http_signature import (
     MAX_HEADER_CHARACTERS,
@@ -24,6 +25,7 @@ from crypto.http_signature import (
     verify_request,
     verify_request_head,
 )
+from crypto.trust import TrustStore
 from tests.packets import BOOTH, NOW, World, make_authority, make_signer, make_world
 
 URL = "https://intake.example:8443/v1/packets/0123?x=1"
@@ -295,3 +297,54 @@ def test_software_and_upload_headers_are_covered_when_they_are_sent(world):
             refusal(world, headers, method="PATCH")
     bare = sign_request("PATCH", URL, {}, BODY, world.booth, created=NOW)
     refusal(world, bare | {"Upload-Offset": "0"}, method="PATCH")
+
+
+def without_plain_reading(monkeypatch) -> None:
+    monkeypatch.setattr(http_signature, "_verify_plain", lambda *_: None)
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_our_own_spelling_is_judged_without_the_library_and_alike(world, method, monkeypatch):
+    extra = {"Booth-Software": "0.4.0", "Upload-Complete": "?1"}
+    body = BODY if method == "PUT" else b""
+    sent = extra | sign_request(method, URL, extra, body, world.booth, created=NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(http_signature, "_verify", lambda *_: pytest.fail("the library was asked"))
+        plainly = verify_request(method, URL, sent, body, world.trust, NOW)
+    without_plain_reading(monkeypatch)
+    assert verify_request(method, URL, sent, body, world.trust, NOW) == plainly
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_whatever_is_changed_both_ways_of_reading_say_the_same(world, data):
+    sent = sign_request("PUT", URL, {"Booth-Software": "0.4.0"}, BODY, world.booth, created=NOW)
+    sent |= {"Booth-Software": "0.4.0"}
+    name = data.draw(st.sampled_from(sorted(sent)))
+    at = data.draw(st.integers(0, len(sent[name]) - 1))
+    sign = data.draw(st.sampled_from(' "();=:,\t0aZ?@-'))
+    cut = data.draw(st.integers(0, 1))
+    changed = sent | {name: sent[name][:at] + sign + sent[name][at + cut :]}
+    verdicts = []
+    for plain in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not plain:
+                without_plain_reading(patch)
+            http_signature._SENDERS.clear()
+            try:
+                verdicts.append(verify_request_head("PUT", URL, changed, world.trust, NOW))
+            except CryptoError as error:
+                verdicts.append(type(error))
+    assert verdicts[0] == verdicts[1]
+
+
+def test_senders_are_remembered_only_when_their_signature_was_right_and_are_judged_each_time(world, headers):
+    http_signature._SENDERS.clear()
+    verify_request("PUT", URL, headers, BODY, world.trust, NOW)
+    assert list(http_signature._SENDERS) == [headers["Booth-Certificate"]]
+    stranger = make_signer(make_authority("stranger"))
+    refusal(world, sign_request("PUT", URL, {}, BODY, stranger, created=NOW))
+    refusal(world, headers | {"Signature": "booth=:" + "A" * 128 + ":"})
+    assert len(http_signature._SENDERS) == 1
+    assert "refused" in refusal(world, headers, now=NOW + timedelta(days=40_000))
+    assert "refused" in refusal(replace(world, trust=TrustStore(())), headers)

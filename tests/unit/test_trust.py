@@ -70,7 +70,7 @@ def test_only_right_signatures_are_remembered_and_few_of_them(root):
     told = _verify.cache_info()
     assert (told.hits, told.currsize) == (2, 1)
     assert told.maxsize is not None
-    assert told.maxsize * 2 * MAX_CERTIFICATE_BYTES <= 4 * 1024 * 1024
+    assert told.maxsize * 2 * MAX_CERTIFICATE_BYTES <= 32 * 1024 * 1024
     assert not accepts(TrustStore((make_authority("root").certificate,)), booth)  # remembered for another root
     assert not accepts(trust, booth, NOW + timedelta(days=400))  # only the signature is remembered
 
