@@ -162,10 +162,14 @@ async def open_objects(settings: StoreSettings) -> AsyncIterator[Objects]:
     """Open the place that the settings name, make what it lacks, close it at the end. Raises `SettingsError`, `StorageError`."""
     folder = folder_in(settings)
     if folder is None:
-        raise SettingsError("Only folders are known as a place for packets: objects_url is file:///… or not set.")
-    from server.folder_objects import open_folder_objects
+        from server.s3_objects import open_s3_objects  # obstore is not imported before it is needed
 
-    async with open_folder_objects(folder) as objects:
+        opening = open_s3_objects(settings)
+    else:
+        from server.folder_objects import open_folder_objects
+
+        opening = open_folder_objects(folder)
+    async with opening as objects:
         yield objects
 
 
@@ -173,7 +177,10 @@ async def lacking_place(settings: StoreSettings) -> str | None:
     """The place that the settings name, in words, when no intake has made it yet. Raises `SettingsError`, `StorageError`."""
     folder = folder_in(settings)
     if folder is None:
-        raise SettingsError("Only folders are known as a place for packets: objects_url is file:///… or not set.")
+        from server.s3_bucket import MARK, make_bucket
+
+        made = await make_bucket(settings).find(MARK)
+        return None if made is not None else f"the mark of an intake in {settings.objects_url}"
     packets = folder / COLLECTIONS[0]
     return None if await asyncio.to_thread(packets.is_dir) else f"the folder of packets {packets}"
 

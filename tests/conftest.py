@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.postgres_rig import postgres_socket, postgres_url  # noqa: F401 - fixtures
+from tests.s3_rig import s3_endpoint, s3_place  # noqa: F401 - fixtures
 
 PROJECT = Path(__file__).resolve().parent.parent
 APPLICANTS = PROJECT / "hardware" / "sim" / "applicants"
