@@ -34,6 +34,7 @@ from server.application_rows import unlink
 from server.errors import ReceiptUnavailableError, StorageCorruptError, UnknownPacketError
 from server.handover_rows import orders
 from server.holds import open_holds
+from server.packet_counts import note_deletion
 from server.retention_errors import HeldError
 from server.store import Store, StoredPacket, UtcDateTime, metadata, packets, stored_packet
 
@@ -146,6 +147,7 @@ class Deletions:
                 await unlink(connection, sha256, deletion.deleted_at)
             await connection.execute(sa.insert(deletions).values(_columns(deletion)))
             gone = await connection.execute(sa.delete(packets).where(packets.c.serial == packet.serial))
+            await note_deletion(connection)
             if gone.rowcount != 1:
                 raise StorageCorruptError(
                     "The row of a packet went while it was locked: look with `intake log verify`."

@@ -50,6 +50,7 @@ from server.messages import Messages, load_messages
 from server.metrics import Metrics
 from server.objects import open_objects
 from server.opening import Opener, open_opener, summarise
+from server.packet_counts import count_packets
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
 from server.receiving import read_small_body
@@ -165,7 +166,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
                 views.list_line(row, summary, outcomes.get(row.sha256), now, language)
                 for row, summary in zip(rows, summaries, strict=True)
             ],
-            count=await store.count(),
+            count=await count_packets(store),
             older=rows[-1].serial if len(rows) == length and rows[-1].serial > 1 else None,
             first_page=before is None,
             verdict_key=views.verdict_key,

@@ -140,8 +140,9 @@ def _accounts(trust: TrustStore) -> list[Account]:
 def _checks(trust: TrustStore) -> list[Check]:
     """What is looked at besides the log: tables whose rows are signed or hang on it."""
     from server.deletion_audit import check_deletions, check_holds
+    from server.packet_counts import check_counts
 
-    return [check_deletions(trust), check_holds(trust)]
+    return [check_deletions(trust), check_holds(trust), check_counts]
 
 
 async def _read_head(data: Path, database_url: str | None) -> bytes:

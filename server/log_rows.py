@@ -92,7 +92,7 @@ async def reserve_serials(connection: AsyncConnection, count: int) -> range:
     highest = sa.select(sa.func.coalesce(sa.func.max(packets.c.serial), 0)).scalar_subquery()
     if connection.dialect.name == "sqlite":
         given = (
-            sa.select(sa.column("seq")).select_from(sa.table("sqlite_sequence")).where(sa.column("name") == "packets")
+            sa.select(sa.column("seq", sa.BigInteger())).select_from(sa.table("sqlite_sequence")).where(sa.column("name") == "packets")
         )
         last = (
             await connection.execute(sa.select(sa.func.max(sa.func.coalesce(given.scalar_subquery(), 0), highest)))

@@ -13,6 +13,7 @@ from crypto.http_signature import sign_request
 from crypto.receipt import verify_receipt
 from server.config import IntakeSettings
 from server.errors import StorageUnavailableError
+from server.packet_counts import count_packets
 from tests.intake_rig import BASE, problem, running
 from tests.sealed_packets import Keys, digest
 
@@ -240,7 +241,7 @@ async def test_of_two_resumes_at_once_one_writes_and_the_packet_is_whole(intake,
     assert codes.count(201) == 1
     assert set(codes) <= {200, 201, 404, 503}
     assert await intake.rooms.objects.packets.read(digest(packet)) == packet
-    assert await intake.rooms.store.count() == 1
+    assert await count_packets(intake.rooms.store) == 1
     assert intake.files() == [digest(packet)]
 
 

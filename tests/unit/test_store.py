@@ -72,7 +72,6 @@ async def test_a_packet_is_found_again_as_it_was_added(store):
         "position": 7,
     }
     assert await store.find("0" * 64) is None
-    assert await store.count() == 1
 
 
 async def test_rows_survive_the_process(url):
@@ -89,15 +88,15 @@ async def test_no_two_packets_have_one_digest_or_one_place_in_the_log(store):
     for another, position in ((new_packet(b"1"), 1), (new_packet(b"4"), 0)):
         with pytest.raises(StorageUnavailableError):
             await add(store, another, position=position)
-    assert await store.count() == 3
+    assert len(await store.newest(10)) == 3
 
 
 async def test_two_processes_that_start_together_both_get_their_tables(url):
     async def start():
         async with open_store(url) as opened:
-            return await opened.count()
+            return await opened.newest(1)
 
-    assert await asyncio.gather(*(start() for _ in range(4))) == [0] * 4
+    assert await asyncio.gather(*(start() for _ in range(4))) == [[]] * 4
 
 
 async def test_a_nonce_is_taken_once_and_forgotten_when_its_signature_is_too_old(store):
@@ -283,7 +282,7 @@ async def test_a_full_disk_is_told_as_full(tmp_path, monkeypatch):
 async def test_a_new_database_is_its_owners_alone_also_in_an_open_folder(tmp_path):
     tmp_path.chmod(0o755)
     async with open_store(f"sqlite+aiosqlite:///{tmp_path}/intake.sqlite3") as store:
-        await store.count()
+        await store.newest(1)
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes
     assert set(modes.values()) == {0o600}
