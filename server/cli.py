@@ -19,6 +19,7 @@ import typer
 
 from crypto.program import telling_version
 from server.applications_command import applications_app
+from server.backup_command import backup_app, restore
 from server.ca_command import app as ca_app
 from server.log_command import log_app
 from server.slip_command import slip_app
@@ -41,12 +42,15 @@ app = typer.Typer(
     intake staff add --data ./data                         a personal code for who helps at booths
     intake applications import open.csv --data ./data      which applications were filed
     intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
+    intake backup /mnt/backup --data ./data --pki ./pki    copy everything; `intake restore` brings it back
     """,
 )
 pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")
 app.add_typer(pki_app, name="pki")
 app.add_typer(ca_app, name="ca")
 app.add_typer(applications_app, name="applications")
+app.add_typer(backup_app, name="backup")
+app.command()(restore)
 app.add_typer(log_app, name="log")
 app.add_typer(slip_app, name="slip")
 app.add_typer(staff_app, name="staff")
