@@ -36,6 +36,7 @@ from server.objects import Objects, open_objects
 from server.partials import Partial
 from server.problems import RequestLog, answer_with_problems
 from server.receipt_log import ReceiptLog, open_receipt_log
+from server.restore_mark import require_no_mark
 from server.signed_requests import SignedRequests
 from server.staff import StaffLists
 from server.staff_routes import make_staff_routes
@@ -186,6 +187,7 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
 
 async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) -> None:
     """Open everything, serve until SIGTERM or SIGINT, close everything. Raises `ServerError`."""
+    require_no_mark(settings.data_dir)
     try:
         source = SignerSource(settings.receipt_signer, certificate=settings.receipt_certificate)
         source.current()
