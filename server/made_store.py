@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.config import StoreSettings
 from server.errors import SettingsError, StorageUnavailableError
 from server.objects import lacking_place
+from server.restore_mark import require_no_mark
 from server.store import make_engine
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ LOOK_S = 0.2
 
 async def await_store(settings: StoreSettings, wait_s: float = 0.0) -> None:
     """Returns when there is a store. Raises `SettingsError` when there is none after `wait_s`, `StorageUnavailableError`."""
+    require_no_mark(settings.data_dir)
     until, told = time.monotonic() + wait_s, False
     while (lacking := await _lacking(settings)) is not None:
         if time.monotonic() >= until:

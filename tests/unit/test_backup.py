@@ -20,10 +20,12 @@ from server.backup_manifest import read_manifest, sign_manifest
 from server.cli import app
 from server.config import IntakeSettings
 from server.errors import BackupBusyError, BackupDamagedError, BackupRefusedError, SettingsError
+from server.intake import run_intake
 from server.log_audit import audit_log
+from server.made_store import await_store
 from server.objects import open_objects
 from server.restore import RestoreRooms, restore_backup
-from server.restore_mark import MARK, put_mark, require_no_mark
+from server.restore_mark import MARK, put_mark
 from server.store import open_present_store, open_store, packets, schema_revisions
 from server.table_rows import read_tables
 from tests.kept_log import SIZE, Kept, make_kept
@@ -347,7 +349,9 @@ async def test_while_a_restore_is_marked_no_other_one_and_no_program_begins(kept
     with pytest.raises(BackupRefusedError, match="Another restore was begun here"):
         await restore(kept, root, data)
     with pytest.raises(SettingsError, match="has not come to its end"):
-        require_no_mark(data)
+        await run_intake(settings(kept, data), lambda _url: None)
+    with pytest.raises(SettingsError, match="has not come to its end"):
+        await await_store(settings(kept, data))
 
 
 async def test_two_commands_do_not_work_in_one_folder(kept, root):
