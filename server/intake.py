@@ -33,8 +33,11 @@ from server.intake_document import describe_itself
 from server.listener import listen
 from server.metrics import Metrics
 from server.objects import Objects, open_objects
+from server.order_routes import OrderDesk, make_order_routes
+from server.orders import Orders
 from server.partials import Partial
 from server.problems import RequestLog, answer_with_problems
+from server.producers import ProducerRequests
 from server.receipt_log import ReceiptLog, open_receipt_log
 from server.restore_mark import require_no_mark
 from server.signed_requests import SignedRequests
@@ -77,6 +80,8 @@ class Intake:
             rooms.settings, rooms.store, rooms.objects, rooms.receipts, self.signed, rooms.now, rooms.metrics
         )
         self.registry = Registry(rooms.store, rooms.now)
+        self.orders = Orders(rooms.store, rooms.now)
+        rooms.metrics.asked.append(self._tell_orders)
         self._ready_until = 0.0
         self._draining = False
 
@@ -94,6 +99,12 @@ class Intake:
             self._ready_until = time.monotonic() + READY_KEPT_S
         await self._rooms.trust.current()
         return self._rooms.trust.state
+
+    async def _tell_orders(self) -> None:
+        """How the hand-over stands, for the metrics."""
+        counts = await self.orders.counts()
+        self._rooms.metrics.orders_waiting.set(counts.waiting)
+        self._rooms.metrics.orders_late.set(counts.late)
 
     async def sweep(self) -> None:
         """Forget old nonces, partials and applications, again and again; ends when cancelled."""
@@ -180,6 +191,10 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     app.include_router(make_application_routes(Lookups(intake.registry, intake.signed, rooms.now)))
     app.include_router(make_status_routes(StatusDesk(intake.registry, rooms.settings.status_asks_per_minute)))
     app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
+
+    settings = rooms.settings
+    producers = ProducerRequests(settings.producers, rooms.store, settings.public_url, rooms.now)
+    app.include_router(make_order_routes(OrderDesk(intake.orders, rooms.objects.orders, producers)))
 
     describe_itself(app)
     return RequestLog(app, rooms.metrics), intake

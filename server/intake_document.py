@@ -38,6 +38,10 @@ _SIGNED = (
     ("/v1/certificates", "post"),
     ("/v1/applications/lookup", "post"),
     ("/v1/staff", "get"),
+    ("/v1/orders", "get"),
+    ("/v1/orders/{order}", "get"),
+    ("/v1/orders/{order}/answer", "post"),
+    ("/v1/orders/{order}/resend", "post"),
 )
 _LINKED = (("/v1/packets/{sha256}", "put"), ("/v1/packets/{sha256}", "patch"))
 _LINKS = {"Passbooth-Application": "SHA-256 of its application", "Passbooth-Status": "SHA-256 of its status token"}
@@ -91,6 +95,8 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] == "sha256":
                     parameter["schema"] = {**_TEXT, "pattern": "^[0-9a-f]{64}$"}
+                elif parameter["name"] == "order":
+                    parameter["schema"] = {**_TEXT, "pattern": "^[0-9a-f]{32}$"}
                 elif parameter["name"] in {"first", "second"}:
                     parameter["schema"] = {"type": "integer"}
             if (path, method) in _SIGNED:

@@ -82,6 +82,12 @@ class Metrics:
         self.commit_seconds = Histogram(
             "passbooth_commit_seconds", "How long a commit of the receipt log took.", buckets=SECONDS, registry=registry
         )
+        self.orders_waiting = Gauge(
+            "passbooth_orders_waiting", "Orders that no producer has answered yet.", registry=registry
+        )
+        self.orders_late = Gauge(
+            "passbooth_orders_late", "Orders that no producer has answered in time.", registry=registry
+        )
         self.failed_gauges = Counter(
             "passbooth_failed_gauges", "Gauges that could not be brought up to date.", registry=registry
         )

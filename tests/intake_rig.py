@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 
 import httpx2
 
@@ -55,7 +56,7 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(keys: Keys, data, **settings):
+async def running(keys: Keys, data, *, now=lambda: datetime.now(UTC), **settings):
     chosen, metrics = IntakeSettings.from_pki(keys.folder, data, **settings), Metrics()
     async with (
         open_store(chosen.resolved_database_url) as store,
@@ -65,7 +66,9 @@ async def running(keys: Keys, data, **settings):
     ):
         trust = BoothTrust(chosen.trust, chosen.crl)
         staff = SignerSource(chosen.staff_signer).current if chosen.staff_signer else None
-        rooms = IntakeRooms(chosen, store, objects, trust, receipts, enrolment, staff_signer=staff, metrics=metrics)
+        rooms = IntakeRooms(
+            *(chosen, store, objects, trust, receipts, enrolment), now=now, staff_signer=staff, metrics=metrics
+        )
         started = Running(rooms, keys)
         async with started.client:
             yield started

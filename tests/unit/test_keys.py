@@ -34,7 +34,9 @@ PEM = serialization.Encoding.PEM
 FILES = {
     *("ca.pem", "ca.key", "ca.crl", "booth.pem", "booth.key", "intake.pem", "intake.key"),
     *("intake-tls.pem", "intake-tls.key", "desk-tls.pem", "desk-tls.key", "desk.hpke", "desk.hpke.pub", ".lock"),
-    *("centre.pem", "centre.key", "centres.pem", "staff.pem", "staff.key"),
+    *("centre.pem", "centre.key", "centres.pem", "staff.pem", "staff.key", "desk.pem", "desk.key"),
+    *("producer.pem", "producer.key", "producer.hpke"),
+    *("producers/producer-development/ca.pem", "producers/producer-development/producer.hpke.pub"),
 }
 
 
@@ -44,16 +46,17 @@ def pki(tmp_path):
 
 
 def contents(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # --- the development PKI
 
 
 def test_the_first_start_makes_every_file_and_keeps_the_private_ones_private(pki):
-    assert {path.name for path in pki.iterdir()} == FILES
-    assert stat.S_IMODE(pki.stat().st_mode) == 0o700
-    for path in pki.iterdir():
+    assert set(contents(pki)) == FILES
+    for folder in (pki, *(path for path in pki.rglob("*") if path.is_dir())):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in map(pki.joinpath, FILES):
         private = path.suffix in {".key", ".hpke"}
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == (0 if private or path.name == ".lock" else 0o044), path
 
