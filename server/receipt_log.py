@@ -30,6 +30,7 @@ from crypto.merkle import HASH_BYTES, Frontier, consistency_proof
 from crypto.receipt import Extension, LogEntry, extend_log, make_entry
 from crypto.tree_head import sign_tree_head
 from server.application_rows import NO_LINKS, Links, note_captures
+from server.deletions import find_deletions
 from server.errors import (
     MalformedRequestError,
     ReceiptUnavailableError,
@@ -50,6 +51,7 @@ from server.log_rows import (
     reserve_serials,
 )
 from server.metrics import Metrics
+from server.retention_errors import PacketDeletedError
 from server.store import NewPacket, Nonce, Store, StoredPacket, packets, stored_packet
 
 log = logging.getLogger(__name__)
@@ -198,6 +200,9 @@ class ReceiptLog:
             wanted = {waiting.new.sha256: waiting for waiting in reversed(batch) if id(waiting) in accepted}
             rows = await _known(connection, wanted)
             came = [wanted[sha256] for sha256 in reversed(wanted) if sha256 not in rows]
+            # After the rows, so that a deletion that commits between the two is seen.
+            gone = await find_deletions(connection, [one.new.sha256 for one in came]) if came else {}
+            came = [one for one in came if one.new.sha256 not in gone]
             added = [waiting.new for waiting in came]
             if added:
                 serials = await reserve_serials(connection, len(added))
@@ -221,6 +226,8 @@ class ReceiptLog:
             sha256 = waiting.new.sha256
             if id(waiting) not in accepted:
                 outcomes.append(ReplayedRequestError("This signature was used before: sign the request anew."))
+            elif sha256 in gone:
+                outcomes.append(PacketDeletedError("The packet was here and was deleted when its time was over."))
             else:
                 outcomes.append((rows[sha256], sha256 in new_ones))
                 new_ones.discard(sha256)  # the first of several copies is the new one

@@ -1,6 +1,6 @@
 """The errors of retention, told at the desk and on a terminal; server/errors.py has the root and the rules.
 
-RetentionError: HeldError, HoldUnknownError, NotDueError, PacketDeletedError
+RetentionError: ClocksApartError, HeldError, HoldUnknownError, NotDueError, PacketDeletedError
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ class RetentionError(ServerError):
     blame = "operator"
     status = 409
     title = "Retention does not allow this"
+
+
+class ClocksApartError(RetentionError):
+    """The clocks of this machine and of the database say different times: what would be deleted might not be due."""
+
+    code = "retention.clock"
+    title = "Clocks differ"
 
 
 class HeldError(RetentionError):

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server.handover_rows import decisions, orders
 from server.holds import holds
 from server.retention import Fate, HoldSpan, OrderFacts, PacketFacts, Policy, due, final_event
-from server.store import Store, metadata, packets
+from server.store import Store, UtcDateTime, metadata, packets
 
 PAGE = 200
 _ONLY = 1
@@ -67,8 +66,8 @@ async def old_packets(store: Store, before: datetime) -> AsyncIterator[Sequence[
     while True:
         query = sa.select(columns.sha256, columns.serial, columns.received_at).where(columns.received_at <= before)
         if last is not None:
-            later = sa.and_(columns.received_at == last[0], columns.serial > last[1])
-            query = query.where(columns.received_at >= last[0], sa.or_(columns.received_at > last[0], later))
+            place = sa.tuple_(sa.literal(last[0], UtcDateTime()), sa.literal(last[1]))
+            query = query.where(sa.tuple_(columns.received_at, columns.serial) > place)
         async with store.reading() as connection:
             page = query.order_by(columns.received_at, columns.serial).limit(PAGE)
             rows = (await connection.execute(page)).all()
@@ -111,10 +110,9 @@ async def read_policy(connection: AsyncConnection) -> Policy | None:
 
 
 async def _read_facts(connection: AsyncConnection, received: Mapping[str, datetime]) -> dict[str, PacketFacts]:
-    decided: dict[str, sa.Row[Any]] = {}
     made = sa.select(decisions.c.packet_sha256, decisions.c.decided_at, decisions.c.verdict)
-    for row in await connection.execute(made.where(decisions.c.packet_sha256.in_(received))):
-        decided[row.packet_sha256] = row
+    found = await connection.execute(made.where(decisions.c.packet_sha256.in_(received)))
+    decided = {sha256: (at, verdict == "accepted") for sha256, at, verdict in found}
     given: dict[str, list[OrderFacts]] = {}
     columns = orders.c
     query = sa.select(columns.packet_sha256, columns.answered_at, columns.answer_verdict, columns.resend_asked_at)
@@ -122,12 +120,8 @@ async def _read_facts(connection: AsyncConnection, received: Mapping[str, dateti
     for row in await connection.execute(present):
         order = OrderFacts(row.answered_at, row.answer_verdict == "accepted", row.resend_asked_at is not None)
         given.setdefault(row.packet_sha256, []).append(order)
-    return {
-        sha256: PacketFacts(
-            received_at,
-            decided[sha256].decided_at if sha256 in decided else None,
-            sha256 in decided and decided[sha256].verdict == "accepted",
-            tuple(given.get(sha256, ())),
-        )
-        for sha256, received_at in received.items()
-    }
+    facts = {}
+    for sha256, received_at in received.items():
+        decided_at, accepted = decided.get(sha256, (None, False))
+        facts[sha256] = PacketFacts(received_at, decided_at, accepted, tuple(given.get(sha256, ())))
+    return facts

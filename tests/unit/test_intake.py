@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from crypto.keys import open_signer
 from crypto.merkle import verify_consistency
@@ -15,6 +15,7 @@ from crypto.receipt import verify_receipt
 from crypto.tree_head import verify_tree_head
 from server.errors import StorageFullError, StorageUnavailableError
 from server.packet_counts import count_packets
+from server.store import packets
 from tests.intake_rig import BASE, problem, running
 from tests.sealed_packets import Keys, digest
 
@@ -177,12 +178,8 @@ async def test_a_packet_of_another_booth_is_refused(intake, keys):
 
 async def test_a_booth_sees_only_its_own_packets(intake, keys, packet, tmp_path):
     await intake.put(packet)
-    stored = await intake.rooms.store.find(digest(packet))
-
-    async def of_another(sha256):
-        return replace(stored, booth="booth-0002")
-
-    intake.rooms.store.find = of_another
+    async with intake.rooms.store.writing() as connection:
+        await connection.execute(sa.update(packets).values(booth="booth-0002"))
     problem(await intake.get(f"/v1/packets/{digest(packet)}/receipt"), 404, "packet.unknown")
     problem(await intake.put(packet), 403, "packet.booth_mismatch")
 
@@ -354,10 +351,10 @@ async def test_nothing_of_a_request_is_repeated(intake, packet):
 
 
 async def test_an_unexpected_failure_is_a_problem_too_and_its_text_stays_inside(intake, packet, monkeypatch, caplog):
-    async def fail(*args):
+    def fail():
         raise RuntimeError("Anna Muster, A1234567")
 
-    monkeypatch.setattr(intake.rooms.store, "find", fail)
+    monkeypatch.setattr(intake.rooms.store, "reading", fail)
     answer = await intake.put(packet)
     problem(answer, 500, "server")
     assert "Anna" not in answer.text

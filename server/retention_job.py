@@ -1,0 +1,153 @@
+"""Deleting what is due: the intake's job, `intake retention run`, and what a restore does before anything is served.
+
+Order of operation of a run
+  clocks: a database of its own tells its time; one that is CLOCKS_APART from ours deletes nothing, because a wrong clock would delete too early
+  → deletions that were cut off are brought to their end (server/deletions.py) → old packets page by page, oldest first; each that is due is deleted.
+In the transaction of each deletion everything is read again: an officer's decision, a producer's answer, a hold that came meanwhile keep the packet.
+What cannot be deleted does not stop the others; a run that met such a packet ends with its error, and the next run tries again.
+Runs beside each other are harmless: of two that come to the same packet one deletes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from crypto.keys import Signer
+from server.deletions import Deletions
+from server.errors import ServerError, StorageError
+from server.objects import Objects
+from server.retention import Fate, Policy
+from server.retention_errors import ClocksApartError, HeldError, NotDueError
+from server.retention_rows import Kept, old_packets, read_kept
+from server.store import Store, StoredPacket
+
+log = logging.getLogger(__name__)
+
+JOB = "retention"
+# More than clocks that are kept by NTP ever differ, less than any time of the policy.
+CLOCKS_APART = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A packet that is due."""
+
+    sha256: str
+    fate: Fate
+    due: datetime
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run did."""
+
+    deleted: int = 0
+    finished: int = 0  # deletions that an earlier run had begun
+    kept: int = 0  # due when they were looked at, and not any more: held, or something happened
+    failed: int = 0
+    more: bool = False  # there was more to do than one run does
+
+
+class Retention:
+    """The keeping and deleting of packets as one process does it."""
+
+    def __init__(
+        self,
+        store: Store,
+        objects: Objects,
+        signer: Callable[[], Signer],
+        policy: Policy,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store, self._policy, self._now = store, policy, now
+        self.deletions = Deletions(store, objects.packets, objects.orders, signer, now, policy.backups)
+
+    async def plan(self, at: datetime) -> AsyncGenerator[Planned]:
+        """What a run at that time would delete, oldest first, if nothing happened until then. Changes nothing."""
+        async for kept, due in self._due(at):
+            yield Planned(kept.sha256, kept.fate, due)
+
+    async def run(self, most: int, progress: Callable[[Run], None] = lambda _run: None) -> Run:
+        """Delete what is due, `most` packets at most. Raises `ClocksApartError`, and the first `StorageError` when all else is done."""
+        await self._check_clock()
+        run, failure = Run(), None
+        for deletion in await self.deletions.unfinished(most):
+            try:
+                await self.deletions.delete_packet(deletion.packet_sha256, deletion.reason)
+                run.finished += 1
+            except StorageError as error:
+                failure = failure or error
+                run.failed += 1
+                _tell(deletion.packet_sha256, error)
+            progress(run)
+        now = self._now()
+        async with contextlib.aclosing(self._due(now)) as due:
+            async for kept, _ in due:
+                if run.deleted + run.failed >= most:
+                    run.more = True
+                    break
+                try:
+                    await self._delete(kept, now)
+                    run.deleted += 1
+                except (HeldError, NotDueError):
+                    run.kept += 1
+                except StorageError as error:
+                    failure = failure or error
+                    run.failed += 1
+                    _tell(kept.sha256, error)
+                progress(run)
+        if run.deleted or run.finished:
+            log.info("Packets were deleted: their time is over.", extra={"packets": run.deleted + run.finished})
+        if failure is not None:
+            raise failure
+        return run
+
+    async def _delete(self, kept: Kept, now: datetime) -> None:
+        async def check(connection: AsyncConnection, packet: StoredPacket) -> None:
+            found = await read_kept(connection, {packet.sha256: (packet.serial, packet.received_at)})
+            present = found[packet.sha256]
+            if present.fate is not kept.fate or (due := present.due(self._policy, now)) is None or due > now:
+                raise NotDueError
+
+        linked = self._policy.keep_links
+        await self.deletions.delete_packet(kept.sha256, kept.fate, check=check, unlinked=not linked)
+
+    async def _due(self, at: datetime) -> AsyncGenerator[tuple[Kept, datetime]]:
+        async for page in old_packets(self._store, at - self._policy.shortest):
+            for kept in page:
+                due = kept.due(self._policy, at)
+                if due is not None and due <= at:
+                    yield kept, due
+
+    async def _check_clock(self) -> None:
+        async with self._store.reading() as connection:
+            if connection.dialect.name != "postgresql":
+                return  # the same clock
+            told = (await connection.execute(sa.select(sa.func.now()))).scalar_one()
+        if abs(told - self._now()) > CLOCKS_APART:
+            raise ClocksApartError(
+                "The clocks of this machine and of the database differ by more than an hour: nothing is deleted."
+            )
+
+
+async def delete_due(
+    store: Store, objects: Objects, signer: Callable[[], Signer], policy: Policy, now: Callable[[], datetime]
+) -> int:
+    """Delete everything that is due; how many packets. What a restore does before anything is served."""
+    retention, deleted = Retention(store, objects, signer, policy, now), 0
+    while True:
+        run = await retention.run(1_000)
+        deleted += run.deleted + run.finished
+        if not run.more:
+            return deleted
+
+
+def _tell(sha256: str, error: ServerError) -> None:
+    log.warning("A packet could not be deleted.", exc_info=error, extra={"packet": sha256[:16], "code": error.code})
