@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from alembic import context
 
-from server import application_rows, deletions, handover_rows, holds, jobs, log_rows, packet_counts, retention_rows, staff
+from server import (
+    application_rows,
+    deletions,
+    handover_rows,
+    holds,
+    jobs,
+    log_rows,
+    packet_counts,
+    retention_rows,
+    scrub,
+    staff,
+)
 from server.store import metadata
 
 # Imported, so that the metadata of server/store.py has their tables too.
-TABLES_OF = (application_rows, deletions, handover_rows, holds, jobs, log_rows, packet_counts, retention_rows, staff)
+TABLES_OF = (
+    application_rows,
+    deletions,
+    handover_rows,
+    holds,
+    jobs,
+    log_rows,
+    packet_counts,
+    retention_rows,
+    scrub,
+    staff,
+)
 connection = context.config.attributes["connection"]
 # SQLite alters tables by copying them ("batch"); harmless elsewhere.
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=False)
