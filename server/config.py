@@ -128,6 +128,9 @@ class IntakeSettings(ListenSettings, StoreSettings):
     max_uploads_per_booth: PositiveInt = Field(
         default=4, description="Uploads of one booth at once; a booth sends one, and others may still be ending."
     )
+    # Why these are far above a real booth's day: server/quotas.py.
+    quota_packets_per_day: PositiveInt = Field(default=3000, description="New packets of one booth within a day (UTC).")
+    quota_bytes_per_day: PositiveInt = Field(default=16 * 1024 * MEBIBYTE, description="Their bytes.")
     retry_after_s: PositiveInt = 5
     # Interrupted uploads (server/partials.py): a booth has one, and those of packets that it put off.
     partials_per_booth: PositiveInt = Field(default=8, description="Interrupted uploads kept of one booth.")

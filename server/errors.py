@@ -13,7 +13,7 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
     │   ├── RequestTooLargeError, SlowRequestError, TruncatedRequestError
     │   ├── SignatureMissingError, SignatureInvalidError, SignatureExpiredError, ReplayedRequestError
     │   ├── PacketTooLargeError, DigestMismatchError, PacketUnreadableError, BoothMismatchError, UnknownPacketError
-    │   ├── UploadOffsetError, UploadLengthError, UploadsAtOnceError, SoftwareBlockedError
+    │   ├── UploadOffsetError, UploadLengthError, UploadsAtOnceError, QuotaError, SoftwareBlockedError
     ├── EnrolmentError           a booth's certificate: EnrolmentRefusedError, EnrolmentLockedError, EnrolmentUnavailableError,
     │                            CsrRefusedError, BoothRevokedError, RevocationListUnknownError
     ├── OverloadError            more work than this process takes at once
@@ -265,6 +265,15 @@ class UploadsAtOnceError(RequestError):
     status = 429
     retry = True
     title = "This booth sends too many packets at once"
+
+
+class QuotaError(RequestError):
+    """One booth has brought more within a day than a booth may."""
+
+    code = "booth.quota"
+    status = 429
+    retry = True
+    title = "This booth has sent too much today"
 
 
 class SoftwareBlockedError(RequestError):

@@ -2,11 +2,11 @@
 
 Order of operation of a whole packet, PUT without `Upload-Complete`:
     a free place (else 503 with Retry-After) → form of path, type and length → signature of the request → the booth's software is not blocked → a
-    free place of this booth (else 429) → body into a temporary file while it is digested, bounded in size and time → digest is the one in the path and
+    free place of this booth (else 429) → its day's quota (else 429) → body into a temporary file while it is digested, bounded in size and time → digest is the one in the path and
     in Content-Digest → public header readable and of the booth that signed → bytes durable → nonce, row, place in the receipt log and receipt in
     one commit → receipt answered.
 `Passbooth-Application` and `Passbooth-Status` say to which application and status token the packet belongs, as digests; they are optional.
-The same packet again, also many at once, gets the same receipt (200 instead of 201). A crash anywhere leaves either nothing, or bytes that the
+The same packet again, also many at once, gets the same receipt (200 instead of 201), also when it was deleted since (server/late_packets.py). A crash anywhere leaves either nothing, or bytes that the
 next upload of the packet adopts, or a row whose receipt the next upload gets.
 
 With `Upload-Complete` an upload can be resumed (draft-ietf-httpbis-resumable-upload; docs/intake-api.md): its nonce is used up before the body is read,
@@ -38,9 +38,11 @@ from server.errors import (
     RequestError,
     UnknownPacketError,
 )
+from server.late_packets import DELETED, find_taken
 from server.metrics import Metrics
 from server.objects import Objects
 from server.partials import Append, Partial, PartialLimits, UploadFields, read_fields, told_length
+from server.quotas import Quota, Reception
 from server.receipt_log import ReceiptLog
 from server.receiving import (
     BodyLimits,
@@ -52,9 +54,10 @@ from server.receiving import (
     receive_body,
     too_large,
 )
+from server.retention_errors import PacketDeletedError
 from server.signed_requests import SignedRequests
 from server.software import SoftwareGate
-from server.store import DIGEST, NewPacket, Store, StoredPacket, check_digest
+from server.store import DIGEST, NewPacket, Nonce, Store, StoredPacket, check_digest
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +91,8 @@ class Uploads:
         self._store, self._objects, self._receipts, self._signed, self._now = store, objects, receipts, signed, now
         self._places = Places(settings.max_uploads, settings.retry_after_s)
         self._booth_places = BoothPlaces(settings.max_uploads_per_booth, settings.retry_after_s)
+        self._reception = Reception(store, now)
+        self._quota = Quota(settings.quota_packets_per_day, settings.quota_bytes_per_day)
         self._software = SoftwareGate(settings.blocked_software)
         self._limits = BodyLimits(
             settings.max_packet_bytes, settings.body_idle_s, settings.body_total_s, head_bytes=HEAD_BYTES
@@ -112,7 +117,7 @@ class Uploads:
                 raise DigestMismatchError("The signed Content-Digest is not the digest in the address.")
             if fields.complete is not None:
                 return await self._append(request, sha256, verified, replace(fields, offset=None))
-            known = await self._find_whole(sha256, verified.booth_id)
+            known = await self._find_whole(sha256, verified.booth_id, verified.content_length)
             nonce = self._signed.nonce(verified)
             if known is not None:
                 _compare_digest(await receive_body(request, Discard(), self._limits), sha256)
@@ -123,7 +128,7 @@ class Uploads:
                 _compare_digest(body, sha256)
                 new = self._describe(body, verified.booth_id)
                 await writer.keep(sha256)
-            return self._taken(*await self._receipts.append(new, nonce, links), verified.booth_id)
+            return self._taken(*await self._write(new, nonce, links), verified.booth_id)
 
     async def patch(self, request: Request, sha256: str) -> Taken | Partial:
         """Take more of a packet, or its end. Raises the `ServerError` family."""
@@ -147,7 +152,7 @@ class Uploads:
         check_digest(sha256)
         verified = await self._verify(request)
         await self._signed.use_nonce(verified)
-        stored = await self._store.find(sha256)
+        stored = await find_taken(self._store, sha256)
         if stored is not None and stored.booth == verified.booth_id:
             return stored
         partial = await self.partials.find(verified.booth_id, sha256)
@@ -171,12 +176,28 @@ class Uploads:
         self._software.check(request.headers)
         return verified
 
-    async def _find_whole(self, sha256: str, booth: str) -> StoredPacket | None:
-        """The row of a packet whose bytes are here. Raises `BoothMismatchError`."""
-        known = await self._store.find(sha256)
+    async def _find_whole(self, sha256: str, booth: str, size: int) -> StoredPacket | None:
+        """The row of a packet whose bytes are here. Raises `BoothMismatchError`, and `QuotaError` for one that is new and too much."""
+        standing = await self._reception.ask(sha256, booth)
+        known = standing.known
         if known is not None and known.booth != booth:
             raise BoothMismatchError("This packet belongs to another booth.")
-        return known if known is not None and await self._objects.packets.holds(sha256) else None
+        if known is None:
+            self._quota.check(standing, size, self._now())
+        if known is None or known.state == DELETED:
+            return known
+        return known if await self._objects.packets.holds(sha256) else None
+
+    async def _write(self, new: NewPacket, nonce: Nonce | None, links: Links) -> tuple[StoredPacket, bool]:
+        """A packet whose bytes are durable into the log; one that was deleted while they came is deleted again."""
+        try:
+            return await self._receipts.append(new, nonce, links)
+        except PacketDeletedError:
+            await self._objects.packets.delete(new.sha256)
+            deleted = await find_taken(self._store, new.sha256)
+            if deleted is None:
+                raise
+            return deleted, False
 
     async def _append(
         self, request: Request, sha256: str, verified: VerifiedRequest, fields: UploadFields
@@ -186,7 +207,7 @@ class Uploads:
         if length is not None and length > self._limits.max_bytes:
             raise too_large(self._limits.max_bytes)
         await self._signed.use_nonce(verified)
-        known = await self._find_whole(sha256, verified.booth_id)
+        known = await self._find_whole(sha256, verified.booth_id, length or verified.content_length)
         if known is not None:
             await receive_body(request, Discard(), self._limits)
             return self._taken(known, False, verified.booth_id)
@@ -218,7 +239,7 @@ class Uploads:
             await partial.remove()
             raise
         await partial.keep(sha256)
-        stored, created = await self._receipts.append(new, None, links)
+        stored, created = await self._write(new, None, links)
         await partial.remove()
         return self._taken(stored, created, booth)
 

@@ -1,0 +1,121 @@
+"""What is known of an upload before its body is read: the packet's row, if it came before, and how much its booth has brought today.
+
+Rules: a booth may bring so many packets and bytes within a day (UTC), counted from the rows, so that all replicas on a database count together; what is
+refused is told when to come back (429 with Retry-After). A packet that is here already is never refused: it costs nothing. Uploads that are judged at the
+same moment do not see each other, so a booth may exceed its quota by those that it sends at once (config.max_uploads_per_booth at each replica).
+
+The default quota stops a key in wrong hands, never a booth: a visit takes more than two minutes, so a booth that worked day and night would make 720
+packets; one with a full-resolution portrait and PAD frames has at most 6 MB (product.md), which makes 4.3 GB. A booth that was without a network for four
+weeks of 200 visits a day brings 5600 packets: with 3000 a day and 16 GiB it is done on the second day.
+
+Uploads that ask at the same moment are answered by one transaction: while the database is being asked, others gather for the next question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from server.deletions import find_deletions
+from server.errors import QuotaError
+from server.late_packets import find_taken
+from server.store import Store, StoredPacket, packets, stored_packet
+
+# One question for so many uploads; above the uploads that one intake takes at once (config.max_uploads).
+MAX_ASKED = 64
+# A booth that has to wait asks again this soon, though the day may be longer: somebody may have raised its quota.
+LONGEST_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of one upload."""
+
+    known: StoredPacket | None
+    packets_today: int
+    bytes_today: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    sha256: str
+    booth: str
+    answer: asyncio.Future[Standing]
+
+
+class Reception:
+    """Asks the database about uploads, of many at once in one go."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store, self._now = store, now
+        self._waiting: list[_Question] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def ask(self, sha256: str, booth: str) -> Standing:
+        """What is known of this packet and of the booth's day. Raises `StorageError`."""
+        question = _Question(sha256, booth, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._serve(), name="reception")
+        return await question.answer
+
+    async def _serve(self) -> None:
+        while self._waiting:
+            asked, self._waiting = self._waiting[:MAX_ASKED], self._waiting[MAX_ASKED:]
+            try:
+                answers = await self._look_up(asked)
+            except Exception as error:  # noqa: BLE001 - each that asked is told; the next ones are served
+                for question in asked:
+                    if not question.answer.done():
+                        question.answer.set_exception(error)
+            else:
+                for question, answer in zip(asked, answers, strict=True):
+                    if not question.answer.done():  # given up meanwhile
+                        question.answer.set_result(answer)
+
+    async def _look_up(self, asked: Sequence[_Question]) -> list[Standing]:
+        midnight = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = sa.select(packets).where(packets.c.sha256.in_(padded([one.sha256 for one in asked])))
+        counts = (
+            sa.select(packets.c.booth, sa.func.count(), sa.func.coalesce(sa.func.sum(packets.c.size), 0))
+            .where(packets.c.booth.in_(padded([one.booth for one in asked])), packets.c.received_at >= midnight)
+            .group_by(packets.c.booth)
+        )
+        async with self._store.reading() as connection:
+            known = {row.sha256: stored_packet(row) for row in await connection.execute(rows)}
+            today = {booth: (int(count), int(size)) for booth, count, size in await connection.execute(counts)}
+            others = {one.sha256 for one in asked} - known.keys()
+            deleted = await find_deletions(connection, padded(others)) if others else {}
+        for sha256 in deleted:
+            if (taken := await find_taken(self._store, sha256)) is not None:
+                known[sha256] = taken
+        return [Standing(known.get(one.sha256), *today.get(one.booth, (0, 0))) for one in asked]
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much one booth may bring within a day."""
+
+    packets: int
+    size_bytes: int
+
+    def check(self, standing: Standing, size: int, now: datetime) -> None:
+        """Whether a new packet of this size may come. Raises `QuotaError`."""
+        if standing.packets_today < self.packets and standing.bytes_today + size <= self.size_bytes:
+            return
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        wait = min(midnight - now, LONGEST_WAIT)
+        raise QuotaError(
+            "This booth has sent as much today as one booth may: it goes on at midnight UTC.",
+            retry_after_s=int(wait.total_seconds()) + 1,
+        )
+
+
+def padded(values: Iterable[str]) -> list[str]:
+    """Each once, filled up to a power of two with the last one: databases keep what they prepared for few lengths."""
+    unique = sorted(set(values))
+    return unique + unique[-1:] * ((1 << (len(unique) - 1).bit_length()) - len(unique))
