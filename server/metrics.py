@@ -88,6 +88,20 @@ class Metrics:
         self.orders_late = Gauge(
             "passbooth_orders_late", "Orders that no producer has answered in time.", registry=registry
         )
+        self.job_ran_at = Gauge(
+            "passbooth_job_ended_seconds", "When a background job last came to an end.", ("job",), registry=registry
+        )
+        self.job_failed = Gauge(
+            "passbooth_job_failed", "1 when a background job's last run failed.", ("job",), registry=registry
+        )
+        self.damaged_objects = Gauge(
+            "passbooth_damaged_objects", "Stored objects that are missing or damaged.", registry=registry
+        )
+        self.scrubbed_since = Gauge(
+            "passbooth_scrubbed_since_seconds",
+            "Since when every stored object was read at least once.",
+            registry=registry,
+        )
         self.failed_gauges = Counter(
             "passbooth_failed_gauges", "Gauges that could not be brought up to date.", registry=registry
         )

@@ -31,7 +31,7 @@ async def spoken_for(connection: AsyncConnection, collection: str, names: Collec
     return found | set((await connection.execute(under_way)).scalars())
 
 
-def _needed(collection: str) -> tuple[sa.Column[str], sa.Select[tuple[str]]]:
+def _needed(collection: str) -> tuple[sa.Column[str], sa.Select[str]]:
     """The names of the objects that must be there. A message is needed as long as its packet (server/deletions.py)."""
     if collection == "packets":
         return packets.c.sha256, sa.select(packets.c.sha256)

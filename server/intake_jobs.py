@@ -1,0 +1,42 @@
+"""What an intake does in the background; of any number of intakes one does each job (server/jobs.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from server.jobs import Job, read_jobs
+from server.metrics import Metrics
+from server.objects import Objects
+from server.orphans import Orphans
+from server.scrub import Scrubber, read_state
+from server.store import Store
+
+SCRUB_S = 600.0
+ORPHANS_S = 6 * 3600.0
+
+
+def storage_jobs(store: Store, objects: Objects, scrub_bytes: int) -> list[Job]:
+    """Those that look after stored bytes."""
+    scrubber, orphans = Scrubber(store, objects, scrub_bytes), Orphans(store, objects)
+
+    async def collect() -> int:
+        done = await orphans.collect()
+        return done.put_aside + done.brought_back + done.deleted
+
+    return [Job("scrub", SCRUB_S, scrubber.run), Job("orphans", ORPHANS_S, collect)]
+
+
+def tell_jobs(store: Store, metrics: Metrics) -> Callable[[], Awaitable[None]]:
+    """Brings the gauges of the jobs up to date."""
+
+    async def tell() -> None:
+        for one in await read_jobs(store):
+            if one.ran_at is not None:
+                metrics.job_ran_at.labels(one.name).set(one.ran_at.timestamp())
+                metrics.job_failed.labels(one.name).set(one.outcome != "done")
+        state = await read_state(store)
+        metrics.damaged_objects.set(state.faults)
+        if state.began_at is not None:
+            metrics.scrubbed_since.set(state.began_at.timestamp())
+
+    return tell

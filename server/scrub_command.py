@@ -1,0 +1,124 @@
+"""`intake scrub`: every object that a row needs is read and compared with its digest, now and completely.
+
+Intakes do the same slowly in the background (server/scrub.py); this is for the hour after a disk fault, a move or a restore. It changes nothing and runs
+beside working intakes.
+
+Exit codes: 0 every object is whole; 1 something is missing or damaged, each on a line; 2 it could not be looked at, one sentence says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.terminal import failing, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from server.scrub import Fault, ScrubState
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@dataclass(slots=True)
+class Scrubbed:
+    """What was found."""
+
+    objects: int = 0
+    bytes: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    orphans: int | None = None
+    orphan_bytes: int | None = None
+    background: ScrubState | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether every object is whole."""
+        return not self.faults
+
+
+def scrub(
+    data: Data,
+    orphans: Annotated[bool, typer.Option("--orphans", help="Also count old objects that no row needs.")] = False,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every stored packet and order, and tell what is missing or damaged: restore that from the backup.
+
+    The place is the folder in --data, or what INTAKE_OBJECTS_URL and INTAKE_S3_… name.
+
+    [bold]Examples[/bold]
+
+    intake scrub --data ./data
+
+    intake scrub --data ./data --orphans --json
+    """
+    with failing(), progress(quiet=as_json) as step:
+        found = asyncio.run(_scrub(data, database_url, orphans, step))
+    if as_json:
+        typer.echo(json.dumps({"sound": found.sound} | asdict(found), default=_moment))
+    else:
+        _tell(found)
+    raise typer.Exit(0 if found.sound else 1)
+
+
+async def _scrub(
+    data: Path, database_url: str | None, orphans: bool, step: Callable[[str, int, int], None]
+) -> Scrubbed:
+    from server.config import StoreSettings
+    from server.made_store import await_store
+    from server.objects import COLLECTIONS, open_objects
+    from server.orphans import Orphans
+    from server.packet_counts import count_packets
+    from server.scrub import read_state, walk
+    from server.store import open_present_store
+
+    settings = StoreSettings(data_dir=data, database_url=database_url)
+    found = Scrubbed()
+    await await_store(settings)  # opening makes what is missing
+    async with open_present_store(settings.resolved_database_url) as store, open_objects(settings) as objects:
+        found.background = await read_state(store)
+        total = await count_packets(store)
+        for collection in COLLECTIONS:
+            done = 0
+            async for page in walk(store, objects, collection):
+                done += len(page)
+                found.objects += len(page)
+                found.bytes += sum(one.size for one in page)
+                found.faults += [one.fault for one in page if one.fault is not None]
+                step(collection, done, max(done, total))
+        if orphans:
+            found.orphans = found.orphan_bytes = 0
+            for collection in COLLECTIONS:
+                async for unneeded in Orphans(store, objects).candidates(collection):
+                    found.orphans += len(unneeded)
+                    found.orphan_bytes += sum(one.size for one in unneeded)
+    return found
+
+
+def _tell(found: Scrubbed) -> None:
+    for fault in found.faults:
+        typer.echo(f"{fault.kind}: {fault.collection}/{fault.name}")
+    if found.orphans is not None:
+        typer.echo(f"{found.orphans} old objects that no row needs, {found.orphan_bytes} bytes.")
+    typer.echo(f"{found.objects} objects, {found.bytes} bytes.")
+    if not found.sound:
+        typer.echo(f"NOT WHOLE: {len(found.faults)} objects; restore them from the backup (docs/storage.md).")
+    else:
+        typer.echo("Every object is whole.")
+
+
+def _moment(value: datetime) -> str:
+    return value.isoformat()
