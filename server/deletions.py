@@ -146,8 +146,8 @@ class Deletions:
             if unlinked:
                 await unlink(connection, sha256, deletion.deleted_at)
             await connection.execute(sa.insert(deletions).values(_columns(deletion)))
-            gone = await connection.execute(sa.delete(packets).where(packets.c.serial == packet.serial))
             await note_deletion(connection)
+            gone = await connection.execute(sa.delete(packets).where(packets.c.serial == packet.serial))
             if gone.rowcount != 1:
                 raise StorageCorruptError(
                     "The row of a packet went while it was locked: look with `intake log verify`."

@@ -30,6 +30,7 @@ from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import DrainingError, ServerError, SettingsError
 from server.intake_document import describe_itself
+from server.jobs import doing_jobs
 from server.listener import listen
 from server.metrics import Metrics
 from server.objects import Objects, open_objects
@@ -40,6 +41,8 @@ from server.problems import RequestLog, answer_with_problems
 from server.producers import ProducerRequests
 from server.receipt_log import ReceiptLog, open_receipt_log
 from server.restore_mark import require_no_mark
+from server.retention_job import Retention, retention_job
+from server.retention_rows import tell_policy
 from server.signed_requests import SignedRequests
 from server.staff import StaffLists
 from server.staff_routes import make_staff_routes
@@ -226,9 +229,13 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
             metrics=metrics,
         )
         app, intake = make_intake(rooms)
+        await tell_policy(store, settings.retention)
+        retention = Retention(store, objects, source.current, settings.retention, rooms.now)
+        work = [retention_job(retention, settings.retention_every_s, settings.retention_per_run)]
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")
         try:
-            await listen(app, settings, on_ready, rooms.metrics, intake.drain)
+            async with doing_jobs(store, work):
+                await listen(app, settings, on_ready, rooms.metrics, intake.drain)
         finally:
             sweep.cancel()
             with contextlib.suppress(asyncio.CancelledError):

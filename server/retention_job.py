@@ -16,12 +16,12 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.keys import Signer
 from server.deletions import Deletions
 from server.errors import ServerError, StorageError
+from server.jobs import Job, database_now
 from server.objects import Objects
 from server.retention import Fate, Policy
 from server.retention_errors import ClocksApartError, HeldError, NotDueError
@@ -128,10 +128,8 @@ class Retention:
 
     async def _check_clock(self) -> None:
         async with self._store.reading() as connection:
-            if connection.dialect.name != "postgresql":
-                return  # the same clock
-            told = (await connection.execute(sa.select(sa.func.now()))).scalar_one()
-        if abs(told - self._now()) > CLOCKS_APART:
+            apart = abs(await database_now(connection) - self._now())
+        if apart > CLOCKS_APART:
             raise ClocksApartError(
                 "The clocks of this machine and of the database differ by more than an hour: nothing is deleted."
             )
@@ -147,6 +145,16 @@ async def delete_due(
         deleted += run.deleted + run.finished
         if not run.more:
             return deleted
+
+
+def retention_job(retention: Retention, every_s: float, most: int) -> Job:
+    """The intake's job; its count is of packets deleted."""
+
+    async def work() -> int:
+        run = await retention.run(most)
+        return run.deleted + run.finished
+
+    return Job(JOB, every_s, work)
 
 
 def _tell(sha256: str, error: ServerError) -> None:
