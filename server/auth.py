@@ -18,7 +18,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crypto.tries import Tries
@@ -68,6 +68,7 @@ class Session:
     csrf_token: str
     opened_at: float
     seen_at: float
+    officer: str  # tells sessions apart in what is signed, and says nothing of a person
 
 
 class Doorkeeper:
@@ -115,7 +116,7 @@ class Doorkeeper:
         """A new session and its token, which is kept by the browser alone."""
         token = secrets.token_urlsafe(32)
         now = self._clock()
-        session = Session(secrets.token_urlsafe(32), now, now)
+        session = Session(secrets.token_urlsafe(32), now, now, f"session-{secrets.token_hex(8)}")
         self._sessions[_key(token)] = session
         return token, session
 
@@ -127,7 +128,7 @@ class Doorkeeper:
         session = self._sessions.get(_key(token))
         if session is None:
             return None
-        seen = Session(session.csrf_token, session.opened_at, self._clock())
+        seen = replace(session, seen_at=self._clock())
         self._sessions[_key(token)] = seen
         return seen
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -29,13 +29,13 @@ from crypto.errors import CryptoError
 from crypto.keys import load_recipient_key
 from server import views
 from server.application_rows import Registry
-from server.auth import Doorkeeper, Session
+from server.auth import Doorkeeper
 from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
 from server.config import DeskSettings
 from server.desk_api import find_packet, make_api
+from server.desk_session import SESSION_COOKIE, Officer, officer, read_form, read_officers_form
 from server.errors import (
-    CsrfError,
     LoginRequiredError,
     PacketNotOpenedError,
     PartUnknownError,
@@ -53,16 +53,12 @@ from server.opening import Opener, open_opener, summarise
 from server.packet_counts import count_packets
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
-from server.receiving import read_small_body
 from server.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-SESSION_COOKIE = "__Host-desk"
 FORM_COOKIE = "__Host-desk-form"
-MAX_FORM_BYTES = 4096
-FORM_S = 10.0
 SWEEP_S = 15.0
 
 
@@ -77,18 +73,6 @@ class DeskRooms:
     messages: Messages
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     metrics: Metrics = field(default_factory=Metrics)
-
-
-async def officer(request: Request) -> Session:
-    """The session of a request. Raises `LoginRequiredError`."""
-    door: Doorkeeper = request.app.state.door
-    session = door.session(request.cookies.get(SESSION_COOKIE))
-    if session is None:
-        raise LoginRequiredError("Sign in with the access code.")
-    return session
-
-
-Officer = Annotated[Session, Depends(officer)]
 
 
 def make_desk(rooms: DeskRooms) -> ASGIApp:
@@ -123,7 +107,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 
     @app.post("/login")
     async def login(request: Request) -> Response:
-        form = await _read_form(request)
+        form = await read_form(request)
         door.check_form_token(request.cookies.get(FORM_COOKIE), form.get("csrf_token", ""))
         address = request.client.host if request.client else ""
         try:
@@ -141,8 +125,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 
     @app.post("/logout")
     async def logout(request: Request, session: Officer) -> Response:
-        form = await _read_form(request)
-        door.check_session_token(session, form.get("csrf_token", ""))
+        await read_officers_form(request, session)
         door.close_session(request.cookies.get(SESSION_COOKIE))
         opener.sweep(sessions=door.sweep())
         answer = RedirectResponse("/login", 303, {"Clear-Site-Data": '"cache", "storage"'})
@@ -286,16 +269,6 @@ async def _sweep(door: Doorkeeper, opener: Opener) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         opener.sweep(sessions=door.sweep())
-
-
-async def _read_form(request: Request) -> dict[str, str]:
-    """The fields of a form of this site. Raises `CsrfError` and what receiving raises."""
-    origin = request.headers.get("origin")
-    if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host', '')}":
-        raise CsrfError("The form comes from another site.")
-    body = await read_small_body(request, "application/x-www-form-urlencoded", MAX_FORM_BYTES, FORM_S)
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
-    return {name: values[0] for name, values in fields.items()}
 
 
 def _portrait(parts: Mapping[str, bytes]) -> bytes | None:
