@@ -2,7 +2,8 @@
 
 A line is a JSON object with `data`, `pki` and, perhaps, `database_url` and `port`; the answer says `pid` and `url`. It is a real intake, by `run_intake`,
 in a process of its own that can be killed; only the import is shared. With `steps` the process appends two batches to the log instead, and
-dies at that many steps of its work in the database; it tells each receipt, and its end.
+dies at that many steps of its work in the database; it tells each receipt, and its end. With `argv` it is one of the server's commands, whose output goes to
+the file `output`; it tells its exit code and how many steps it took: files opened, made, renamed, removed. At the step `die_at` it is killed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from crypto.keys import SignerSource
+from server import backup, restore  # noqa: F401 - a command would import them anew in each process
+from server.cli import app
 from server.config import IntakeSettings
 from server.intake import run_intake
 from server.receipt_log import open_receipt_log
@@ -28,6 +31,7 @@ from server.store import NewPacket, Nonce, open_store
 
 BATCHES = (1, 3)
 DIED = 9
+FILE_STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
 
 def tell(**facts: Any) -> None:
@@ -64,6 +68,28 @@ async def append(order: dict[str, Any]) -> None:
     tell(end=0)
 
 
+def command(order: dict[str, Any]) -> None:
+    """One of the server's commands."""
+    told, steps, die_at = os.dup(1), [0], order.get("die_at", 0)
+    os.dup2(os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+    os.dup2(1, 2)
+
+    def count(event: str, _arguments: tuple[Any, ...]) -> None:
+        if event in FILE_STEPS:
+            steps[0] += 1
+            if steps[0] == die_at:
+                os.write(told, json.dumps({"code": DIED, "steps": die_at}).encode() + b"\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    code = 0
+    try:
+        app(order["argv"])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    os.write(told, json.dumps({"code": code, "steps": steps[0]}).encode() + b"\n")
+
+
 def upload() -> tuple[NewPacket, Nonce]:
     """A packet that nobody sent."""
     name, now = uuid.uuid4().hex, datetime.now(UTC)
@@ -79,7 +105,10 @@ def main() -> None:
             try:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 order = json.loads(line)
-                asyncio.run(append(order) if "steps" in order else live(order))
+                if "argv" in order:
+                    command(order)
+                else:
+                    asyncio.run(append(order) if "steps" in order else live(order))
                 code = 0
             finally:
                 os._exit(code)
