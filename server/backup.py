@@ -28,14 +28,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.keys import Signer, TrustStore, common_name
-from server.backup_folder import OBJECTS, BackupFolder, Dropped, ListedObject, open_backups
+from server.backup_folder import COLLECTIONS, OBJECTS, BackupFolder, Dropped, ListedObject, open_backups
 from server.backup_manifest import MAX_LACKING, ColumnFacts, FileFacts, Manifest, TableFacts, sign_manifest
 from server.errors import BackupRefusedError, StorageCorruptError
-from server.handover_rows import orders
 from server.line_files import WrittenFile, new_lines, read_lines
 from server.log_rows import log_heads, log_identity
+from server.object_rows import is_needed, needed_objects
 from server.objects import Collection, Objects
-from server.store import Store, packets
+from server.store import Store
 from server.table_rows import PAGE, Table, frozen, read_revision, read_serials, read_tables, write_rows
 
 # Objects copied at once: waits for a disk or a bucket. Each is in memory whole, at most 20 MiB (config.max_packet_bytes).
@@ -158,24 +158,15 @@ async def _write_table(connection: AsyncConnection, table: Table, partial: Path,
     return TableFacts(name=table.name, columns=columns, rows=FileFacts.of(written))
 
 
-def _objects_query(collection: str) -> sa.Select[Any]:
-    """Name and size of the objects that rows need. A message outlives its packet's row no longer than the packet itself (server/deletions.py)."""
-    if collection == "packets":
-        return sa.select(packets.c.sha256.label("name"), packets.c.size)
-    return sa.select(orders.c.message_sha256.label("name"), orders.c.size).join(
-        packets, packets.c.sha256 == orders.c.packet_sha256
-    )
-
-
 async def _needed_objects(connection: AsyncConnection, names: set[str]) -> AsyncIterator[Sequence[ListedObject]]:
     """Every object that rows need, once, in the order of lists, page by page."""
-    for collection in ("orders", "packets"):
+    for collection in COLLECTIONS:
         if collection not in names:
             continue  # a schema from before it
-        query = _objects_query(collection).distinct().order_by("name")
-        async with connection.stream(query.execution_options(yield_per=PAGE)) as result:
+        query = needed_objects(collection).execution_options(yield_per=PAGE)
+        async with connection.stream(query) as result:
             async for page in result.partitions(PAGE):
-                yield [ListedObject(collection, row.name, row.size) for row in page]
+                yield [ListedObject(collection, name, size) for name, size in page]
 
 
 async def _read_log(connection: AsyncConnection, names: set[str]) -> tuple[str, int, bytes]:
@@ -229,10 +220,8 @@ async def _copy_object(rooms: BackupRooms, folder: BackupFolder, one: ListedObje
     try:
         data = await place.read(one.name)
     except StorageCorruptError:
-        needed = _objects_query(one.collection).subquery()
         async with rooms.store.reading() as connection:
-            found = await connection.execute(sa.select(needed.c.name).where(needed.c.name == one.name).limit(1))
-            if found.first() is None:
+            if not await is_needed(connection, one.collection, one.name):
                 raise _DeletedSinceError from None
         return False
     if len(data) != one.size:

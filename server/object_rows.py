@@ -19,6 +19,18 @@ async def needed_behind(connection: AsyncConnection, collection: str, after: str
     return (await connection.execute(page)).scalars().all()
 
 
+def needed_objects(collection: str) -> sa.Select[str, int]:
+    """Name and size of the objects that must be there, each once, in the order of names."""
+    name, query = _needed(collection)
+    return query.add_columns(packets.c.size if collection == "packets" else orders.c.size).order_by(name)
+
+
+async def is_needed(connection: AsyncConnection, collection: str, wanted: str) -> bool:
+    """Whether this object must be there."""
+    name, query = _needed(collection)
+    return (await connection.execute(query.where(name == wanted).limit(1))).first() is not None
+
+
 async def spoken_for(connection: AsyncConnection, collection: str, names: Collection[str]) -> set[str]:
     """Those of these objects that a row needs, or whose deletion is under way and will be brought to its end by others."""
     name, query = _needed(collection)
