@@ -276,10 +276,12 @@ async def _make(settings: IntakeSettings, target: Path, kept: timedelta, step: S
 async def _restore(
     settings: IntakeSettings, target: Path, name: str | None, even_expired: bool, step: Step
 ) -> Restored:
-    from crypto.keys import load_trust
+    from crypto.keys import SignerSource, load_trust
     from server.application_rows import Registry
     from server.log_audit import audit_log
+    from server.log_command import accounts_for, checks_for
     from server.restore import RestoreRooms, restore_backup
+    from server.retention_job import delete_due
 
     trust = load_trust(settings.trust)
 
@@ -287,13 +289,18 @@ async def _restore(
         return datetime.now(UTC)
 
     async def audit(store: Store, witnesses: Sequence[Witness]) -> Audit:
-        return await audit_log(store, trust, witnesses=witnesses, step=step)
+        return await audit_log(
+            store, trust, witnesses=witnesses, accounts=accounts_for(trust), checks=checks_for(trust), step=step
+        )
 
-    async def delete_due(store: Store, _objects: Objects) -> int:
+    async def delete_again(store: Store, objects: Objects) -> int:
         await Registry(store, now).forget_old(timedelta(days=settings.applications_kept_days))
-        return 0
+        signer = SignerSource(settings.receipt_signer, certificate=settings.receipt_certificate).current
+        return await delete_due(store, objects, signer, settings.retention, now)
 
-    return await restore_backup(RestoreRooms(settings, trust, now, audit, delete_due, step, even_expired), target, name)
+    return await restore_backup(
+        RestoreRooms(settings, trust, now, audit, delete_again, step, even_expired), target, name
+    )
 
 
 def _facts(manifest: Any) -> dict[str, Any]:

@@ -124,20 +124,20 @@ async def _verify(
             trust,
             witnesses=witnesses,
             objects=objects,
-            accounts=_accounts(trust),
-            checks=_checks(trust),
+            accounts=accounts_for(trust),
+            checks=checks_for(trust),
             step=step,
         )
 
 
-def _accounts(trust: TrustStore) -> list[Account]:
+def accounts_for(trust: TrustStore) -> list[Account]:
     """Who vouches for packets that are in the log and have no row; the signatures that count are those of `trust`."""
     from server.deletion_audit import account_for_deletions
 
     return [account_for_deletions(trust)]
 
 
-def _checks(trust: TrustStore) -> list[Check]:
+def checks_for(trust: TrustStore) -> list[Check]:
     """What is looked at besides the log: tables whose rows are signed or hang on it."""
     from server.deletion_audit import check_deletions, check_holds
     from server.packet_counts import check_counts
