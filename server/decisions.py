@@ -20,7 +20,7 @@ import contextlib
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -107,6 +107,12 @@ class HandOver:
         """What was decided about a packet."""
         async with self._rooms.store.reading() as connection:
             return await _decision(connection, packet_sha256)
+
+    async def decided(self, digests: Collection[str]) -> set[str]:
+        """Those of these packets about which something was decided."""
+        query = sa.select(decisions.c.packet_sha256).where(decisions.c.packet_sha256.in_(digests))
+        async with self._rooms.store.reading() as connection:
+            return set((await connection.execute(query)).scalars())
 
     async def accept(self, stored: StoredPacket, producer: str, officer: str) -> StoredDecision:
         """Accept a packet for a producer; the decision that counts. Raises `AcceptRefusedError`, `HandOverUnavailableError`, what opening raises."""

@@ -8,17 +8,15 @@ when it is one. A packet that cannot be opened has its line in the list and one 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -26,14 +24,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from crypto.errors import CryptoError
-from crypto.keys import load_recipient_key
+from crypto.keys import SignerSource, load_recipient_key
 from server import views
 from server.application_rows import Registry
 from server.auth import Doorkeeper
 from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
 from server.config import DeskSettings
+from server.decisions import HandOver, HandOverRooms
 from server.desk_api import find_packet, make_api
+from server.desk_orders import OrderPages, OrderRooms, make_order_pages
+from server.desk_search import ListRooms, make_list_pages
 from server.desk_session import SESSION_COOKIE, Officer, officer, read_form, read_officers_form
 from server.errors import (
     LoginRequiredError,
@@ -50,7 +51,6 @@ from server.messages import Messages, load_messages
 from server.metrics import Metrics
 from server.objects import open_objects
 from server.opening import Opener, open_opener, summarise
-from server.packet_counts import count_packets
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
 from server.store import Store, open_store
@@ -73,6 +73,7 @@ class DeskRooms:
     messages: Messages
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     metrics: Metrics = field(default_factory=Metrics)
+    hand_over: HandOver | None = None
 
 
 def make_desk(rooms: DeskRooms) -> ASGIApp:
@@ -80,6 +81,9 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     store, opener, door = rooms.store, rooms.opener, rooms.door
     registry = Registry(store, rooms.now)
     pages = Pages(rooms.messages)
+    orders = None
+    if rooms.hand_over is not None:
+        orders = OrderPages(OrderRooms(store, opener, rooms.hand_over, pages, rooms.now))
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door = door
 
@@ -132,30 +136,6 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         answer.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
         return answer
 
-    @app.get("/")
-    async def list_page(
-        request: Request, session: Officer, before: Annotated[int | None, Query(ge=1, le=2**53)] = None
-    ) -> Response:
-        language, now = pages.language(request), rooms.now()
-        length = rooms.settings.list_length
-        rows = await store.newest(length, before)
-        summaries = await asyncio.gather(*(opener.summary(row) for row in rows))
-        outcomes = await registry.outcomes([row.sha256 for row in rows])
-        return pages.page(
-            request,
-            "packets.html",
-            session=session,
-            lines=[
-                views.list_line(row, summary, outcomes.get(row.sha256), now, language)
-                for row, summary in zip(rows, summaries, strict=True)
-            ],
-            count=await count_packets(store),
-            older=rows[-1].serial if len(rows) == length and rows[-1].serial > 1 else None,
-            first_page=before is None,
-            verdict_key=views.verdict_key,
-            verdict_tone=views.verdict_tone,
-        )
-
     @app.get("/packets/{sha256}")
     async def packet_page(request: Request, sha256: str, session: Officer) -> Response:
         language = pages.language(request)
@@ -195,6 +175,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             course=views.course(visit, language) if visit else [],
             pad=pad_card(content.pad, content.opened.parts, language),
             parts=content.opened.manifest.parts,
+            handover=await orders.card(stored, language) if orders else None,
         )
 
     @app.get("/packets/{sha256}/portrait.jpg")
@@ -213,7 +194,11 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             raise PartUnknownError("The packet holds no such picture that can be shown.")
         return Response(data, media_type="image/jpeg")
 
-    app.include_router(make_api(store, opener, officer, rooms.settings.list_length))
+    if orders is not None:
+        app.include_router(make_order_pages(orders))
+    length = rooms.settings.list_length
+    app.include_router(make_list_pages(ListRooms(store, opener, registry, rooms.hand_over, pages, rooms.now, length)))
+    app.include_router(make_api(store, opener, officer, length))
     app.mount("/static", StaticFiles(directory=STATIC))
 
     async def answer_error(request: Request, error: Exception) -> Response:
@@ -238,6 +223,10 @@ async def run_desk(
     """Open everything, serve until SIGTERM or SIGINT, let go of everything; `wait_s` for an intake to make the store. Raises `ServerError`."""
     try:
         keys = [load_recipient_key(path) for path in settings.recipient_keys]
+        decider = None
+        if settings.decision_signer is not None:
+            decider = SignerSource(settings.decision_signer, certificate=settings.decision_certificate)
+            decider.current()
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     trust = BoothTrust(settings.trust, settings.crl)
@@ -254,14 +243,25 @@ async def run_desk(
         open_objects(settings) as objects,
         open_opener(objects.packets, keys, trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
     ):
-        sweep = asyncio.create_task(_sweep(door, opener), name="desk-sweep")
+        hand_over = HandOver(
+            HandOverRooms(
+                *(store, objects.orders, opener, settings.producers),
+                signer=decider.current if decider else None,
+                answer_within=timedelta(hours=settings.answer_within_h),
+                now=lambda: datetime.now(UTC),
+            )
+        )
+        rooms = DeskRooms(settings, store, opener, door, load_messages(), hand_over=hand_over)
+        tasks = [
+            asyncio.create_task(_sweep(door, opener), name="desk-sweep"),
+            asyncio.create_task(hand_over.work(), name="desk-orders"),
+        ]
         try:
-            rooms = DeskRooms(settings, store, opener, door, load_messages())
             await listen(make_desk(rooms), settings, on_ready, rooms.metrics)
         finally:
-            sweep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweep
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _sweep(door: Doorkeeper, opener: Opener) -> None:

@@ -12,7 +12,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -109,6 +109,12 @@ class Orders:
         async with self._store.reading() as connection:
             row = (await connection.execute(sa.select(*(part.scalar_subquery() for part in parts)))).one()
         return OrderCounts(*row)
+
+    async def packet_ids(self, digests: Collection[str]) -> dict[str, str]:
+        """The packet ids of those packets that are still here."""
+        query = sa.select(packets.c.sha256, packets.c.packet_id).where(packets.c.sha256.in_(digests))
+        async with self._store.reading() as connection:
+            return {row.sha256: row.packet_id for row in await connection.execute(query)}
 
     async def answer(self, order: Order, answer: Answer, signed: bytes) -> Order:
         """Write an answer down; the order as it is then. Raises `AnswerRefusedError`, `OrderAnsweredError`, `OrderUnknownError`."""

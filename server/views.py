@@ -303,7 +303,12 @@ def list_line(
 
 def reference(stored: StoredPacket) -> str:
     """What the applicant's slip says: the packet id's first eight digits in two groups."""
-    return f"{stored.packet_id[:4]}-{stored.packet_id[4:8]}".upper()
+    return reference_of(stored.packet_id)
+
+
+def reference_of(packet_id: str) -> str:
+    """A packet id as the slip shows it."""
+    return f"{packet_id[:4]}-{packet_id[4:8]}".upper()
 
 
 def _known(key: str, otherwise: str, language: Language) -> str:
