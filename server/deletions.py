@@ -130,6 +130,16 @@ class Deletions:
             log.info("Deletions that were cut off were brought to their end.", extra={"packets": done})
         return done
 
+    async def stored(self, sha256: str) -> int:
+        """How many objects the store holds of a packet and of what was made of it."""
+        async with self._store.reading() as connection:
+            messages = await messages_of(connection, sha256)
+        held = [await place.holds(name) for place, name in self._places(sha256, messages)]
+        return sum(held)
+
+    def _places(self, sha256: str, messages: Sequence[str]) -> list[tuple[Erasable, str]]:
+        return [*((self._messages, name) for name in messages), (self._sealed, sha256)]
+
     async def _remove(self, sha256: str, reason: str, check: Check, *, unlinked: bool) -> Deletion:
         """The transaction."""
         async with self._store.writing() as connection:
@@ -187,7 +197,7 @@ class Deletions:
             messages = await messages_of(connection, sha256)
         if kept is not None:
             raise StorageCorruptError("A packet is here and said to be deleted: look with `intake log verify`.")
-        for place, name in [(self._messages, one) for one in messages] + [(self._sealed, sha256)]:
+        for place, name in self._places(sha256, messages):
             await place.delete(name)
             if await place.delete(name) or await place.holds(name):
                 raise StorageCorruptError("The store still holds bytes that it said to have deleted.")
