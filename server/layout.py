@@ -20,6 +20,15 @@ LANGUAGE_COOKIE = "__Host-desk-language"
 LANGUAGE_KEPT_S = 365 * 86400
 PACKET_PAGE = re.compile(r"/packets/[0-9a-f]{64}")
 
+# What of the list's address stays when the language changes.
+KEPT = {
+    "before": r"[1-9][0-9]{0,15}",
+    "behind": r"[0-9]{1,17}-[1-9][0-9]{0,17}",
+    "booth": r"[\w.\-]{1,128}",
+    "from": r"[0-9-]{10}",
+    "to": r"[0-9-]{10}",
+}
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -100,8 +109,8 @@ def set_cookie(answer: Response, name: str, value: str, max_age: int | None = No
 
 def _kept_query(request: Request) -> dict[str, str]:
     """What a change of language keeps of the address: the place in the list and where a login leads; nothing unchecked."""
-    before, wanted = request.query_params.get("before", ""), next_page(request.query_params.get("next"))
-    kept = {"before": before} if re.fullmatch(r"[1-9][0-9]{0,15}", before) else {}
+    asked, wanted = request.query_params, next_page(request.query_params.get("next"))
+    kept = {name: asked[name] for name, form in KEPT.items() if re.fullmatch(form, asked.get(name, ""))}
     return kept if wanted == "/" else {**kept, "next": wanted}
 
 
