@@ -24,13 +24,14 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect, Row
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from server.errors import MalformedRequestError, ReplayedRequestError, StorageUnavailableError
+from server.errors import MalformedRequestError, ReplayedRequestError, SettingsError, StorageUnavailableError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -291,15 +292,15 @@ async def _only_starter(engine: AsyncEngine) -> AsyncIterator[None]:
         os.close(lock)
 
 
-async def migrate(engine: AsyncEngine, revision: str = "head", *, down: bool = False) -> None:
-    """Bring the tables to `revision` ("base" removes them). Processes that start together wait for each other."""
+async def migrate(engine: AsyncEngine, revision: str = "head") -> None:
+    """Bring the tables up or down to `revision` ("base" removes them). Processes that start together wait for each other."""
     async with engine.connect() as connection:
         await connection.execution_options(begin_immediate=True)
         async with connection.begin():
-            await migrate_within(connection, revision, down=down)
+            await migrate_within(connection, revision)
 
 
-async def migrate_within(connection: AsyncConnection, revision: str = "head", *, down: bool = False) -> None:
+async def migrate_within(connection: AsyncConnection, revision: str = "head") -> None:
     """`migrate` within the caller's transaction."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -308,7 +309,11 @@ async def migrate_within(connection: AsyncConnection, revision: str = "head", *,
         if plain.dialect.name == "postgresql":
             plain.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         config.attributes["connection"] = plain
-        if down or revision == "base":
+        order = ("base", *schema_revisions(), "head")
+        present = MigrationContext.configure(plain).get_current_revision() or "base"
+        if present not in order:
+            raise SettingsError(f"The database has the schema {present} of a newer version: start that one.")
+        if order.index(revision) < order.index(present):
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)
