@@ -320,7 +320,7 @@ async def test_an_older_schema_is_brought_to_this_versions(kept, root, tmp_path)
     from server.store import make_engine, migrate
 
     engine = make_engine(sqlite_url(kept.data))
-    await migrate(engine, "0005", down=True)
+    await migrate(engine, "0005")
     await engine.dispose()
     made = await back_up(kept, root)
     assert made.manifest.revision == "0005"
