@@ -40,6 +40,9 @@ class FolderObjects(Collection):
         super().__init__(aside)
         self._disk = disk
         self.root = disk.root / name
+        self.premade = (
+            name == COLLECTIONS[0]
+        )  # the folders in it; those of the rarer collections come with what they hold
 
     @contextlib.asynccontextmanager
     async def writer(self) -> AsyncIterator[FolderWriter]:
@@ -101,12 +104,15 @@ class FolderObjects(Collection):
 
     def prepare(self) -> None:
         """Make the folders, durably. Blocks."""
-        for folder in (self.root, *(self.root / shard for shard in SHARDS)):
+        for folder in (self.root, *(self.root / shard for shard in SHARDS if self.premade)):
             folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         sync_folder(self.root)
 
     def _shard(self, shard: str, after: str) -> list[StoredObject]:
-        found = (_seen(path) for path in (self.root / shard).iterdir() if path.name > after)
+        try:
+            found = [_seen(path) for path in (self.root / shard).iterdir() if path.name > after]
+        except FileNotFoundError:
+            return []
         return sorted((one for one in found if one is not None), key=lambda one: one.name)
 
 
@@ -151,6 +157,9 @@ class FolderWriter:
     def _keep(self, target: Path) -> None:
         self._flush(sync=True)
         with self._busy:
+            if not self._objects.premade:
+                target.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                sync_folder(self._objects.root)  # also when another process made it, and may not have come this far
             self._path.rename(target)
             sync_folder(target.parent)
 
