@@ -30,6 +30,7 @@ from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import DrainingError, ServerError, SettingsError
 from server.intake_document import describe_itself
+from server.intake_jobs import storage_jobs, tell_jobs
 from server.jobs import doing_jobs
 from server.listener import listen
 from server.metrics import Metrics
@@ -231,7 +232,11 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
         app, intake = make_intake(rooms)
         await tell_policy(store, settings.retention)
         retention = Retention(store, objects, source.current, settings.retention, rooms.now)
-        work = [retention_job(retention, settings.retention_every_s, settings.retention_per_run)]
+        work = [
+            retention_job(retention, settings.retention_every_s, settings.retention_per_run),
+            *storage_jobs(store, objects, settings.scrub_bytes),
+        ]
+        metrics.asked.append(tell_jobs(store, metrics))
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")
         try:
             async with doing_jobs(store, work):
