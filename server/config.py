@@ -7,6 +7,7 @@ key that signs receipts and never one that opens a packet; the desk has the key 
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Self
 
@@ -39,7 +40,11 @@ class ListenSettings(BaseSettings):
         description="Connections at once; more are closed. Never above half of the files the process may open.",
     )
     max_per_address: PositiveInt = Field(
-        default=64, description="Connections at once from one IPv4 address or IPv6 /64; raise it behind a proxy."
+        default=64, description="Connections at once from one IPv4 address or IPv6 /64; more are closed."
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description="Networks of proxies in front: their X-Forwarded-For is believed, and they may hold any number of connections.",
     )
     stop_s: PositiveInt = Field(default=10, description="How long running requests may take to finish after SIGTERM.")
     drain_s: NonNegativeFloat = Field(
@@ -170,7 +175,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
         default=10_000, description="Packets deleted at most in one run: 240 000 a day are four times a country's."
     )
     status_asks_per_minute: PositiveInt = Field(
-        default=30, description="Questions of one address (IPv6 /64) on the status page; raise it behind a proxy."
+        default=30, description="Questions of one address (IPv6 /64) on the status page; behind a proxy set trusted_proxies."
     )
     blocked_software: dict[str, str] = Field(
         default={}, description='Booth software that is refused, and why: {"<0.1.5": "Update to 0.1.5."}.'

@@ -2,7 +2,7 @@
 
 Rules: a connection counts from the moment it is accepted, before TLS, until it is gone; one network (server/addresses.py) has at most
 `per_network` of them and all together `total`, which never is more than half of the files that the process may open: packets and the database
-need the rest. What is too many is closed at once, so that nobody waits in a queue behind somebody who holds connections. A handshake that is not
+need the rest. A trusted proxy's network has no limit of its own. What is too many is closed at once, so that nobody waits in a queue behind somebody who holds connections. A handshake that is not
 complete within `handshake_s` is cut, and so is a TLS goodbye that is never answered.
 
 Order of operation: `open()`, `close()`, `await wait_closed()`; after that the listening socket is closed and no handshake runs.
@@ -17,9 +17,10 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 
-from server.addresses import network_of
+from server.addresses import is_within, network_of
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +37,14 @@ class GateLimits:
     total: int
     per_network: int
     handshake_s: float
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def within_files(self) -> GateLimits:
         """These limits with a total that leaves half of the process's files to everything else."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if files == resource.RLIM_INFINITY:
             return self
-        return GateLimits(max(1, min(self.total, files // 2)), self.per_network, self.handshake_s)
+        return replace(self, total=max(1, min(self.total, files // 2)))
 
 
 class Gate:
@@ -103,11 +105,13 @@ class Gate:
                 log.exception("The system refuses to accept connections; trying again.")
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
-            self._admit(connection, network_of(str(address[0])))
+            self._admit(connection, str(address[0]))
             await asyncio.sleep(0)  # accepting does not wait while somebody knocks: others get their turn here
 
-    def _admit(self, connection: socket.socket, network: str) -> None:
-        if self.connections >= self._limits.total or self._counts[network] >= self._limits.per_network:
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        network = network_of(address)
+        full = self._counts[network] >= self._limits.per_network and not is_within(address, self._limits.proxies)
+        if self.connections >= self._limits.total or full:
             self._tell_refusal()
             connection.close()
             return

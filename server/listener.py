@@ -20,13 +20,16 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from crypto.heap import trim_heap
 from crypto.supervision import supervised
 from crypto.timed_http import TimedProtocol
+from server.addresses import in_all_spellings
 from server.config import ListenSettings
 from server.errors import ListenError, MalformedRequestError, SettingsError
 from server.gate import Gate, GateLimits, Left
@@ -152,6 +155,13 @@ def tls_context(settings: ListenSettings) -> ssl.SSLContext:
     return context
 
 
+def seen_through(app: ASGIApp, settings: ListenSettings) -> ASGIApp:
+    """The application with the client's own address where a trusted proxy stands between."""
+    if not settings.trusted_proxies:
+        return app
+    return cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), in_all_spellings(settings.trusted_proxies)))
+
+
 def url_of(bound: socket.socket, host: str) -> str:
     """The address that a client uses."""
     port = bound.getsockname()[1]
@@ -180,7 +190,7 @@ async def listen(
 
     try:
         config = uvicorn.Config(
-            app,
+            seen_through(app, settings),
             http=Protocol,
             ws="none",
             lifespan="off",
@@ -195,7 +205,9 @@ async def listen(
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
         url = url_of(bound, settings.host)
-        limits = GateLimits(settings.max_connections, settings.max_per_address, settings.head_s).within_files()
+        limits = GateLimits(
+            settings.max_connections, settings.max_per_address, settings.head_s, settings.trusted_proxies
+        ).within_files()
         async with supervised(MAIN_TASKS) as ready:
 
             def served() -> None:

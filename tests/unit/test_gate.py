@@ -7,12 +7,14 @@ import contextlib
 import resource
 import socket
 import ssl
+from ipaddress import ip_network
 
 import pytest
 
-from server.addresses import network_of
+from server.addresses import is_within, network_of
+from server.config import IntakeSettings
 from server.gate import Gate, GateLimits
-from server.listener import bind
+from server.listener import bind, seen_through
 from tests.sealed_packets import Keys
 
 STEP_S = 10.0
@@ -210,3 +212,43 @@ def test_connections_never_take_more_than_half_of_the_files(monkeypatch):
 )
 def test_a_network_is_an_ipv4_address_or_an_ipv6_64(one, other, same):
     assert (network_of(one) == network_of(other)) is same
+
+
+async def test_a_trusted_proxy_may_hold_more_connections_than_one_address_may(keys, no_tasks_left):
+    limits = GateLimits(10, 1, LONG_S, (ip_network("127.0.0.2/32"),))
+    async with opened(keys, limits) as (_, port):
+        proxied = [await connect(keys, port, "127.0.0.2") for _ in range(3)]
+        assert [await is_served(one) for one in proxied] == [True] * 3
+        direct = await connect(keys, port, "127.0.0.1")
+        assert await is_served(direct)
+        refused = await connect_plain(port, "127.0.0.1")
+        await shown_out(refused)
+        for _, writer in (*proxied, direct, refused):
+            writer.close()
+            with contextlib.suppress(OSError, ssl.SSLError):
+                await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "seen"),
+    [
+        ("10.1.0.7", ["192.0.2.7"], "192.0.2.7"),
+        ("::ffff:10.1.0.7", ["2001:db8::7"], "2001:db8::7"),
+        ("10.1.0.7", ["203.0.113.1, 192.0.2.7"], "192.0.2.7"),  # what the client wrote itself, then what the proxy saw
+        ("10.1.0.7", ["203.0.113.1", "192.0.2.7, 10.1.0.8"], "192.0.2.7"),  # two proxies of ours
+        ("10.1.0.7", [], "10.1.0.7"),
+        ("192.0.2.9", ["203.0.113.1"], "192.0.2.9"),  # nobody's proxy
+    ],
+)
+async def test_the_clients_address_is_what_a_trusted_proxy_tells(keys, tmp_path, peer, headers, seen):
+    told = []
+
+    async def app(scope, receive, send) -> None:
+        told.append(scope["client"][0])
+
+    settings = IntakeSettings.from_pki(keys.folder, tmp_path, trusted_proxies=["10.1.0.0/16"])
+    fields = [(b"x-forwarded-for", one.encode()) for one in headers]
+    await seen_through(app, settings)({"type": "http", "client": (peer, 5), "headers": fields}, None, None)
+    assert told == [seen]
+    assert is_within(peer, settings.trusted_proxies) == ("10.1" in peer)
+    assert seen_through(app, IntakeSettings.from_pki(keys.folder, tmp_path)) is app

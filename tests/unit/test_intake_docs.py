@@ -11,6 +11,7 @@ from server import application_errors, errors, handover_errors, retention_errors
 from server.application_errors import ApplicationUndecidableError
 from server.errors import (
     AuthorityError,
+    BackupError,
     DeskError,
     ListenError,
     RequestError,
@@ -24,7 +25,7 @@ from server.retention_errors import RetentionError
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "intake-api.md").read_text("utf-8")
 ROOMS = vars(errors) | vars(application_errors) | vars(handover_errors) | vars(retention_errors)
 ALL = [e for e in ROOMS.values() if isinstance(e, type) and issubclass(e, ServerError)]
-COMMANDS = (ApplicationUndecidableError, RetentionError, StaffRefusedError)  # answered on a terminal, or at the desk
+COMMANDS = (ApplicationUndecidableError, BackupError, RetentionError, StaffRefusedError)  # answered on a terminal, or at the desk
 LEAVES = [e for e in ALL if not e.__subclasses__()]
 ANSWERED = [
     ServerError,
