@@ -34,9 +34,18 @@ from server.log_rows import log_entries, read_nodes
 from server.packet_counts import count_packets
 from server.packet_search import Place, Range, find_packets, page_of, read_term
 from server.receipt_log import ReceiptLog, open_receipt_log
-from server.store import NewPacket, Store, open_store
+from server.store import Store, open_store
 from tests.bench.growth_stores import Database, Filled, make_postgres, make_sqlite, postgres, size_on_disk
-from tests.bench.written_log import BUSY, BUSY_SHARE, SPACING, WrittenLog, booth_at, number_at, packet_id_at, sha256_at
+from tests.bench.written_log import (
+    BUSY,
+    BUSY_SHARE,
+    SPACING,
+    WrittenLog,
+    new_packet,
+    number_at,
+    packet_id_at,
+    sha256_at,
+)
 from tests.packets import NOW, World, make_cached_world
 
 SMALLEST, LARGEST = 3, 6
@@ -122,12 +131,7 @@ class Probe:
 
     async def _append(self) -> None:
         self._appended += 1
-        place = 10**9 + self._appended
-        new = NewPacket(
-            *(sha256_at(place), packet_id_at(place), booth_at(place), "ab" * 16, 200_000),
-            *(NOW - timedelta(minutes=1), NOW),
-        )
-        _, created = await self.receipts.append(new, None)
+        _, created = await self.receipts.append(new_packet(10**9 + self._appended, NOW), None)
         assert created
 
     async def check(self) -> None:

@@ -21,7 +21,7 @@ from crypto.merkle import EMPTY_ROOT, Frontier, inclusion_proof, leaf_hash
 from crypto.package import write_instant
 from crypto.tree_head import sign_tree_head
 from server.log_rows import packet_facts
-from server.store import StoredPacket
+from server.store import NewPacket, StoredPacket
 
 # One signed head for so many packets: what an intake with 64 uploads at once reaches (server/receipt_log.py).
 BATCH = 64
@@ -65,6 +65,14 @@ def number_at(position: int) -> str:
 def booth_at(position: int) -> str:
     """The booth that it came from."""
     return BUSY if position % BUSY_SHARE == 0 else f"booth-{1 + random.Random(position).randrange(OTHERS):04d}"
+
+
+def new_packet(number: int, at: datetime) -> NewPacket:
+    """A packet that an intake is to append."""
+    return NewPacket(
+        *(sha256_at(number), packet_id_at(number), booth_at(number), RECIPIENT, SIZE_BYTES),
+        *(at - timedelta(minutes=1), at),
+    )
 
 
 class WrittenLog:
