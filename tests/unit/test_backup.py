@@ -49,24 +49,26 @@ def root(tmp_path) -> Path:
     return tmp_path / "backups"
 
 
-def settings(kept: Kept, data: Path, url: str | None = None) -> IntakeSettings:
-    return IntakeSettings.from_pki(kept.keys.folder, data, database_url=url)
+def settings(kept: Kept, data: Path, url: str | None = None, **more) -> IntakeSettings:
+    return IntakeSettings.from_pki(kept.keys.folder, data, database_url=url, **more)
 
 
 def sqlite_url(data: Path) -> str:
     return f"sqlite+aiosqlite:///{data / 'intake.sqlite3'}"
 
 
-async def back_up(kept: Kept, root: Path, url: str | None = None, *, now=NOW, days: int = 30):
-    chosen = settings(kept, kept.data, url)
+async def back_up(kept: Kept, root: Path, url: str | None = None, *, now=NOW, days: int = 30, **more):
+    chosen = settings(kept, kept.data, url, **more)
     async with open_present_store(chosen.resolved_database_url) as store, open_objects(chosen) as objects:
         trust = load_trust(kept.keys.folder / "ca.pem")
         rooms = BackupRooms(store, objects, kept.signer, trust, lambda: now, timedelta(days=days))
         return await make_backup(rooms, root)
 
 
-async def restore(kept: Kept, root: Path, data: Path, url: str | None = None, name: str | None = None, *, now=NOW):
-    chosen, trust = settings(kept, data, url), load_trust(kept.keys.folder / "ca.pem")
+async def restore(
+    kept: Kept, root: Path, data: Path, url: str | None = None, name: str | None = None, *, now=NOW, **more
+):
+    chosen, trust = settings(kept, data, url, **more), load_trust(kept.keys.folder / "ca.pem")
 
     async def audit(store, witnesses):
         return await audit_log(store, trust, witnesses=witnesses)
@@ -139,6 +141,18 @@ async def test_from_sqlite_to_postgresql_and_on_to_another_postgresql(kept, root
     await restore(other, tmp_path / "again", tmp_path / "third", postgres_url)
     assert await rows_of(postgres_url) == before
     await require_whole(other, tmp_path / "third", postgres_url)
+
+
+async def test_from_a_folder_to_a_bucket_and_from_there_to_a_folder(kept, root, tmp_path, s3_place):
+    await back_up(kept, root)
+    await restore(kept, root, tmp_path / "cloud", **s3_place.settings)
+    cloud = Kept(kept.keys, tmp_path / "cloud", kept.receipts, kept.heads)
+    made = await back_up(cloud, tmp_path / "again", **s3_place.settings)
+    assert (made.copied.count, made.manifest.lacking) == (SIZE, [])
+    with pytest.raises(BackupRefusedError, match="place of the packets is not empty"):
+        await restore(kept, root, tmp_path / "other", **s3_place.settings)
+    await restore(kept, tmp_path / "again", tmp_path / "home")
+    await require_whole(kept, tmp_path / "home", sqlite_url(tmp_path / "home"))
 
 
 async def test_a_second_backup_copies_only_what_is_new_and_a_kept_number_is_not_given_again(kept, root, tmp_path):
