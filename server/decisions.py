@@ -4,13 +4,14 @@ Order of operation of an acceptance
   1. The packet is open (verified by server/opening.py). A decision that is there already is the answer, whoever asks.
   2. The decision is signed, and with it the booth's unchanged CMS becomes a message sealed for the producer's present keys (crypto/handover.py).
   3. The message is made durable in the place's `orders`, under its digest.
-  4. One transaction: the packet's row is locked (gone: nothing is accepted) → the turn is taken (server/handover_rows.py), so that no other desk numbers
-     anything meanwhile → is there a decision now? then that one counts → the decision's link is signed → decision and order → commit.
+  4. One transaction: the packet's row is locked (gone: nothing is accepted), so that nobody else decides about it → is there a decision now? then that one
+     counts → the turn is taken (server/handover_rows.py), so that no other desk numbers anything meanwhile → the decision's link is signed → decision and
+     order → commit.
 A crash or a second officer between 3 and 4 leaves a message without a row, which nobody is shown and the orphan collector removes. There is never an order
 without its message, nor two decisions.
 
 Sending anew does the same from step 2 on with the decision that there is, for the keys of now; the old order is superseded in the commit of the new one, and
-of several desks that do it at once one commits (`resend_of` is unique, and the old row is looked at again under the turn).
+of several desks that do it at once one commits (`resend_of` is unique, and the old row is looked at again under the lock).
 """
 
 from __future__ import annotations
@@ -138,9 +139,9 @@ class HandOver:
         async with self._rooms.store.writing() as connection:
             if await lock_packet(connection, stored.sha256) is None:
                 raise UnknownPacketError("The packet was deleted meanwhile.")
-            cursor = await take_turn(connection)
             if (present := await _decision(connection, stored.sha256)) is not None:
                 return present  # another officer was faster
+            cursor = await take_turn(connection)
             row = await self._link(connection, stored.sha256, decision, at)
             await connection.execute(sa.insert(decisions).values(row))
             await connection.execute(sa.insert(orders).values(_columns(made, stored.sha256, cursor)))
@@ -158,10 +159,10 @@ class HandOver:
         async with self._rooms.store.writing() as connection:
             if await lock_packet(connection, stored.sha256) is None:
                 return False
-            cursor = await take_turn(connection)
             old = (await connection.execute(sa.select(orders).where(orders.c.id == order.id))).one()
             if stored_order(old).superseded_at is not None:
                 return False
+            cursor = await take_turn(connection)
             change = sa.update(orders).where(orders.c.id == order.id).values(superseded_at=made.created_at)
             await connection.execute(change)
             await connection.execute(sa.insert(orders).values(_columns(made, stored.sha256, cursor)))

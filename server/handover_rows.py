@@ -65,6 +65,8 @@ order_counter = sa.Table(
     metadata,
     sa.Column("slot", sa.Integer(), primary_key=True, autoincrement=False),
     sa.Column("last", sa.BigInteger(), nullable=False),
+    # How many orders were answered: an answer that is taken away is missed (server/order_audit.py).
+    sa.Column("answered", sa.BigInteger(), nullable=False),
 )
 
 

@@ -140,9 +140,10 @@ def accounts_for(trust: TrustStore) -> list[Account]:
 def checks_for(trust: TrustStore) -> list[Check]:
     """What is looked at besides the log: tables whose rows are signed or hang on it."""
     from server.deletion_audit import check_deletions, check_holds
+    from server.order_audit import check_decisions, check_orders
     from server.packet_counts import check_counts
 
-    return [check_deletions(trust), check_holds(trust), check_counts]
+    return [check_deletions(trust), check_holds(trust), check_decisions(trust), check_orders(trust), check_counts]
 
 
 async def _read_head(data: Path, database_url: str | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether the tables of packets and of the receipt log are such that looking at each row once is enough.
+"""Whether the tables of packets, of the receipt log and of the hand-over are such that looking at each row once is enough.
 
 Two things are held by the database and not by hashes: that no key stands there twice and nothing is empty that must not be (the keys and NOT NULL of
 the tables), and that a column holds values of its kind. Whoever writes SQL by hand can take the first away; and SQLite keeps a value of any kind in
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.handover_rows import decisions, orders
 from server.log_rows import log_entries, log_heads, log_identity, log_nodes
 from server.store import UtcDateTime, packets
 
-TABLES = (packets, log_entries, log_nodes, log_heads, log_identity)
+TABLES = (packets, log_entries, log_nodes, log_heads, log_identity, decisions, orders)
 KINDS: tuple[tuple[type[Any], str], ...] = (
     (sa.Integer, "integer"),  # BigInteger is one
     (sa.String, "text"),

@@ -28,7 +28,7 @@ from server.handover_errors import (
     OrderResentError,
     OrderUnknownError,
 )
-from server.handover_rows import ASKED, WAITING, Order, orders, stored_order
+from server.handover_rows import ASKED, WAITING, Order, order_counter, orders, stored_order
 from server.store import Store, packets
 
 # Assumed: a key that is wrong twice is a matter for people, and each sending costs a message's bytes.
@@ -133,7 +133,9 @@ class Orders:
         }
         async with self._store.writing() as connection:
             first = sa.update(orders).where(orders.c.id == order.id, orders.c.answered_at.is_(None))
-            await connection.execute(first.values(given))
+            if (await connection.execute(first.values(given))).rowcount:
+                counted = sa.update(order_counter).values(answered=order_counter.c.answered + 1)
+                await connection.execute(counted)
             present = await _present(connection, order.id)
         if (present.answer_verdict, present.answer_code) != (answer.verdict, answer.code):
             raise OrderAnsweredError("The order was answered in another way before: that answer stays.")

@@ -57,9 +57,10 @@ def upgrade() -> None:
         "order_counter",
         sa.Column("slot", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.Column("answered", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("slot", name="pk_order_counter"),
     )
-    op.bulk_insert(counter, [{"slot": 1, "last": 0}])
+    op.bulk_insert(counter, [{"slot": 1, "last": 0, "answered": 0}])
 
 
 def downgrade() -> None:
