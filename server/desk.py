@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from crypto.errors import CryptoError
-from crypto.keys import SignerSource, load_recipient_key
+from crypto.keys import Purpose, SignerSource, load_recipient_key
 from server import views
 from server.application_rows import Registry
 from server.auth import Doorkeeper
@@ -34,6 +34,7 @@ from server.config import DeskSettings
 from server.decisions import HandOver, HandOverRooms
 from server.desk_api import find_packet, make_api
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
+from server.desk_retention import RetentionPages, RetentionRooms, make_retention_pages
 from server.desk_search import ListRooms, make_list_pages
 from server.desk_session import SESSION_COOKIE, Officer, officer, read_form, read_officers_form
 from server.errors import (
@@ -44,6 +45,7 @@ from server.errors import (
     SettingsError,
     StorageCorruptError,
 )
+from server.holds import Holds
 from server.layout import Pages, SafeHeaders, next_page, set_cookie
 from server.listener import listen
 from server.made_store import await_store
@@ -53,6 +55,7 @@ from server.objects import open_objects
 from server.opening import Opener, open_opener, summarise
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
+from server.retention_errors import PacketDeletedError
 from server.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -74,6 +77,7 @@ class DeskRooms:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     metrics: Metrics = field(default_factory=Metrics)
     hand_over: HandOver | None = None
+    holds: Holds | None = None
 
 
 def make_desk(rooms: DeskRooms) -> ASGIApp:
@@ -84,6 +88,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     orders = None
     if rooms.hand_over is not None:
         orders = OrderPages(OrderRooms(store, opener, rooms.hand_over, pages, rooms.now))
+    retention = RetentionPages(RetentionRooms(store, rooms.holds, pages, rooms.now))
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door = door
 
@@ -139,13 +144,18 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     @app.get("/packets/{sha256}")
     async def packet_page(request: Request, sha256: str, session: Officer) -> Response:
         language = pages.language(request)
-        stored = await find_packet(store, sha256)
+        try:
+            stored = await find_packet(store, sha256)
+        except PacketDeletedError:
+            opener.forget(sha256)
+            return await retention.deleted_page(request, sha256, session)
+        card = await retention.card(stored, language)
         try:
             content = await opener.content(stored)
         except (PacketNotOpenedError, StorageCorruptError) as error:
-            facts = views.row_facts(stored, language)
+            facts = {"facts": views.row_facts(stored, language), "retention": card}
             return pages.page(
-                request, "refused.html", error.status, session=session, error=error.code, stored=stored, facts=facts
+                request, "refused.html", error.status, session=session, error=error.code, stored=stored, **facts
             )
         report, visit, summary = content.report, content.visit, summarise(content)
         named, other = views.visit_facts(visit, language) if visit else ([], [])
@@ -176,6 +186,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             pad=pad_card(content.pad, content.opened.parts, language),
             parts=content.opened.manifest.parts,
             handover=await orders.card(stored, language) if orders else None,
+            retention=card,
         )
 
     @app.get("/packets/{sha256}/portrait.jpg")
@@ -196,6 +207,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 
     if orders is not None:
         app.include_router(make_order_pages(orders))
+    app.include_router(make_retention_pages(retention))
     length = rooms.settings.list_length
     app.include_router(make_list_pages(ListRooms(store, opener, registry, rooms.hand_over, pages, rooms.now, length)))
     app.include_router(make_api(store, opener, officer, length))
@@ -251,7 +263,8 @@ async def run_desk(
                 now=lambda: datetime.now(UTC),
             )
         )
-        rooms = DeskRooms(settings, store, opener, door, load_messages(), hand_over=hand_over)
+        holds = Holds(store, decider.current, Purpose.DESK, lambda: datetime.now(UTC)) if decider else None
+        rooms = DeskRooms(settings, store, opener, door, load_messages(), hand_over=hand_over, holds=holds)
         tasks = [
             asyncio.create_task(_sweep(door, opener), name="desk-sweep"),
             asyncio.create_task(hand_over.work(), name="desk-orders"),

@@ -13,9 +13,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic_core import from_json
 
+from server.deletions import find_deletions
 from server.errors import PartUnknownError, UnknownPacketError
 from server.opening import Opener, PacketContent, Summary
 from server.records import MAX_DOCUMENT_BYTES
+from server.retention_errors import PacketDeletedError
 from server.store import Store, StoredPacket, check_digest
 
 # Types by name; whatever else a packet holds is bytes.
@@ -23,12 +25,15 @@ TYPES = {".jpg": "image/jpeg", ".jp2": "image/jp2", ".json": "application/json"}
 
 
 async def find_packet(store: Store, sha256: str) -> StoredPacket:
-    """The row of a packet. Raises `MalformedRequestError`, `UnknownPacketError`."""
+    """The row of a packet. Raises `MalformedRequestError`, `UnknownPacketError`, `PacketDeletedError`."""
     check_digest(sha256)
     stored = await store.find(sha256)
-    if stored is None:
-        raise UnknownPacketError("No packet with this digest is stored.")
-    return stored
+    if stored is not None:
+        return stored
+    async with store.reading() as connection:
+        if await find_deletions(connection, [sha256]):
+            raise PacketDeletedError("The packet was deleted when its time was over.")
+    raise UnknownPacketError("No packet with this digest is stored.")
 
 
 def make_api(store: Store, opener: Opener, officer: Callable[[Request], Awaitable[Any]], list_length: int) -> APIRouter:

@@ -14,7 +14,7 @@ from typing import Final
 
 from babel import Locale
 from babel.core import UnknownLocaleError
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_decimal
 
@@ -28,6 +28,8 @@ LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "de": "Deutsch", "ru": "
 FORMS: Final[Mapping[str, str]] = {"en": "en_GB"}
 # Beyond these a number is no measured value of a face; Babel refuses the far ones.
 LARGEST_PLAIN, SMALLEST_PLAIN = 1e9, 5e-4
+# Days to come are told as days, not as weeks or months, up to more than a hundred years.
+FEWEST_WEEKS = 10_000
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class Language:
     def time(self, at: datetime) -> str:
         """A time of day in UTC, with the zone said."""
         return f"{format_datetime(at, 'medium', tzinfo=UTC, locale=self.form)} UTC"
+
+    def date(self, at: datetime) -> str:
+        """A day in UTC."""
+        return format_date(at.astimezone(UTC).date(), "long", locale=self.form)
+
+    def ahead(self, span: timedelta) -> str:
+        """In how many days something will be ("in 12 days"); one that has begun counts."""
+        days = timedelta(days=max(1, -(-span // timedelta(days=1))))
+        return format_timedelta(days, granularity="day", threshold=FEWEST_WEEKS, add_direction=True, locale=self.form)
 
     def age(self, span: timedelta) -> str:
         """How long ago something was, in its largest unit ("2 minutes ago")."""

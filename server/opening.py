@@ -93,6 +93,9 @@ class _Kept(Generic[T]):
         for key in [key for key, entry in self._values.items() if entry[0] <= now]:
             del self._values[key]
 
+    def drop(self, key: str) -> None:
+        self._values.pop(key, None)
+
     def clear(self) -> None:
         self._values.clear()
 
@@ -155,6 +158,11 @@ class Opener:
                 kept.sweep()
             else:
                 kept.clear()
+
+    def forget(self, sha256: str) -> None:
+        """Let go of a packet that was deleted."""
+        self._contents.drop(sha256)
+        self._summaries.drop(sha256)
 
     @property
     def held(self) -> int:

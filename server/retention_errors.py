@@ -1,6 +1,6 @@
 """The errors of retention, told at the desk and on a terminal; server/errors.py has the root and the rules.
 
-RetentionError: ClocksApartError, HeldError, HoldUnknownError, NotDueError, PacketDeletedError
+RetentionError: ClocksApartError, HeldError, HoldUnknownError, HoldsUnavailableError, NotDueError, PacketDeletedError
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ class HoldUnknownError(RetentionError):
 
     code = "retention.not_held"
     title = "The packet is not held for this reason"
+
+
+class HoldsUnavailableError(RetentionError):
+    """There is no key at this desk that signs holds."""
+
+    code = "retention.no_key"
+    title = "This desk cannot place holds"
 
 
 class NotDueError(RetentionError):
