@@ -222,9 +222,12 @@ async def lock_packet(connection: AsyncConnection, sha256: str) -> StoredPacket 
     return None if row is None else stored_packet(row)
 
 
+_BY_DIGESTS = sa.select(deletions).where(deletions.c.packet_sha256.in_(sa.bindparam("digests", expanding=True)))
+
+
 async def find_deletions(connection: AsyncConnection, digests: Collection[str]) -> dict[str, Deletion]:
     """Those of these packets that are deleted."""
-    found = await connection.execute(sa.select(deletions).where(deletions.c.packet_sha256.in_(digests)))
+    found = await connection.execute(_BY_DIGESTS, {"digests": list(digests)})
     return {row.packet_sha256: read_deletion(row) for row in found}
 
 

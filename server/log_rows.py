@@ -92,7 +92,9 @@ async def reserve_serials(connection: AsyncConnection, count: int) -> range:
     highest = sa.select(sa.func.coalesce(sa.func.max(packets.c.serial), 0)).scalar_subquery()
     if connection.dialect.name == "sqlite":
         given = (
-            sa.select(sa.column("seq", sa.BigInteger())).select_from(sa.table("sqlite_sequence")).where(sa.column("name") == "packets")
+            sa.select(sa.column("seq", sa.BigInteger()))
+            .select_from(sa.table("sqlite_sequence"))
+            .where(sa.column("name") == "packets")
         )
         last = (
             await connection.execute(sa.select(sa.func.max(sa.func.coalesce(given.scalar_subquery(), 0), highest)))
@@ -120,19 +122,27 @@ async def read_newest_head(store: Store) -> bytes:
         return bytes((await connection.execute(newest)).scalar_one())
 
 
+# Name, newest head and last position in one question.
+_EDGE = (
+    sa.select(
+        log_heads.c.size,
+        log_heads.c.root_hash,
+        sa.select(sa.func.count()).select_from(log_identity).scalar_subquery().label("names"),
+        sa.select(sa.func.max(log_identity.c.log)).scalar_subquery().label("log"),
+        sa.select(sa.func.max(log_entries.c.position)).scalar_subquery().label("last"),
+    )
+    .order_by(log_heads.c.size.desc())
+    .limit(1)
+)
+
+
 async def read_edge(connection: AsyncConnection) -> Edge:
     """The log's name, size and right edge. Raises `StorageCorruptError` when they do not lead to the root that was signed last."""
-    identity = (await connection.execute(sa.select(log_identity.c.log))).scalars().all()
-    newest = (
-        await connection.execute(
-            sa.select(log_heads.c.size, log_heads.c.root_hash).order_by(log_heads.c.size.desc()).limit(1)
-        )
-    ).one_or_none()
-    last = (await connection.execute(sa.select(sa.func.max(log_entries.c.position)))).scalar_one()
-    if newest is not None and len(identity) == 1 and newest.size == (0 if last is None else last + 1):
+    newest = (await connection.execute(_EDGE)).one_or_none()
+    if newest is not None and newest.names == 1 and newest.size == (0 if newest.last is None else newest.last + 1):
         wanted = list(complete_subtrees(newest.size))
         nodes = await read_nodes(connection, wanted)
-        edge = Edge(identity[0], newest.size, nodes)
+        edge = Edge(newest.log, newest.size, nodes)
         if len(nodes) == len(wanted) and Frontier.of(newest.size, edge.node).root() == newest.root_hash:
             return edge
     raise StorageCorruptError("The receipt log does not end as it was signed: look with `intake log verify`.")

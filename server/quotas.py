@@ -14,7 +14,7 @@ Uploads that ask at the same moment are answered by one transaction: while the d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from server.deletions import find_deletions
 from server.errors import QuotaError
 from server.late_packets import find_taken
-from server.store import Store, StoredPacket, packets, stored_packet
+from server.store import Store, StoredPacket, packets, padded, stored_packet
 
 # One question for so many uploads; above the uploads that one intake takes at once (config.max_uploads).
 MAX_ASKED = 64
@@ -79,21 +79,29 @@ class Reception:
 
     async def _look_up(self, asked: Sequence[_Question]) -> list[Standing]:
         midnight = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
-        rows = sa.select(packets).where(packets.c.sha256.in_(padded([one.sha256 for one in asked])))
-        counts = (
-            sa.select(packets.c.booth, sa.func.count(), sa.func.coalesce(sa.func.sum(packets.c.size), 0))
-            .where(packets.c.booth.in_(padded([one.booth for one in asked])), packets.c.received_at >= midnight)
-            .group_by(packets.c.booth)
-        )
+        digests, booths = padded(one.sha256 for one in asked), padded(one.booth for one in asked)
         async with self._store.reading() as connection:
-            known = {row.sha256: stored_packet(row) for row in await connection.execute(rows)}
-            today = {booth: (int(count), int(size)) for booth, count, size in await connection.execute(counts)}
+            rows = await connection.execute(_BY_DIGESTS, {"digests": digests})
+            known = {row.sha256: stored_packet(row) for row in rows}
+            counts = await connection.execute(_OF_THE_DAY, {"booths": booths, "midnight": midnight})
+            today = {booth: (int(count), int(size)) for booth, count, size in counts}
             others = {one.sha256 for one in asked} - known.keys()
             deleted = await find_deletions(connection, padded(others)) if others else {}
         for sha256 in deleted:
             if (taken := await find_taken(self._store, sha256)) is not None:
                 known[sha256] = taken
         return [Standing(known.get(one.sha256), *today.get(one.booth, (0, 0))) for one in asked]
+
+
+# Made once: the library takes longer to put a statement together than the database to answer it.
+_BY_DIGESTS = sa.select(packets).where(packets.c.sha256.in_(sa.bindparam("digests", expanding=True)))
+_OF_THE_DAY = (
+    sa.select(packets.c.booth, sa.func.count(), sa.func.coalesce(sa.func.sum(packets.c.size), 0))
+    .where(
+        packets.c.booth.in_(sa.bindparam("booths", expanding=True)), packets.c.received_at >= sa.bindparam("midnight")
+    )
+    .group_by(packets.c.booth)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +121,3 @@ class Quota:
             "This booth has sent as much today as one booth may: it goes on at midnight UTC.",
             retry_after_s=int(wait.total_seconds()) + 1,
         )
-
-
-def padded(values: Iterable[str]) -> list[str]:
-    """Each once, filled up to a power of two with the last one: databases keep what they prepared for few lengths."""
-    unique = sorted(set(values))
-    return unique + unique[-1:] * ((1 << (len(unique) - 1).bit_length()) - len(unique))

@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,13 +182,10 @@ class Store:
         """Remember nonces within a transaction; says of each whether this is its first use."""
         # By key, so that transactions that take the same ones wait for each other instead of for ever.
         values = {(one.booth, one.value): one.expires_at for one in sorted(nonces, key=lambda n: (n.booth, n.value))}
-        insert = (
-            self._dialect.insert(request_nonces)
-            .values([{"booth": b, "nonce": n, "expires_at": until} for (b, n), until in values.items()])
-            .on_conflict_do_nothing()
-            .returning(request_nonces.c.booth, request_nonces.c.nonce)
-        )
-        left = {(row.booth, row.nonce) for row in await connection.execute(insert)}
+        rows = [{"booth": b, "nonce": n, "expires_at": until} for (b, n), until in values.items()]
+        insert = self._dialect.insert(request_nonces).on_conflict_do_nothing()
+        insert = insert.returning(request_nonces.c.booth, request_nonces.c.nonce)
+        left = {(row.booth, row.nonce) for row in await connection.execute(insert, rows)}
         taken = []
         for one in nonces:
             taken.append((one.booth, one.value) in left)
@@ -329,6 +326,12 @@ def schema_revisions() -> tuple[str, ...]:
 def stored_packet(row: Row[Any]) -> StoredPacket:
     """A row of `packets` as a value."""
     return StoredPacket(**row._mapping)  # noqa: SLF001 (the documented way to read a row by names)
+
+
+def padded(values: Iterable[str]) -> list[str]:
+    """Each once, filled up to a power of two with the last one: databases keep what they prepared for few lengths."""
+    unique = sorted(set(values))
+    return unique + unique[-1:] * ((1 << (len(unique) - 1).bit_length()) - len(unique))
 
 
 @contextlib.contextmanager

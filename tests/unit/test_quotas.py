@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from crypto.receipt import verify_receipt
 from server.errors import QuotaError, StorageUnavailableError
-from server.quotas import LONGEST_WAIT, Quota, Reception, Standing, padded
-from server.store import open_store, packets
+from server.quotas import LONGEST_WAIT, Quota, Reception, Standing
+from server.store import open_store, packets, padded
 from tests.intake_rig import problem, running
 from tests.sealed_packets import Keys, digest
 
