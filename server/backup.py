@@ -102,7 +102,7 @@ async def _make(rooms: BackupRooms, folder: BackupFolder) -> tuple[Manifest, Cop
     name = f"{made_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     with folder.making(name) as partial:
         async with frozen(rooms.store) as connection:
-            facts = await _write_moment(connection, partial, rooms.step)
+            facts = await read_moment(connection, partial, rooms.step)
         copied = await _copy_objects(rooms, folder, partial / OBJECTS, facts["objects"])
         signer = rooms.signer()
         manifest = Manifest(
@@ -119,7 +119,7 @@ async def _make(rooms: BackupRooms, folder: BackupFolder) -> tuple[Manifest, Cop
     return manifest, copied
 
 
-async def _write_moment(connection: AsyncConnection, partial: Path, step: Step) -> dict[str, Any]:
+async def read_moment(connection: AsyncConnection, partial: Path, step: Step) -> dict[str, Any]:
     """The rows of one moment and the list of their objects, as files; what the manifest says of them."""
     revision = await read_revision(connection)
     if revision is None:

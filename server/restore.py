@@ -23,12 +23,14 @@ from itertools import islice
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.errors import ReceiptError
 from crypto.keys import TrustStore
 from crypto.tree_head import verify_tree_head
 from server.backup import AT_ONCE, Step
 from server.backup_folder import Backup, BackupFolder, ListedObject, open_backups
+from server.backup_manifest import TableFacts
 from server.config import StoreSettings
 from server.errors import BackupDamagedError, BackupRefusedError
 from server.line_files import check_file
@@ -156,7 +158,13 @@ async def _restore(rooms: RestoreRooms, folder: BackupFolder, backup: Backup) ->
             if not committed:
                 try:
                     copied = await _copy_objects(rooms, folder, backup, objects)
-                    await _write_rows(rooms, store, backup)
+                    async with store.writing() as connection:
+                        manifest = backup.manifest
+                        tables = await write_moment(
+                            connection, manifest.tables, manifest.revision, backup.folder, rooms.step
+                        )
+                        await set_serials(connection, tables, manifest.serials)
+                        await migrate_within(connection)
                 except BaseException:
                     await asyncio.shield(_clear(objects))
                     remove_mark(data)
@@ -249,37 +257,27 @@ async def _clear(objects: Objects) -> None:
             await collection.delete(one.name)
 
 
-async def _write_rows(rooms: RestoreRooms, store: Store, backup: Backup) -> None:
-    """All rows in one transaction."""
-    manifest = backup.manifest
-    tables = [facts.table for facts in manifest.tables]
-    async with store.writing() as connection:
-        await migrate_within(connection, manifest.revision)
-        there = await read_tables(connection)
-        _compare({one.name: one for one in there}, tables, backup)
-        for table in reversed(tables):  # what migrations put there is in the backup too
-            await connection.execute(sa.delete(table.clause()))
-        for facts, table in zip(manifest.tables, tables, strict=True):
-            rows = facts.rows.written
-            await insert_rows(
-                connection,
-                table,
-                backup.table_file(table.name),
-                rows,
-                lambda done, name=table.name, total=rows.lines: rooms.step(name, done, total),  # type: ignore[misc]
-            )
-        await set_serials(connection, there, manifest.serials)
-        await migrate_within(connection)
-
-
-def _compare(there: dict[str, Table], tables: list[Table], backup: Backup) -> None:
-    """That the schema that was made is the one that the rows are of."""
-    for table in tables:
-        made = there.get(table.name)
-        if made is None or sorted(made.columns) != sorted(table.columns):
-            raise BackupRefusedError(
-                f"{backup.name}: its table {table.name} is not that of the schema {backup.manifest.revision} here."
-            )
+async def write_moment(
+    connection: AsyncConnection, facts: Sequence[TableFacts], revision: str, folder: Path, step: Step
+) -> list[Table]:
+    """The tables of a schema with the rows of a backup's files; within the caller's transaction. Raises `BackupError`."""
+    await migrate_within(connection, revision)
+    there = await read_tables(connection)
+    made = {table.name: sorted(table.columns) for table in there}
+    if made != {one.name: sorted(one.table.columns) for one in facts}:
+        raise BackupRefusedError(f"The tables of this backup are not those of the schema {revision} here.")
+    for one in reversed(facts):  # what migrations put there is in the backup too
+        await connection.execute(sa.delete(one.table.clause()))
+    for one in facts:
+        rows = one.rows.written
+        await insert_rows(
+            connection,
+            one.table,
+            folder / f"{one.name}.gz",
+            rows,
+            lambda done, name=one.name, total=rows.lines: step(name, done, total),  # type: ignore[misc]
+        )
+    return there
 
 
 def _witnesses(rooms: RestoreRooms, backup: Backup) -> list[Witness]:
