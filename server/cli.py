@@ -22,6 +22,7 @@ from server.applications_command import applications_app
 from server.backup_command import backup_app, restore
 from server.ca_command import app as ca_app
 from server.log_command import log_app
+from server.orders_command import orders_app
 from server.retention_command import retention_app
 from server.scrub_command import scrub
 from server.slip_command import slip_app
@@ -44,6 +45,7 @@ app = typer.Typer(
     intake staff add --data ./data                         a personal code for who helps at booths
     intake applications import open.csv --data ./data      which applications were filed
     intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
+    intake orders late --data ./data                       what no producer has answered in time
     intake retention plan --data ./data --pki ./pki        what is due for deletion
     intake scrub --data ./data                             every stored packet is whole
     intake backup /mnt/backup --data ./data --pki ./pki    copy everything; `intake restore` brings it back
@@ -57,6 +59,7 @@ app.add_typer(backup_app, name="backup")
 app.command()(restore)
 app.add_typer(log_app, name="log")
 app.command()(scrub)
+app.add_typer(orders_app, name="orders")
 app.add_typer(retention_app, name="retention")
 app.add_typer(slip_app, name="slip")
 app.add_typer(staff_app, name="staff")

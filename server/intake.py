@@ -30,7 +30,7 @@ from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import DrainingError, ServerError, SettingsError
 from server.intake_document import describe_itself
-from server.intake_jobs import storage_jobs, tell_jobs
+from server.intake_jobs import late_orders_job, storage_jobs, tell_jobs
 from server.jobs import doing_jobs
 from server.listener import listen
 from server.metrics import Metrics
@@ -235,6 +235,7 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
         work = [
             retention_job(retention, settings.retention_every_s, settings.retention_per_run),
             *storage_jobs(store, objects, settings.scrub_bytes),
+            late_orders_job(intake.orders),
         ]
         metrics.asked.append(tell_jobs(store, metrics))
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from server.jobs import Job, read_jobs
 from server.metrics import Metrics
 from server.objects import Objects
+from server.orders import Orders
 from server.orphans import Orphans
 from server.scrub import Scrubber, read_state
 from server.store import Store
 
+log = logging.getLogger(__name__)
+
 SCRUB_S = 600.0
 ORPHANS_S = 6 * 3600.0
+LATE_ORDERS_S = 3600.0
 
 
 def storage_jobs(store: Store, objects: Objects, scrub_bytes: int) -> list[Job]:
@@ -24,6 +29,18 @@ def storage_jobs(store: Store, objects: Objects, scrub_bytes: int) -> list[Job]:
         return done.put_aside + done.brought_back + done.deleted
 
     return [Job("scrub", SCRUB_S, scrubber.run), Job("orphans", ORPHANS_S, collect)]
+
+
+def late_orders_job(orders: Orders) -> Job:
+    """Tells in the log, every hour and once for all replicas, that producers owe answers; the count is how many."""
+
+    async def look() -> int:
+        late = (await orders.counts()).late
+        if late:
+            log.warning("Producers have not answered orders in time.", extra={"count": late})
+        return late
+
+    return Job("late-orders", LATE_ORDERS_S, look)
 
 
 def tell_jobs(store: Store, metrics: Metrics) -> Callable[[], Awaitable[None]]:

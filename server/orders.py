@@ -72,6 +72,15 @@ class Orders:
         query = sa.select(orders).where(orders.c.packet_sha256 == packet_sha256)
         return await self._read(query.order_by(orders.c.cursor.desc()))
 
+    async def matching(self, beginning: str) -> Order:
+        """The order whose id begins so. Raises `OrderUnknownError` unless there is exactly one."""
+        found = await self._read(sa.select(orders).where(orders.c.id.startswith(beginning, autoescape=True)).limit(2))
+        if len(found) != 1:
+            raise OrderUnknownError(
+                "No order has this id." if not found else "Several orders begin so: type more of it."
+            )
+        return found[0]
+
     async def check_kept(self, order: Order) -> None:
         """Raises `OrderGoneError` when the packet was deleted, and its messages with it."""
         async with self._store.reading() as connection:
