@@ -12,11 +12,14 @@ from server.jobs import Job, Jobs, jobs, read_jobs
 from server.store import open_store
 
 
+@pytest.fixture
+def sqlite_url(tmp_path) -> str:
+    return f"sqlite+aiosqlite:///{tmp_path / 'intake.sqlite3'}"
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'intake.sqlite3'}"
-    return request.getfixturevalue("postgres_url")
+def url(request) -> str:
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 class Counted:
@@ -103,11 +106,11 @@ async def test_a_dead_holders_job_is_taken_over_when_its_lease_ran_out(url):
         assert (await state(store)).count == 7
 
 
-async def test_who_lost_its_lease_stops_working(url):
+async def test_who_lost_its_lease_stops_working(sqlite_url):
     work = Counted()
     work.go_on.clear()
     job = Job("scrub", 0, work)
-    async with open_store(url) as store:
+    async with open_store(sqlite_url) as store:
         running = asyncio.create_task(Jobs(store, [job], lease_s=0.3).run_due(job))
         await work.begun.wait()
         await forget_the_lease(store, holder="somebody else")
@@ -117,7 +120,7 @@ async def test_who_lost_its_lease_stops_working(url):
         assert (await state(store)).holder == "somebody else"
 
 
-async def test_a_database_that_is_gone_until_the_lease_ran_out_stops_the_work(url, monkeypatch):
+async def test_a_database_that_is_gone_until_the_lease_ran_out_stops_the_work(sqlite_url, monkeypatch):
     work = Counted()
     work.go_on.clear()
     job = Job("scrub", 0, work)
@@ -125,7 +128,7 @@ async def test_a_database_that_is_gone_until_the_lease_ran_out_stops_the_work(ur
     async def gone(_):
         raise StorageUnavailableError
 
-    async with open_store(url) as store:
+    async with open_store(sqlite_url) as store:
         replica = Jobs(store, [job], lease_s=0.3)
         monkeypatch.setattr(replica, "_extend", gone)
         async with asyncio.timeout(10):
@@ -133,14 +136,14 @@ async def test_a_database_that_is_gone_until_the_lease_ran_out_stops_the_work(ur
         assert work.at_once == 0
 
 
-async def test_an_error_is_the_outcome_and_the_job_comes_again_when_it_is_due(url):
+async def test_an_error_is_the_outcome_and_the_job_comes_again_when_it_is_due(sqlite_url):
     async def broken() -> int:
         raise StorageUnavailableError
 
     async def faulty() -> int:
         raise ZeroDivisionError
 
-    async with open_store(url) as store:
+    async with open_store(sqlite_url) as store:
         replica = Jobs(store, [])
         assert await replica.run_due(Job("scrub", 3600, broken))
         told = await state(store)
@@ -151,10 +154,10 @@ async def test_an_error_is_the_outcome_and_the_job_comes_again_when_it_is_due(ur
         assert ((await state(store)).outcome, (await state(store)).holder) == ("failed", None)
 
 
-async def test_the_jobs_run_by_themselves_and_end_with_the_process(url, no_tasks_left):
+async def test_the_jobs_run_by_themselves_and_end_with_the_process(sqlite_url, no_tasks_left):
     first, second = Counted(), Counted()
     second.go_on.clear()
-    async with open_store(url) as store:
+    async with open_store(sqlite_url) as store:
         replica = asyncio.create_task(Jobs(store, [Job("one", 0.01, first), Job("two", 0.01, second)]).run())
         async with asyncio.timeout(10):
             await second.begun.wait()

@@ -9,6 +9,7 @@ import pytest
 
 from server.errors import StorageCorruptError
 from server.orphans import KEPT, Collected, Orphans
+from tests.s3_rig import S3Place
 from tests.scrub_rig import flipped, keep, stored
 
 DAY = timedelta(days=1, minutes=1)
@@ -24,9 +25,11 @@ class Later:
         return datetime.now(UTC) + self.ahead
 
 
-@pytest.fixture(params=["folder", "s3"])
-async def place(request, tmp_path, s3_place):
-    async with stored(tmp_path / "data", s3_place if request.param == "s3" else None) as opened:
+@pytest.fixture
+async def place(request, tmp_path, s3_endpoint):
+    """In a folder; in a bucket where a test asks for it."""
+    s3_place = S3Place(s3_endpoint) if getattr(request, "param", "folder") == "bucket" else None
+    async with stored(tmp_path / "data", s3_place) as opened:
         yield opened
 
 
@@ -34,6 +37,7 @@ async def names(collection) -> list[str]:
     return [one.name async for one in collection.names()]
 
 
+@pytest.mark.parametrize("place", ["folder", "bucket"], indirect=True)
 async def test_what_no_row_needs_is_put_aside_after_a_day_and_gone_after_another(place):
     clock = Later()
     orphans = Orphans(place.store, place.objects, clock)
