@@ -42,6 +42,7 @@ class RetentionCard:
     """What the packet's page tells of its time."""
 
     tone: str
+    short: str
     text: str
     why: str
     held: list[HoldLine]
@@ -69,10 +70,11 @@ class RetentionPages:
         """The card of a packet."""
         now, signs = self.rooms.now(), self.rooms.holds is not None
         state = await read_state(self.rooms.store, stored.sha256, None, now)
-        tone, text = _countdown(state, now, language)
+        tone, short, text = _countdown(state, now, language)
         open_ones = {hold.reason for hold in state.held}
         return RetentionCard(
             tone=tone,
+            short=short,
             text=text,
             why=language(f"retention.fate.{state.fate}"),
             held=[_hold_line(hold, language) for hold in state.held],
@@ -126,14 +128,17 @@ def _reason(form: dict[str, str]) -> HoldReason:
         raise MalformedRequestError("Choose one of the reasons for a hold.") from None
 
 
-def _countdown(state: RetentionState, now: datetime, language: Language) -> tuple[str, str]:
+def _countdown(state: RetentionState, now: datetime, language: Language) -> tuple[str, str, str]:
+    """Tone, in few words, as a sentence."""
     if state.due is None or state.backups_end_at is None:
         waits = state.fate is Fate.WAITING and not state.held
-        return ("none", language("retention.waiting")) if waits else ("care", language("retention.held"))
+        word, tone = ("waiting", "none") if waits else ("held", "care")
+        return tone, language(f"retention.short.{word}"), language(f"retention.{word}")
     dates = {"date": language.date(state.due), "backups": language.date(state.backups_end_at)}
     if state.due <= now:
-        return "care", language("retention.overdue", **dates)
-    return "none", language("retention.due", ahead=language.ahead(state.due - now), **dates)
+        return "care", language("retention.short.overdue"), language("retention.overdue", **dates)
+    ahead = language.ahead(state.due - now)
+    return "none", language("retention.short.due", ahead=ahead), language("retention.due", ahead=ahead, **dates)
 
 
 def _hold_line(hold: Hold, language: Language) -> HoldLine:
@@ -145,15 +150,12 @@ def _deletion_facts(state: RetentionState, language: Language) -> list[Fact]:
     deletion = state.deletion
     if deletion is None:
         return []
-    known = deletion.reason in set(Fate)
+    past = f"retention.past.{deletion.reason}"
     gone = language.time(deletion.erased_at) if deletion.erased_at else language("retention.deleted.pending")
     backups = language.date(state.backups_end_at) if state.backups_end_at else ""
     return [
         Fact(language("retention.deleted.at"), language.time(deletion.deleted_at)),
-        Fact(
-            language("retention.deleted.why"),
-            language(f"retention.fate.{deletion.reason}") if known else deletion.reason,
-        ),
+        Fact(language("retention.deleted.why"), language(past) if language.has(past) else deletion.reason),
         Fact(language("retention.deleted.erased"), gone),
         Fact(language("retention.deleted.backups"), backups),
         Fact(language("fact.sha256"), deletion.packet_sha256, code=True),

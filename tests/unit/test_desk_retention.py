@@ -82,6 +82,7 @@ async def test_the_countdown_says_both_days_in_every_language(desk, keys):
     assert (
         "Will be deleted on 4 December 2026, in 12 days. Gone from the last backup on 24 December 2026." in told["en"]
     )
+    assert ">deleted in 12 days</a>" in told["en"]
     assert "Wird am 4. Dezember 2026 gelöscht, in 12 Tagen." in told["de"]
     assert "4 декабря 2026" in told["ru"]
     assert "ديسمبر" in told["ar"]
