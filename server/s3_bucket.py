@@ -1,8 +1,8 @@
 """A bucket of an S3-compatible store: the only file that imports obstore, and the only place where its errors are translated.
 
 Rules: an object is put in one request, with its SHA-256 as checksum, and is durable when the store has answered; `create` adds If-None-Match, so
-that of several writers of one key one wins. The store must be strongly consistent (Amazon S3, MinIO, Ceph are) and must not keep old versions:
-what is deleted would stay there. A bucket that does is refused at the start, and one that begins to is not ready any more.
+that of several writers of one key one wins. The store must be strongly consistent (Amazon S3 is) and must not keep old versions: what is deleted
+would stay there. A bucket that does is refused at the start, and one that begins to is not ready any more.
 Only loopback may be spoken to without TLS. What fails is tried again by the client, RETRIES times and not longer than the time of one request;
 then it is `StorageUnavailableError`, and nothing is known of a put: it may be there or not, and putting it again is harmless.
 """
@@ -113,6 +113,15 @@ class Bucket:
         with _translated(), contextlib.suppress(FileNotFoundError):
             await obstore.delete_async(self._store, key)
 
+    async def prove(self) -> None:
+        """Make the mark, and see that the store is one to rely on. Raises `SettingsError`, `StorageUnavailableError`."""
+        await self.put(MARK, MARK_BYTES)
+        try:
+            await self.put(MARK, MARK_BYTES, create=True)
+        except KeyTakenError:
+            return
+        raise SettingsError("The object store ignores If-None-Match, by which intakes keep out of each other's way.")
+
     async def check(self) -> None:
         """Raises `StorageUnavailableError` when nothing can be written just now."""
         try:
@@ -196,10 +205,18 @@ def _plain_allowed(endpoint: str) -> bool:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    from obstore.exceptions import BaseError
+    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
     try:
         yield
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise StorageUnavailableError(
+            "The object store refuses the key: look at the key and at what it may do (docs/storage.md)."
+        ) from error
+    except FileNotFoundError as error:
+        raise StorageUnavailableError(
+            "The object store has no such bucket: make it, or correct objects_url."
+        ) from error
     except (BaseError, OSError, TimeoutError) as error:
         raise StorageUnavailableError(
             "The object store did not answer as it should: look at its address, its keys, and whether it runs."

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from server.config import StoreSettings
 from server.disk import FOLDER_MODE, THREADS, Disk
 from server.objects import COLLECTIONS, Collection, Objects, StoredObject
-from server.s3_bucket import MARK, MARK_BYTES, Bucket, make_bucket
+from server.s3_bucket import Bucket, make_bucket
 from server.s3_partials import S3Partials
 from server.spool import Spool
 
@@ -97,7 +97,7 @@ async def open_s3_objects(settings: StoreSettings) -> AsyncIterator[Objects]:
     try:
         disk = Disk(settings.data_dir, threads)
         await disk.run(disk.incoming.mkdir, mode=FOLDER_MODE, parents=True, exist_ok=True)
-        await bucket.put(MARK, MARK_BYTES)
+        await bucket.prove()
         aside = S3Objects(bucket, disk, "aside")
         packets, orders = (S3Objects(bucket, disk, name, aside) for name in COLLECTIONS)
         yield Objects(

@@ -114,6 +114,7 @@ class FaultyS3:
     def __init__(self, endpoint: str) -> None:
         self._port = int(endpoint.rpartition(":")[2])
         self.asked: list[tuple[str, str]] = []
+        self.heads: list[dict[str, str]] = []
         self.fault: Fault | None = None
         self.endpoint = ""
         self._serving: set[asyncio.Task[None]] = set()
@@ -142,6 +143,7 @@ class FaultyS3:
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
             body = await reader.readexactly(int(fields.get("content-length", "0")))
             self.asked.append((method, path))
+            self.heads.append(fields)
 
             async def forward() -> bytes:
                 kept = "\r\n".join(line for line in lines if not line.lower().startswith("connection:"))

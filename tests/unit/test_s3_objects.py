@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 
@@ -107,6 +108,33 @@ async def test_a_bucket_that_keeps_old_versions_is_refused(s3_endpoint, tmp_path
             pass
     with pytest.raises(StorageUnavailableError, match="old versions"):
         await open_bucket(settings).check()
+
+
+async def test_a_bucket_that_is_not_there_and_a_key_that_is_refused_are_told(s3_place, door, tmp_path):
+    other = s3_place.settings | {"objects_url": "s3://no-such-bucket/here"}
+    with pytest.raises(StorageUnavailableError, match="no such bucket"):
+        async with open_objects(StoreSettings(data_dir=tmp_path / "data", **other)):
+            pass
+
+    async def refuse(method, path, forward):
+        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    door.fault = refuse
+    settings = StoreSettings(data_dir=tmp_path / "data", **s3_place.settings | {"s3_endpoint": door.endpoint})
+    with pytest.raises(StorageUnavailableError, match="refuses the key"):
+        async with open_objects(settings):
+            pass
+
+
+async def test_a_store_that_ignores_conditions_is_refused(s3_place, door, tmp_path):
+    async def ignoring(method, path, forward):
+        return b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+
+    door.fault = ignoring
+    settings = StoreSettings(data_dir=tmp_path / "data", **s3_place.settings | {"s3_endpoint": door.endpoint})
+    with pytest.raises(SettingsError, match="If-None-Match"):
+        async with open_objects(settings):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -219,3 +247,5 @@ async def test_a_packet_that_comes_at_once_is_put_once_and_never_in_pieces(keys,
         assert (await intake.upload("PUT", digest(packet), packet, complete=True)).status_code == 201
         assert [method for method, _ in door.asked] == ["GET", "PUT"]
         assert door.asked[1][1].endswith(f"/packets/{digest(packet)}")
+        checksum = base64.b64encode(bytes.fromhex(digest(packet))).decode()
+        assert door.heads[-1]["x-amz-checksum-sha256"] == checksum, "the store is told what must have arrived"
