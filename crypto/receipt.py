@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from crypto.canonical import canonical_json, read_canonical_json
+from crypto.canonical import canonical_json, read_json
 from crypto.errors import CanonicalJsonError, LogProofError, ReceiptError
 from crypto.keys import Signer
 from crypto.merkle import MAX_PROOF_HASHES, MAX_TREE_SIZE, Frontier, Node, inclusion_proof, leaf_hash, verify_inclusion
@@ -33,6 +34,7 @@ from crypto.trust import TrustStore
 MEDIA_TYPE = "application/vnd.passbooth.receipt"
 MAX_ENTRY_BYTES = 1_024
 # The largest head in base64, the longest proof in hex with quotes and commas, the entry, and the names around them.
+_PROOF = re.compile(rb'(?:"[0-9a-f]{64}"(?:,"[0-9a-f]{64}"){0,%d})?' % (MAX_PROOF_HASHES - 1))
 MAX_RECEIPT_BYTES = (MAX_TREE_HEAD_BYTES + 2) // 3 * 4 + 67 * MAX_PROOF_HASHES + MAX_ENTRY_BYTES + 128
 
 
@@ -185,7 +187,7 @@ def extend_log(
 def read_entry(data: bytes) -> LogEntry:
     """A leaf of the log in its one form, or ReceiptError."""
     try:
-        entry = LogEntry.model_validate(read_canonical_json(data, MAX_ENTRY_BYTES, "log entry"))
+        entry = LogEntry.model_validate(read_json(data, MAX_ENTRY_BYTES, "log entry"))
     except CanonicalJsonError as err:
         raise ReceiptError(str(err)) from err
     except ValidationError as err:
@@ -198,7 +200,7 @@ def read_entry(data: bytes) -> LogEntry:
 def read_receipt(data: bytes) -> Receipt:
     """The receipt by its form alone: nothing is verified."""
     try:
-        document = read_canonical_json(data, MAX_RECEIPT_BYTES, "receipt")
+        document = read_json(data, MAX_RECEIPT_BYTES, "receipt")
         receipt = Receipt.model_validate(document)
         head = receipt.signed_head
     except CanonicalJsonError as err:
@@ -220,6 +222,25 @@ def check_inclusion(receipt: Receipt, head: TreeHead) -> None:
     if entry.received_at > head.at:
         raise LogProofError("The receipt's entry is younger than its tree head.")
     verify_inclusion(leaf_hash(entry.to_bytes()), entry.position, head.size, receipt.proof, head.root)
+
+
+def is_receipt_over(data: bytes, entry: LogEntry, entry_bytes: bytes, head: TreeHead, head_text: bytes) -> bool:
+    """Whether `data` is, byte for byte, a right receipt of this entry under this verified head; `head_text` is the signed head in base64.
+
+    The same is said by `read_receipt` and `check_inclusion` with the reason when it is not so, in five times the time: nothing is parsed here but the proof.
+    """
+    start, end = b'{"entry":%s,"inclusion":[' % entry_bytes, b'],"tree_head":"%s","version":2}' % head_text
+    if not (data.startswith(start) and data.endswith(end)):
+        return False
+    proof = data[len(start) : -len(end)]
+    if entry.intake != head.intake or entry.received_at > head.at or not _PROOF.fullmatch(proof):
+        return False
+    hashes = [bytes.fromhex(one) for one in proof.decode("ascii").replace('"', "").split(",") if one]
+    try:
+        verify_inclusion(leaf_hash(entry_bytes), entry.position, head.size, hashes, head.root)
+    except LogProofError:
+        return False
+    return len(start) + len(proof) + len(end) == len(data)
 
 
 def verify_receipt(data: bytes, trust: TrustStore, packet_sha256: str) -> VerifiedReceipt:

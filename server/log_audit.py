@@ -19,6 +19,7 @@ key. A witness from before finds both.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -219,7 +220,7 @@ class _Walk:
         else:
             if (head.log, head.size, head.root, head.at) != (self.audit.log, row.size, root, row.signed_at):
                 self.audit.add("head.changed", f"The head of size {row.size} is not what its signature covers.")
-        return Batch(signed, row.size, root, head)
+        return Batch(signed, row.size, root, head, base64.b64encode(signed))
 
     async def _pass_heads(self, batches: AsyncIterator[Batch], batch: Batch | None) -> Batch | None:
         """Compare what the log is now with heads and witnesses of this size; returns the head over the next entry."""
@@ -296,7 +297,7 @@ class _Walk:
             return
         audit.packets += 1
         with _readable(audit, position):
-            for fault in packet_faults(packet, entry, batch):
+            for fault in packet_faults(packet, entry, data, batch):
                 audit.add("packet.changed", fault, position)
         if packet.serial <= self._serial:
             audit.add("packet.order", "The rows of packets are numbered in another order than the log.", position)

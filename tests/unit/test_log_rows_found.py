@@ -16,13 +16,15 @@ import sqlalchemy as sa
 
 from crypto.keys import load_trust
 from server.log_audit import Audit, audit_log
-from server.log_tables import TABLES
+from server.log_rows import log_entries, log_heads, log_identity, log_nodes
 from server.receipt_log import open_receipt_log
-from server.store import make_engine, open_present_store, open_store
+from server.store import make_engine, open_present_store, open_store, packets
 from tests.kept_log import Kept, append, make_kept
 
 # First, one in the middle of a batch, and the last.
 PLACES = (0, 5, -1)
+# What hangs on the log besides has tests of its own.
+LOG_TABLES = (packets, log_entries, log_nodes, log_heads, log_identity)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def others(value: object) -> Iterator[object]:
         yield from ("2026-11-23 12:00:00.000000", 7)
 
 
-NAMES = [table.name for table in TABLES]
+NAMES = [table.name for table in LOG_TABLES]
 
 
 def exchange(table: str, column: str, rowids: tuple[int, int], values: tuple) -> Callable[[sqlite3.Connection], None]:
@@ -112,7 +114,6 @@ def addition(table: str, row: dict) -> Callable[[sqlite3.Connection], object]:
 
 
 async def test_the_log_as_it_was_left_is_sound(harmed):
-    assert set(NAMES) == {"packets", "log_entries", "log_nodes", "log_heads", "log_identity"}
     assert (await harmed.audit(lambda connection: None)).findings == []
 
 
@@ -148,7 +149,7 @@ async def test_every_removed_row_is_found(harmed, table):
 
 @pytest.mark.parametrize("table", NAMES)
 async def test_every_added_row_is_found(harmed, table):
-    keys = [c.name for c in next(one for one in TABLES if one.name == table).columns if c.primary_key or c.unique]
+    keys = [c.name for c in next(one for one in LOG_TABLES if one.name == table).columns if c.primary_key or c.unique]
     rowid = harmed.rowids(table)[0]
     row = {name: harmed.value(table, name, rowid) for name in harmed.columns(table)}
     for number in (-1, 2.5, 100, 2**40):
@@ -185,13 +186,13 @@ async def test_on_postgres_a_change_of_every_column_and_a_removal_is_found_too(o
         assert (await audit_log(store, trust)).findings == []
         engine = make_engine(postgres_url)
         async with engine.begin() as connection:
-            for table in TABLES:
+            for table in LOG_TABLES:
                 for column in table.columns:
                     if not column.primary_key:
                         await connection.exec_driver_sql(f"ALTER TABLE {table.name} ALTER {column.name} DROP NOT NULL")
         assert {one.code for one in (await audit_log(store, trust)).findings} == {"table.keys"}
         usual = (await audit_log(store, trust)).found
-        for table in TABLES:
+        for table in LOG_TABLES:
             async with engine.connect() as connection:
                 columns = await connection.run_sync(
                     lambda c, t=table: [o["name"] for o in sa.inspect(c).get_columns(t.name)]

@@ -17,8 +17,18 @@ from crypto.canonical import canonical_json
 from crypto.cms import sign_content
 from crypto.errors import LogProofError, ReceiptError, SealingError
 from crypto.keys import Purpose, TrustStore
-from crypto.merkle import consistency_proof, verify_consistency
-from crypto.receipt import MAX_RECEIPT_BYTES, Receipt, extend_log, make_entry, read_receipt, verify_receipt
+from crypto.merkle import consistency_proof, leaf_hash, verify_consistency
+from crypto.receipt import (
+    MAX_RECEIPT_BYTES,
+    Receipt,
+    extend_log,
+    facts_digest,
+    is_receipt_over,
+    make_entry,
+    read_entry,
+    read_receipt,
+    verify_receipt,
+)
 from crypto.tree_head import MAX_TREE_HEAD_BYTES, TreeHead, sign_tree_head, verify_tree_head
 from crypto.trust import CONTENT_PACKAGE, CONTENT_TREE_HEAD
 from tests.packets import NOW, World, make_authority, make_signer, make_world
@@ -273,6 +283,53 @@ def test_every_changed_byte_makes_a_receipt_worthless(world, receipt):
             verify_receipt(bytes(bad), world.trust, DIGEST)
 
 
+def test_the_quick_look_at_a_receipt_says_what_the_thorough_one_says(world, receipt):
+    read = read_receipt(receipt)
+    head, text = verify_tree_head(read.signed_head, world.trust), base64.b64encode(read.signed_head)
+    entry, leaf = read.entry, read.entry.to_bytes()
+    assert is_receipt_over(receipt, entry, leaf, head, text)
+    for at in range(len(receipt)):
+        assert not is_receipt_over(receipt[:at] + bytes([receipt[at] ^ 1]) + receipt[at + 1 :], entry, leaf, head, text)
+    for bad in (b"", receipt[:-1], receipt + b" ", receipt.replace(b'","', b'",\n"'), issue(world.intake)):
+        assert not is_receipt_over(bad, entry, leaf, head, text)
+    old = head.model_copy(update={"at": entry.received_at - timedelta(seconds=1)})
+    for other in (old, head.model_copy(update={"intake": "intake-2"}), head.model_copy(update={"size": 14})):
+        assert not is_receipt_over(receipt, entry, leaf, other, text)
+    alone = ReceiptPad(world.intake).give(DIGEST, at=NOW)
+    only = read_receipt(alone)
+    assert only.inclusion == []
+    head = verify_tree_head(only.signed_head, world.trust)
+    assert is_receipt_over(alone, only.entry, only.entry.to_bytes(), head, only.tree_head.encode())
+
+
+FACTS = {"serial": 13, "recipient": "ab" * 16, "size": 7, "sealed_at": None, "received_at": "x", "state": "received"}
+
+
+def test_an_entry_of_version_2_holds_the_digest_of_what_else_is_known_and_one_without_a_version_stays_good(world):
+    facts = facts_digest(FACTS)
+    assert facts == hashlib.sha256(canonical_json(FACTS)).hexdigest()
+    assert facts != facts_digest(FACTS | {"size": 8})
+    old, new = issue(world.intake), issue(world.intake, facts=facts)
+    assert "version" not in json.loads(old)["entry"]
+    assert (json.loads(new)["entry"]["version"], json.loads(new)["entry"]["facts"]) == (2, facts)
+    for receipt in (old, new):
+        assert verify_receipt(receipt, world.trust, DIGEST).position == 12
+        entry = canonical_json(json.loads(receipt)["entry"])
+        assert read_entry(entry).to_bytes() == entry
+        assert leaf_hash(entry) == leaf_hash(read_receipt(receipt).entry.to_bytes())
+    document = json.loads(new)
+    for change in ({"version": 1}, {"version": 3}, {"facts": "x"}, {"facts": None}, {"version": None}):
+        bad = document | {"entry": document["entry"] | change}
+        with pytest.raises(ReceiptError):
+            read_receipt(canonical_json(bad))
+    for gone in ("version", "facts"):
+        entry = {name: value for name, value in document["entry"].items() if name != gone}
+        with pytest.raises(ReceiptError):
+            read_entry(canonical_json(entry))
+    with pytest.raises(LogProofError):
+        verify_receipt(changed(new, facts=facts_digest(FACTS | {"size": 8})), world.trust, DIGEST)
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_hostile_receipts_give_our_own_error(data):
@@ -288,7 +345,9 @@ def test_a_huge_receipt_is_refused_by_its_size(world):
 
 
 def test_the_longest_possible_receipt_fits_its_bound(receipt):
-    entry = read_receipt(receipt).entry.model_copy(update={"booth": "b" * 64, "intake": "i" * 64})
+    entry = read_receipt(receipt).entry.model_copy(
+        update={"booth": "b" * 64, "intake": "i" * 64, "version": 2, "facts": "f" * 64}
+    )
     longest = Receipt.model_construct(
         version=2,
         entry=entry.model_copy(update={"position": 2**53 - 2}),
