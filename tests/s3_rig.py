@@ -29,8 +29,8 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint():
+@contextlib.contextmanager
+def running_server():
     """The address of a server with an empty bucket."""
     command = [sys.executable, "-c", SERVER]
     with subprocess.Popen(
@@ -44,6 +44,13 @@ def s3_endpoint():
         finally:
             server.stdin.close()
             server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    """The address of a server with an empty bucket."""
+    with running_server() as endpoint:
+        yield endpoint
 
 
 def make_bucket(endpoint: str, name: str, *, versioned: bool = False) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 from crypto.keys import load_trust
 from crypto.receipt import verify_receipt
 from crypto.tree_head import verify_tree_head
+from server.config import StoreSettings
 from server.log_audit import Witness, audit_log
 from server.log_rows import log_entries
+from server.objects import open_objects
 from server.store import open_present_store, packets
 from tests.bench.load_fleet import Fleet
 
@@ -24,7 +26,10 @@ async def compare(data: Path, fleet: Fleet, database_url: str, told: list[Path])
     `told` are files of client processes: a line for each receipt that any booth ever got.
     """
     wrong: list[str] = []
-    sent, files, receipts = await asyncio.to_thread(_read, data, fleet, told)
+    sent, receipts = await asyncio.to_thread(_read, fleet, told)
+    async with open_objects(StoreSettings(data_dir=data)) as objects:
+        kept = {one.name: await objects.packets.load(one.name) async for one in objects.packets.names()}
+    files = {name: hashlib.sha256(content or b"").hexdigest() for name, content in kept.items()}
     trust = load_trust(fleet.pki / "ca.pem")
     async with open_present_store(database_url) as store:
         async with store.reading() as connection:
@@ -63,12 +68,11 @@ async def compare(data: Path, fleet: Fleet, database_url: str, told: list[Path])
     }
 
 
-def _read(data: Path, fleet: Fleet, told: list[Path]) -> tuple[list[str], dict[str, str], list[tuple[str, bytes]]]:
-    """Digests of what was sent; names and digests of what is kept; every receipt with the packet it was given for."""
+def _read(fleet: Fleet, told: list[Path]) -> tuple[list[str], list[tuple[str, bytes]]]:
+    """Digests of what was sent; every receipt with the packet it was given for."""
     sent = [_digest(path) for booth in fleet.booths() for path in fleet.packets(booth)]
-    files = {path.name: _digest(path) for path in (data / "objects" / "packets").glob("*/*")}
     lines = [json.loads(line) for path in told for line in path.read_text("ascii").splitlines()]
-    return sent, files, [(sha256, receipt.encode()) for sha256, receipt in lines]
+    return sent, [(sha256, receipt.encode()) for sha256, receipt in lines]
 
 
 def _digest(path: Path) -> str:
