@@ -6,11 +6,13 @@ entry; `read_edge` believes neither unless the stored hashes lead to the root th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.merkle import HASH_BYTES, Frontier, complete_subtrees
@@ -148,14 +150,28 @@ async def read_edge(connection: AsyncConnection) -> Edge:
     raise StorageCorruptError("The receipt log does not end as it was signed: look with `intake log verify`.")
 
 
+# One value holds all that is asked for, so that one statement serves every count: an OR of thirty pairs costs ten times as much.
+_NODES = {
+    "sqlite": sa.text(
+        "SELECT n.level, n.number, n.hash FROM json_each(:asked) AS w CROSS JOIN log_nodes AS n "
+        "ON n.level = json_extract(w.value, '$[0]') AND n.number = json_extract(w.value, '$[1]')"
+    ),
+    "postgresql": sa.text(
+        "SELECT n.level, n.number, n.hash FROM unnest(:levels, :numbers) AS w (level, number) "
+        "JOIN log_nodes AS n ON n.level = w.level AND n.number = w.number"
+    ).bindparams(
+        sa.bindparam("levels", type_=ARRAY(sa.Integer())), sa.bindparam("numbers", type_=ARRAY(sa.BigInteger()))
+    ),
+}
+
+
 async def read_nodes(connection: AsyncConnection, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
     """The hashes of complete subtrees by level and number, those that are there."""
     if not wanted:
         return {}
-    columns, asked = log_nodes.c, list(wanted)
-    # SQLAlchemy and SQLite keep what they compiled: one statement for each power of two instead of each count. (SQLite scans the table for row values.)
-    asked += asked[-1:] * ((1 << (len(asked) - 1).bit_length()) - len(asked))
-    query = sa.select(columns.level, columns.number, columns.hash).where(
-        sa.or_(*(sa.and_(columns.level == level, columns.number == number) for level, number in asked))
-    )
-    return {(row.level, row.number): bytes(row.hash) for row in await connection.execute(query)}
+    name, asked = connection.dialect.name, list(wanted)
+    values: dict[str, object] = {"asked": json.dumps(asked)}
+    if name == "postgresql":
+        values = {"levels": [level for level, _ in asked], "numbers": [number for _, number in asked]}
+    rows = await connection.execute(_NODES[name], values)
+    return {(row.level, row.number): bytes(row.hash) for row in rows}
