@@ -262,6 +262,7 @@ async def _packet(rooms: Rooms, packet: str, pki: Path) -> dict[str, Any]:
         deletion = await asyncio.to_thread(told_deletion, state.deletion, load_trust(pki / "ca.pem"))
         stored = await rooms.retention.deletions.stored(sha256)
         told |= {"deletion": deletion, "stored_objects": stored}
+        told["backups_until"] = deletion.get("backups_end_at", told["backups_until"])
         told["proven"] = bool(deletion.get("genuine")) and not stored and state.deletion.erased_at is not None
     return told
 

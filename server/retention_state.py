@@ -106,6 +106,7 @@ def told_deletion(deletion: Deletion, trust: TrustStore) -> dict[str, Any]:
     try:
         record = DeletionRecord.verify(deletion.record, trust)
         told |= {"signer": record.signer, "messages": record.messages, "position": record.position}
+        told["backups_end_at"] = _time(record.backups_end_at)
         if record.packet_sha256 != deletion.packet_sha256:
             raise RetentionRecordError("The deletion record is for another packet.")
         if deletion.erasure is not None:
