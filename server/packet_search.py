@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from crypto.application import application_digest
 from crypto.errors import ApplicationNumberError
 from server.application_rows import captures
-from server.store import Store, StoredPacket, UtcDateTime, packets, stored_packet
+from server.store import LISTED, Store, StoredPacket, UtcDateTime, listed_packet, packets
 
 # 16^4 beginnings: among 20 million packets one of them has about 300.
 SHORTEST = 4
@@ -97,22 +97,22 @@ def read_place(text: str) -> Place | None:
 
 
 async def find_packets(store: Store, term: Term, within: Range, limit: int) -> Matches:
-    """The packets that a word finds, `limit` at most."""
+    """The packets that a word finds, `limit` at most, without their receipts."""
     found: dict[int, StoredPacket] = {}
     more = False
     async with store.reading() as connection:
         for query in _queries(term):
             rows = (await connection.execute(query.limit(MOST + 1))).all()
             more |= len(rows) > MOST
-            found |= {row.serial: stored_packet(row) for row in rows[:MOST] if within.holds(stored_packet(row))}
+            found |= {row.serial: listed_packet(row) for row in rows[:MOST] if within.holds(listed_packet(row))}
     newest_first = sorted(found.values(), key=lambda row: (row.received_at, row.serial), reverse=True)
     return Matches(newest_first[:limit], more or len(newest_first) > limit)
 
 
 async def page_of(store: Store, within: Range, limit: int, behind: Place | None = None) -> Matches:
-    """A page of the packets of a range."""
+    """A page of the packets of a range, without their receipts."""
     at, serial = packets.c.received_at, packets.c.serial
-    query = sa.select(packets).order_by(at.desc(), serial.desc()).limit(limit + 1)
+    query = sa.select(*LISTED).order_by(at.desc(), serial.desc()).limit(limit + 1)
     if within.booth is not None:
         query = query.where(packets.c.booth == within.booth)
     if within.since is not None:
@@ -123,7 +123,7 @@ async def page_of(store: Store, within: Range, limit: int, behind: Place | None 
     elif within.until is not None:
         query = query.where(at < within.until)
     async with store.reading() as connection:
-        rows = [stored_packet(row) for row in await connection.execute(query)]
+        rows = [listed_packet(row) for row in await connection.execute(query)]
     return Matches(rows[:limit], len(rows) > limit)
 
 
@@ -132,8 +132,8 @@ def _queries(term: Term) -> Iterator[sa.Select[tuple[object, ...]]]:
     if term.beginning is not None:
         for column in (packets.c.sha256, packets.c.packet_id):
             begins = sa.and_(column >= term.beginning, column < term.beginning + AFTER_HEX)
-            yield sa.select(packets).where(begins).order_by(column)
+            yield sa.select(*LISTED).where(begins).order_by(column)
     if term.application is not None:
         joined = packets.join(captures, captures.c.packet_sha256 == packets.c.sha256)
-        of_it = sa.select(packets).select_from(joined).where(captures.c.application == term.application)
+        of_it = sa.select(*LISTED).select_from(joined).where(captures.c.application == term.application)
         yield of_it.order_by(captures.c.serial.desc())

@@ -92,6 +92,9 @@ packets = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# What lists and searches show. Receipts are most of a row's bytes, and PostgreSQL keeps them elsewhere.
+LISTED = tuple(column for column in packets.columns if column.name != "receipt")
+
 request_nonces = sa.Table(
     "request_nonces",
     metadata,
@@ -147,6 +150,15 @@ class Store:
         self._engine = engine
         self._dialect: Any = sqlite if engine.dialect.name == "sqlite" else postgresql
 
+    @contextlib.asynccontextmanager
+    async def beside(self) -> AsyncIterator[Store]:
+        """The same database with connections of its own, for the loop that opens it: those of one loop are of no use in another."""
+        engine = make_engine(self._engine.url.render_as_string(hide_password=False))
+        try:
+            yield Store(engine)
+        finally:
+            await engine.dispose()
+
     async def find(self, sha256: str) -> StoredPacket | None:
         """The row of a packet."""
         async with self.reading() as connection:
@@ -166,12 +178,12 @@ class Store:
             return int(result.rowcount)
 
     async def newest(self, limit: int, before: int | None = None) -> Sequence[StoredPacket]:
-        """Packets by descending serial, those below `before` when it is given."""
-        query = sa.select(packets).order_by(packets.c.serial.desc()).limit(limit)
+        """Packets by descending serial, those below `before` when it is given, without their receipts."""
+        query = sa.select(*LISTED).order_by(packets.c.serial.desc()).limit(limit)
         if before is not None:
             query = query.where(packets.c.serial < before)
         async with self.reading() as connection:
-            return [stored_packet(row) for row in await connection.execute(query)]
+            return [listed_packet(row) for row in await connection.execute(query)]
 
     async def check(self) -> None:
         """Raises `StorageUnavailableError` when the database does not answer."""
@@ -321,6 +333,11 @@ async def migrate_within(connection: AsyncConnection, revision: str = "head") ->
 def schema_revisions() -> tuple[str, ...]:
     """The schema's revisions that this version knows, oldest first."""
     return tuple(one.revision for one in ScriptDirectory(str(MIGRATIONS)).walk_revisions())[::-1]
+
+
+def listed_packet(row: Row[Any]) -> StoredPacket:
+    """A row of `LISTED` as a value; its receipt is left empty."""
+    return StoredPacket(receipt=b"", **row._mapping)  # noqa: SLF001 (the documented way to read a row by names)
 
 
 def stored_packet(row: Row[Any]) -> StoredPacket:
