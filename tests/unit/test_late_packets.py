@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
 
+from booth.config import IntakeSection
+from booth.delivery import SINGLE_BYTES
+from booth.disk import DiskFiles
+from booth.outbox import OutboxLimits, open_outbox
+from booth.uplink import Uplink
 from crypto.keys import SignerSource
 from crypto.receipt import verify_receipt
+from crypto.seal import read_header
 from server.deletion_audit import account_for_deletions, check_deletions
 from server.deletions import Deletions
 from server.log_audit import audit_log
-from tests.intake_rig import running
+from tests.intake_rig import BASE, running
 from tests.sealed_packets import Keys, digest
 
 
@@ -89,3 +97,22 @@ async def test_bytes_that_were_coming_while_the_packet_was_deleted_are_deleted_a
     monkeypatch.setattr(run.rooms.receipts, "append", late)
     await check(run, keys, await run.put(packet), packet)
     assert not await run.rooms.objects.packets.holds(digest(packet))
+
+
+@pytest.mark.parametrize("padding", [0, SINGLE_BYTES])  # sent at once, and asked for first
+async def test_a_booth_that_never_saw_its_receipt_settles_the_packet(run, keys, tmp_path, padding):
+    packet = keys.packet(padding=padding)
+    await run.put(packet)
+    await deletions_of(run, keys).delete_packet(digest(packet), "undecided")
+    with (
+        ThreadPoolExecutor(1) as worker,
+        open_outbox(tmp_path / "outbox", OutboxLimits(min_free_bytes=0), time.time, DiskFiles()) as outbox,
+    ):
+        outbox.put(packet, read_header(packet).packet_id)
+        settings = IntakeSection(url=BASE, trust=keys.folder / "ca.pem")
+        signer, trust = keys.signer, keys.trust
+        uplink = Uplink(outbox, worker, settings, lambda: signer, lambda: trust, run.client, time.time)
+        await uplink.deliver(outbox.next_due())
+        assert (outbox.status.waiting, outbox.status.refused) == (0, 0)
+        assert verify_receipt(outbox.receipt(digest(packet)), keys.trust, digest(packet)).booth == "booth-0001"
+    assert digest(packet) not in run.files()
