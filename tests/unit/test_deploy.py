@@ -20,6 +20,10 @@ from server.cli import app as intake_app
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+TIMERS = sorted((DEPLOY / "systemd").glob("*.timer"))
+# Started by a timer, and over when its work is done.
+ONCE = [unit for unit in UNITS if unit.stem == "passbooth-backup"]
+STAYING = [unit for unit in UNITS if unit not in ONCE]
 PROGRAMS = [unit for unit in UNITS if "kiosk" not in unit.name]
 # What `systemd-analyze security` may find, of 10: a browser needs namespaces, devices and a console.
 EXPOSURE = {"passbooth-kiosk.service": 2.5}
@@ -46,17 +50,23 @@ def settings(unit):
 
 
 def test_there_is_a_unit_for_each_program():
-    assert [unit.name for unit in UNITS] == [
-        f"passbooth-{name}.service" for name in ("booth", "desk", "intake", "kiosk")
-    ]
+    names = ("backup", "booth", "desk", "intake", "intake@", "kiosk")
+    assert [unit.name for unit in UNITS] == [f"passbooth-{name}.service" for name in names]
+
+
+def instance(unit):
+    """A unit's name as it is started: a template is one for a port."""
+    return unit.name.replace("@.", "@8443.")
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", [*UNITS, *TIMERS], ids=lambda unit: unit.name)
 def test_systemd_accepts_the_unit(unit, tmp_path):
     """In a root of its own, where the programs that it starts exist."""
     folder = tmp_path / "etc" / "systemd" / "system"
     folder.mkdir(parents=True)
+    for timer in TIMERS:
+        shutil.copy(timer, folder)
     for other in UNITS:
         shutil.copy(other, folder)
         program = tmp_path / settings(other)["Service"]["ExecStart"][0].split()[0].lstrip("/")
@@ -65,12 +75,13 @@ def test_systemd_accepts_the_unit(unit, tmp_path):
         program.chmod(0o755)
     (tmp_path / "usr" / "lib" / "systemd").mkdir(parents=True)
     (tmp_path / "usr" / "lib" / "systemd" / "system").symlink_to("/usr/lib/systemd/system")
-    verified = run(ANALYZE, "verify", "--man=no", f"--root={tmp_path}", unit.name)
+    verified = run(ANALYZE, "verify", "--man=no", f"--root={tmp_path}", instance(unit))
     told = [line for line in verified.stderr.splitlines() if "passbooth" in line]
     assert (verified.returncode, told) == (0, []), verified.stderr
     broken = folder / unit.name
-    broken.write_text(broken.read_text("utf-8").replace("ProtectSystem=strict", "ProtectSystem=stirct"))
-    assert "passbooth" in run(ANALYZE, "verify", "--man=no", f"--root={tmp_path}", unit.name).stderr, (
+    text = broken.read_text("utf-8").replace("ProtectSystem=strict", "ProtectSystem=stirct")
+    broken.write_text(text.replace("Persistent=yes", "Persistent=jein"))
+    assert "passbooth" in run(ANALYZE, "verify", "--man=no", f"--root={tmp_path}", instance(unit)).stderr, (
         "the check can fail"
     )
 
@@ -103,8 +114,9 @@ def test_no_unit_leaves_memory_on_a_disk_and_every_unit_comes_back(unit):
     told = {key: values[-1] for key, values in service.items()}
     assert (told["LimitCORE"], told["MemorySwapMax"], told["UMask"]) == ("0", "0", "0077")
     assert (told["ProtectSystem"], told["NoNewPrivileges"], told["ProtectHome"]) == ("strict", "yes", "yes")
-    assert told["Restart"] == "always"
-    assert settings(unit)["Unit"]["StartLimitIntervalSec"] == ["0"], "no number of failures is the last"
+    if unit in STAYING:
+        assert told["Restart"] == "always"
+        assert settings(unit)["Unit"]["StartLimitIntervalSec"] == ["0"], "no number of failures is the last"
     runtime = f"/run/{told['RuntimeDirectory']}"
     environment = " ".join(service["Environment"]).split()
     assert f"HOME={runtime}" in environment
@@ -113,7 +125,7 @@ def test_no_unit_leaves_memory_on_a_disk_and_every_unit_comes_back(unit):
     assert "DevicePolicy" in told or told.get("PrivateDevices") == "yes"
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", STAYING, ids=lambda unit: unit.stem)
 def test_programs_are_watched(unit):
     service = settings(unit)["Service"]
     screen = unit not in PROGRAMS  # its main process is the compositor, and the browser's keeper below it tells
@@ -122,12 +134,27 @@ def test_programs_are_watched(unit):
     assert int(service["WatchdogSec"][0]) == (60 if screen else 30)
 
 
+@needs_systemd
+def test_the_backups_timer_comes_round_and_misses_nothing():
+    timer = settings(DEPLOY / "systemd" / "passbooth-backup.timer")
+    asked = run(ANALYZE, "calendar", "--iterations=7", timer["Timer"]["OnCalendar"][0])
+    assert asked.returncode == 0, asked.stderr
+    assert len(re.findall(r"(?:elapse|Iter(?:ation)?\.? #\d+): ", asked.stdout)) == 7, asked.stdout
+    assert (timer["Timer"]["Persistent"], timer["Install"]["WantedBy"]) == (["yes"], ["timers.target"])
+    service = settings(ONCE[0])["Service"]
+    assert (service["Type"], ".timer" in str(service)) == (["oneshot"], False)
+
+
 def test_the_commands_of_the_units_exist():
-    for unit in PROGRAMS:
-        program, *arguments = settings(unit)["Service"]["ExecStart"][0].split()
+    service = [(unit, settings(unit)["Service"]) for unit in PROGRAMS]
+    lines = [(unit, line) for unit, its in service for line in (*its["ExecStart"], *its.get("ExecStopPost", ()))]
+    assert len(lines) > len(PROGRAMS)
+    for unit, line in lines:
+        program, *arguments = line.split()
         app = {"booth": booth_app, "intake": intake_app}[Path(program).name]
-        asked = CliRunner().invoke(app, [arguments[0], "--help"], env={"COLUMNS": "200"})
-        assert asked.exit_code == 0
+        words = [word for word in arguments[:2] if re.fullmatch("[a-z]+", word)]
+        asked = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
+        assert asked.exit_code == 0, (unit.name, words)
         for option in (each for each in arguments if each.startswith("--")):
             assert option in re.sub(r"\x1b\[[0-9;]*m", "", asked.stdout), (unit.name, option)
 
