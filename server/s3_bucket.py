@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Store
 
 RETRIES = 2
-# Each put holds its object in memory, 20 MiB at most (config.max_packet_bytes).
-PUTS_AT_ONCE = 8
+# Each put holds its object in memory up to three times, 20 MiB at most (config.max_packet_bytes): 240 MB of the unit's 512 (docs/operations.md).
+PUTS_AT_ONCE = 4
 # S3 lists at most so many keys in one answer (Amazon S3 API, ListObjectsV2: max-keys).
 LISTED_AT_ONCE = 1000
 # Says that an intake made this place; a desk does not make one.

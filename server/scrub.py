@@ -9,6 +9,7 @@ after that: a deletion may have come between.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -168,6 +169,21 @@ async def read_state(store: Store) -> ScrubState:
         faults = (await connection.execute(sa.select(sa.func.count()).select_from(object_faults))).scalar_one()
         row = (await connection.execute(sa.select(scrub_walk))).one_or_none()
     return ScrubState(faults, row.ended_at if row else None, row.ended_began_at if row else None)
+
+
+async def mend(store: Store, objects: Objects, fault: Fault, data: bytes) -> bool:
+    """Put an object back whose bytes were kept elsewhere; says whether a row still needs it. Raises `StorageCorruptError` when they are not its bytes."""
+    if hashlib.sha256(data).hexdigest() != fault.name:
+        raise StorageCorruptError("The bytes that were kept elsewhere do not have the digest of the object either.")
+    place = of_place(objects, fault.collection)
+    async with place.writer() as writer:
+        await writer.write(data)
+        await writer.keep(fault.name)
+    async with store.reading() as connection:
+        needed = fault.name in await spoken_for(connection, fault.collection, [fault.name])
+    if not needed:  # deleted meanwhile: what its deletion removed does not come back
+        await place.delete(fault.name)
+    return needed
 
 
 def of_place(objects: Objects, collection: str) -> Collection:

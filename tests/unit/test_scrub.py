@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -13,7 +14,7 @@ from server.errors import StorageUnavailableError
 from server.intake_jobs import storage_jobs, tell_jobs
 from server.jobs import Jobs, read_jobs
 from server.metrics import Metrics
-from server.scrub import Scrubber, object_faults, read_state
+from server.scrub import Fault, Scrubber, mend, object_faults, read_state
 from server.store import open_store
 from tests.scrub_rig import flipped, stored
 
@@ -154,10 +155,37 @@ def test_the_command_tells_what_is_damaged(tmp_path, damaged):
     assert told.exit_code == 1
     assert f"damaged: packets/{damaged[1]}" in told.stdout
     assert "NOT WHOLE: 1 objects" in told.stdout
+    assert "Traceback" not in told.output
     document = json.loads(run("--data", str(tmp_path / "data"), "--orphans", "--json").stdout)
     assert document["sound"] is False
     assert document["faults"] == [{"collection": "packets", "name": damaged[1], "kind": "damaged"}]
     assert (document["objects"], document["bytes"], document["orphans"]) == (2, 5, 0)
+
+
+def test_the_command_mends_what_the_backups_have(tmp_path, damaged):
+    data, backups = str(tmp_path / "data"), tmp_path / "backups"
+    told = run("--data", data, "--mend", str(backups))
+    assert (told.exit_code, "no folder of backups" in told.stderr) == (2, True)
+    kept = backups / "objects" / "packets" / damaged[1][:2] / damaged[1]
+    kept.parent.mkdir(parents=True)
+    (backups / ".lock").touch()
+    for content in (None, b"not it"):
+        if content is not None:
+            kept.write_bytes(content)
+        told = run("--data", data, "--mend", str(backups))
+        assert (told.exit_code, f"Not in the backups: packets/{damaged[1]}" in told.stderr) == (1, True)
+    kept.write_bytes(b"packet")
+    told = run("--data", data, "--mend", str(backups))
+    assert told.exit_code == 0
+    assert "1 of 1 were put back" in told.stdout
+    assert "Every object is whole." in run("--data", data).stdout
+
+
+async def test_what_was_deleted_meanwhile_is_not_put_back(tmp_path):
+    async with stored(tmp_path / "data") as place:
+        name = hashlib.sha256(b"gone").hexdigest()
+        assert not await mend(place.store, place.objects, Fault("packets", name, "missing"), b"gone")
+        assert not await place.objects.packets.holds(name)
 
 
 async def test_the_command_over_a_bucket_gets_it_from_the_intakes_variables(tmp_path, s3_place, monkeypatch):
@@ -167,7 +195,7 @@ async def test_the_command_over_a_bucket_gets_it_from_the_intakes_variables(tmp_
         monkeypatch.setenv(f"INTAKE_{name.upper()}", str(value))
     from server.scrub_command import _scrub
 
-    found = await _scrub(tmp_path / "data", None, True, lambda *_: None)
+    found = await _scrub(tmp_path / "data", None, True, None, lambda *_: None)
     assert found.sound
     assert (found.objects, found.orphans) == (1, 0)
 
