@@ -142,7 +142,7 @@ class IntakeSettings(ListenSettings, StoreSettings):
     partial_bytes_per_booth: PositiveInt = Field(default=64 * MEBIBYTE, description="Their bytes.")
     partial_bytes: PositiveInt = Field(default=4096 * MEBIBYTE, description="The bytes of all; looked at every minute.")
     partial_kept_s: PositiveFloat = Field(default=3 * 86_400.0, description="How long one is kept after its last byte.")
-    # 1 GiB every ten minutes is 4.4 TB a month: a country's packets once (docs/storage.md).
+    # 1 GiB every ten minutes is 4.6 TB in thirty days: a country's packets once (docs/storage.md).
     scrub_bytes: PositiveInt = Field(
         default=1024 * MEBIBYTE, description="Bytes that are read and compared with their digest in ten minutes."
     )
