@@ -2,8 +2,9 @@
 
 Order of operation: an upload whose bytes are durable waits in a queue. One writer takes what waits (at most MAX_BATCH) into one transaction:
     the log's lock (SQLite: BEGIN IMMEDIATE; PostgreSQL: pg_advisory_xact_lock) → newest head and right edge of the tree are read anew and must
-    agree → nonces → packets known already → the new ones at the positions that follow → one tree head is signed (off the event loop) → rows,
+    agree → nonces → packets known already → the new ones at the positions that follow → one tree head is signed → rows,
     leaves, subtree hashes, head, receipts, links to applications (server/application_rows.py) → commit → each upload gets its receipt.
+The transaction runs in a loop and on a connection of its own (server/side_loop.py), so that it waits for the database alone.
 So there is one log however many intakes work on the database, and no receipt is seen before it is durable. What fails before the commit leaves
 nothing, for each upload of the batch. An upload that was given up while it waited is written all the same: its bytes are here.
 
@@ -28,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crypto.errors import CryptoError
 from crypto.keys import Signer, common_name
 from crypto.merkle import HASH_BYTES, Frontier, consistency_proof
-from crypto.receipt import Extension, LogEntry, extend_log, make_entry
+from crypto.receipt import Extension, extend_log, make_entry
 from crypto.tree_head import sign_tree_head
 from server.application_rows import NO_LINKS, Links, note_captures
 from server.deletions import find_deletions
@@ -53,6 +54,7 @@ from server.log_rows import (
 )
 from server.metrics import Metrics
 from server.retention_errors import PacketDeletedError
+from server.side_loop import SideLoop, open_side_loop
 from server.store import NewPacket, Nonce, Store, StoredPacket, packets, padded, stored_packet
 
 log = logging.getLogger(__name__)
@@ -77,10 +79,16 @@ class ReceiptLog:
     """The log of one database as one intake process works with it. Use `open_receipt_log`."""
 
     def __init__(
-        self, store: Store, signer: Callable[[], Signer], now: Callable[[], datetime], metrics: Metrics
+        self,
+        store: Store,
+        own: Store,
+        side: SideLoop,
+        signer: Callable[[], Signer],
+        now: Callable[[], datetime],
+        metrics: Metrics,
     ) -> None:
         self._metrics = metrics
-        self._store = store
+        self._store, self._own, self._side = store, own, side
         self._signer = signer
         self._now = now
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue()
@@ -118,6 +126,9 @@ class ReceiptLog:
 
     async def begin(self) -> None:
         """Give a new database its log, and packets from before there was a log their place in it, oldest first."""
+        await self._side.run(self._begin())
+
+    async def _begin(self) -> None:
         async with self._locked() as connection:
             if (await connection.execute(sa.select(log_identity.c.log))).first() is None:
                 await self._create(connection)
@@ -177,7 +188,7 @@ class ReceiptLog:
         outcomes: Sequence[tuple[StoredPacket, bool] | ServerError]
         try:
             with self._metrics.commit_seconds.time():
-                outcomes = await self._commit(batch)
+                outcomes = await self._side.run(self._commit(batch))
             self._metrics.commit_packets.observe(len(batch))
         except Exception as error:  # noqa: BLE001 - every upload of the batch is told; the writer serves the next ones
             for waiting in batch:
@@ -196,7 +207,7 @@ class ReceiptLog:
         async with self._locked() as connection:
             edge = await read_edge(connection)
             nonces = [waiting.nonce for waiting in batch if waiting.nonce is not None]
-            fresh = iter(await self._store.take_nonces(connection, nonces) if nonces else [])
+            fresh = iter(await self._own.take_nonces(connection, nonces) if nonces else [])
             accepted = {id(waiting) for waiting in batch if waiting.nonce is None or next(fresh)}
             wanted = {waiting.new.sha256: waiting for waiting in reversed(batch) if id(waiting) in accepted}
             rows = await _known(connection, wanted)
@@ -234,8 +245,7 @@ class ReceiptLog:
 
     async def _extend(self, connection: AsyncConnection, edge: Edge, added: Sequence[StoredPacket]) -> Extension:
         """Sign the log with these packets at its end and write its rows."""
-
-        def extend() -> tuple[list[LogEntry], Extension]:
+        with _signing():
             signer = self._signer()
             intake = common_name(signer.certificate)
             entries = [
@@ -250,10 +260,7 @@ class ReceiptLog:
                 )
                 for at, one in enumerate(added)
             ]
-            return entries, extend_log(edge.log, edge.size, edge.node, entries, at=self._now(), signer=signer)
-
-        with _signing():
-            entries, made = await asyncio.to_thread(extend)
+            made = extend_log(edge.log, edge.size, edge.node, entries, at=self._now(), signer=signer)
         await connection.execute(
             sa.insert(log_entries),
             [
@@ -273,19 +280,15 @@ class ReceiptLog:
         if (await connection.execute(sa.select(log_heads.c.size).limit(1))).first() is not None:
             raise StorageCorruptError("The receipt log has lost its name: look with `intake log verify`.")
         identity, now, root = secrets.token_hex(16), self._now().replace(microsecond=0), Frontier().root()
-
-        def sign() -> bytes:
-            return sign_tree_head(log=identity, size=0, root=root, at=now, signer=self._signer())
-
         with _signing():
-            head = await asyncio.to_thread(sign)
+            head = sign_tree_head(log=identity, size=0, root=root, at=now, signer=self._signer())
         await connection.execute(sa.insert(log_identity), [{"log": identity, "created_at": now}])
         await connection.execute(sa.insert(log_heads), [{"size": 0, "root_hash": root, "signed_at": now, "head": head}])
 
     @contextlib.asynccontextmanager
     async def _locked(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that no other writer of the log runs beside."""
-        async with self._store.writing() as connection:
+        async with self._own.writing() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOG_LOCK)))
             yield connection
@@ -299,14 +302,26 @@ async def open_receipt_log(
     metrics: Metrics | None = None,
 ) -> AsyncIterator[ReceiptLog]:
     """The log, ready to be appended to; at the end what waits is written. Raises `StorageError`, `ReceiptUnavailableError`."""
-    receipts = ReceiptLog(store, signer, now, metrics or Metrics())
-    await receipts.begin()
-    writer = asyncio.create_task(receipts.write(), name="receipt-log-writer")
+    async with open_side_loop("receipt-log") as side, _own_store(store, side) as own:
+        receipts = ReceiptLog(store, own, side, signer, now, metrics or Metrics())
+        await receipts.begin()
+        writer = asyncio.create_task(receipts.write(), name="receipt-log-writer")
+        try:
+            yield receipts
+        finally:
+            receipts.close()
+            await writer
+
+
+@contextlib.asynccontextmanager
+async def _own_store(store: Store, side: SideLoop) -> AsyncIterator[Store]:
+    """The database with connections of the side loop."""
+    beside = store.beside()
+    own = await side.run(beside.__aenter__())
     try:
-        yield receipts
+        yield own
     finally:
-        receipts.close()
-        await writer
+        await side.run(beside.__aexit__(None, None, None))
 
 
 _BY_DIGESTS = sa.select(packets).where(packets.c.sha256.in_(sa.bindparam("digests", expanding=True)))

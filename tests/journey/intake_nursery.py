@@ -58,7 +58,7 @@ async def append(order: dict[str, Any]) -> None:
 
     signer = SignerSource(f"file:{order['pki']}/intake.key").current
     async with open_store(order["database_url"]) as store, open_receipt_log(store, signer) as receipts:
-        engine = store._engine.sync_engine
+        engine = receipts._own._engine.sync_engine
         for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
             sa.event.listen(engine, moment, count)
         for number in BATCHES:

@@ -235,7 +235,7 @@ async def test_a_key_that_does_not_sign_leaves_nothing_behind_and_is_asked_again
 async def test_an_error_at_any_statement_leaves_nothing_and_the_next_upload_works(url):
     async with opened(url) as receipts:
         await receipts.append(new_packet("first"), nonce("first"))
-        engine = store_of(receipts)._engine.sync_engine
+        engine = receipts._own._engine.sync_engine
         left = [0]
 
         def fail(connection, cursor, statement, *more):
