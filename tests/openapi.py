@@ -58,8 +58,13 @@ def throw(
     return told
 
 
-# What a booth sends: bytes to schemathesis.
+# What a booth or a producer sends: bytes to schemathesis.
 schemathesis.serializer.alias(
-    ["application/vnd.passbooth.packet", "application/partial-upload", "application/x-pem-file"],
+    [
+        "application/vnd.passbooth.packet",
+        "application/vnd.passbooth.answer",
+        "application/partial-upload",
+        "application/x-pem-file",
+    ],
     "application/octet-stream",
 )
