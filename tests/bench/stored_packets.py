@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from crypto.merkle import inclusion_proof, leaf_hash, verify_consistency, verify_inclusion
 from crypto.receipt import verify_receipt
@@ -36,6 +37,7 @@ from server.packet_search import Place, Range, find_packets, page_of, read_term
 from server.receipt_log import ReceiptLog, open_receipt_log
 from server.store import Store, open_store
 from tests.bench.growth_stores import Database, Filled, make_postgres, make_sqlite, postgres, size_on_disk
+from tests.bench.page_tables import fill_tables
 from tests.bench.written_log import (
     BUSY,
     BUSY_SHARE,
@@ -48,6 +50,7 @@ from tests.bench.written_log import (
 )
 from tests.packets import NOW, World, make_cached_world
 
+PAGE_OF_DOCS = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
 SMALLEST, LARGEST = 3, 6
 LIMIT = 1.5
 PAGE = 50
@@ -213,6 +216,22 @@ def told(medians: dict[tuple[str, str, int], float]) -> float:
     return worst
 
 
+def page_tables(figures: dict[str, Any]) -> dict[str, str]:
+    """The tables of docs/scale.md, from the figures of a run."""
+    medians = {(one["engine"], one["question"], one["packets"]): one["median_s"] for one in figures["medians"]}
+    sizes, made = sorted({size for _, _, size in medians}), {}
+    for engine in dict.fromkeys(engine for engine, _, _ in medians):
+        lines = [["", *(f"{size:,}" for size in sizes), "ratio"]]
+        for name in dict.fromkeys(name for one, name, _ in medians if one == engine):
+            row = [medians[engine, name, size] for size in sizes]
+            lines.append([name, *(f"{one * 1e3:.2f} ms" for one in row), f"**{row[-1] / row[0]:.2f}**"])
+        disk = [figures["disk"][f"{engine} {size}"] for size in sizes]
+        lines.append(["room in the database", *(f"{one / 1e6:,.0f} MB" for one in disk), ""])
+        first, *rest = (f"| {' | '.join(line)} |" for line in lines)
+        made[f"growth {engine}"] = "\n".join([first, "|" + "---|" * len(lines[0]), *rest])
+    return made
+
+
 async def run(arguments: argparse.Namespace, folder: Path) -> int:
     """Make, check, measure, tell."""
     world, sizes = make_cached_world(), [10**power for power in range(SMALLEST, arguments.largest + 1)]
@@ -252,8 +271,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=100, help="how often each question is asked of each store (100)")
     parser.add_argument("--verify", action="store_true", help="also check each whole log")
     parser.add_argument("--folder", type=Path, help="where the stores are made; a temporary folder, removed at the end")
+    parser.add_argument("--fill", type=Path, help="write the figures of this file into docs/scale.md, and end")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
+    if arguments.fill:
+        fill_tables(PAGE_OF_DOCS, page_tables(json.loads(arguments.fill.read_text())))
+        return 0
     with tempfile.TemporaryDirectory(prefix="passbooth-stores-", dir=arguments.folder) as folder:
         Path(folder).chmod(0o755)  # under root PostgreSQL runs as a user of its own
         return asyncio.run(run(arguments, Path(folder)))
