@@ -231,6 +231,13 @@ async def find_deletions(connection: AsyncConnection, digests: Collection[str]) 
     return {row.packet_sha256: read_deletion(row) for row in found}
 
 
+async def count_unfinished(store: Store) -> int:
+    """How many deletions were begun and have not come to their end."""
+    query = sa.select(sa.func.count()).where(deletions.c.erased_at.is_(None))
+    async with store.reading() as connection:
+        return int((await connection.execute(query)).scalar_one())
+
+
 async def messages_of(connection: AsyncConnection, sha256: str) -> Sequence[str]:
     """The names of the messages that were made of a packet for producers."""
     query = sa.select(orders.c.message_sha256).where(orders.c.packet_sha256 == sha256).distinct()

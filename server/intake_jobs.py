@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
+from server.deletions import count_unfinished
 from server.jobs import Job, read_jobs
 from server.metrics import Metrics
 from server.objects import Objects
@@ -51,6 +52,7 @@ def tell_jobs(store: Store, metrics: Metrics) -> Callable[[], Awaitable[None]]:
             if one.ran_at is not None:
                 metrics.job_ran_at.labels(one.name).set(one.ran_at.timestamp())
                 metrics.job_failed.labels(one.name).set(one.outcome != "done")
+        metrics.unfinished_deletions.set(await count_unfinished(store))
         state = await read_state(store)
         metrics.damaged_objects.set(state.faults)
         if state.began_at is not None:

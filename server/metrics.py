@@ -102,6 +102,11 @@ class Metrics:
             "Since when every stored object was read at least once.",
             registry=registry,
         )
+        self.unfinished_deletions = Gauge(
+            "passbooth_unfinished_deletions",
+            "Deleted packets whose stored bytes are not proven to be gone yet.",
+            registry=registry,
+        )
         self.failed_gauges = Counter(
             "passbooth_failed_gauges", "Gauges that could not be brought up to date.", registry=registry
         )

@@ -17,7 +17,7 @@ from crypto.retention_records import DeletionRecord, ErasureRecord, HoldRecord, 
 from server.application_rows import Links, Registry, captures
 from server.applications import NewApplication, State
 from server.deletion_audit import account_for_deletions, check_deletions, check_holds
-from server.deletions import Deletions, deletions, lock_packet
+from server.deletions import Deletions, count_unfinished, deletions, lock_packet
 from server.errors import ReceiptUnavailableError, StorageCorruptError, StorageUnavailableError, UnknownPacketError
 from server.handover_rows import orders
 from server.holds import HoldReason, Holds, hold_head, holds
@@ -173,7 +173,9 @@ async def test_what_ends_between_row_and_bytes_is_brought_to_its_end(rig, place,
     assert await rig.store.find(rig.one.sha256) is None  # never a row whose bytes may be gone
     assert [one.packet_sha256 for one in await rig.deletions.unfinished(9)] == [rig.one.sha256]
     assert await rig.audit() == []
+    assert await count_unfinished(rig.store) == 1
     assert await rig.deletions.finish() == 1
+    assert await count_unfinished(rig.store) == 0
     assert rig.sealed.names == {rig.other.sha256}
     assert len(rig.messages.names) == 1
     assert (await rig.row()).erased_at == NOW
