@@ -52,7 +52,8 @@ class FolderObjects(Collection):
             yield writer
         finally:
             # A disk wait is not interrupted by a cancelled request: the descriptor would be left behind.
-            await self._disk.finish(writer.drop)
+            if writer.begun:
+                await self._disk.finish(writer.drop)
 
     async def load(self, name: str) -> bytes | None:
         """The bytes as they lie there."""
@@ -125,6 +126,7 @@ class FolderWriter:
     def __init__(self, objects: FolderObjects, disk: Disk) -> None:
         self._objects, self._disk = objects, disk
         self._path = disk.incoming / secrets.token_hex(16)
+        self.begun = False  # something may be on the disk that has to be dropped
         self._descriptor: int | None = None
         self._gathered = bytearray()
         self._busy = threading.Lock()
@@ -133,14 +135,18 @@ class FolderWriter:
         """Append bytes; written to the file a mebibyte at a time."""
         self._gathered += chunk
         if len(self._gathered) >= GATHERED_BYTES:
+            self.begun = True
             await self._disk.finish(self._flush)
 
     async def keep(self, name: str) -> None:
         """Write the rest, fsync, rename, fsync the folder."""
+        self.begun = True
         await self._disk.finish(self._keep, self._objects.path_of(name))
+        self.begun = False
 
     async def sync(self) -> None:
         """Write the rest and fsync, without keeping it."""
+        self.begun = True
         await self._disk.finish(self._flush, sync=True)
 
     def _flush(self, *, sync: bool = False) -> None:
@@ -162,6 +168,9 @@ class FolderWriter:
                 sync_folder(self._objects.root)  # also when another process made it, and may not have come this far
             self._path.rename(target)
             sync_folder(target.parent)
+            assert self._descriptor is not None, "the flush opened it"
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def drop(self) -> None:
         """Close the file and remove it unless it was kept. Blocks."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -169,24 +169,17 @@ async def receive_body(request: Request, sink: Sink, limits: BodyLimits) -> Rece
             head += chunk[: limits.head_bytes - len(head)]
         await sink.write(chunk)
 
+    clock = asyncio.get_running_loop().time
+    end = clock() + limits.total_s
     try:
-        async with asyncio.timeout(limits.total_s):
-            async for chunk in _patiently(request.stream(), limits.idle_s):
+        async with asyncio.timeout_at(min(end, clock() + limits.idle_s)) as limit:
+            async for chunk in request.stream():
+                limit.reschedule(end)  # the sender does not wait for the disk
                 await take(chunk)
+                limit.reschedule(min(end, clock() + limits.idle_s))
     except TimeoutError as error:
         raise SlowRequestError("The body came too slowly: try again when the line is better.") from error
     except ClientDisconnect as error:
         await take(bytes(getattr(request.state, UNREAD, b"")))
         raise TruncatedRequestError("The connection ended before the body was complete.") from error
     return ReceivedBody(digest.hexdigest(), size, bytes(head))
-
-
-async def _patiently(chunks: AsyncIterator[bytes], idle_s: float) -> AsyncIterator[bytes]:
-    """The chunks, with a limit on each wait for the next one. Raises `TimeoutError`."""
-    while True:
-        try:
-            async with asyncio.timeout(idle_s):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        yield chunk
