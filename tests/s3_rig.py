@@ -17,15 +17,21 @@ import pytest
 from obstore.store import S3Store
 
 BUCKET = "passbooth-tests"
-# Ends with the tests that started it, however they end.
+# Ends with the tests that started it, however they end. One request at a time: moto answers 500 when two write one key.
 SERVER = """
-import logging, sys
+import logging, os, sys, threading
 logging.disable()
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+app, alone = DomainDispatcherApplication(create_backend_app), threading.Lock()
+def answer(environ, start_response):
+    with alone:
+        return list(app(environ, start_response))
+server = make_server("127.0.0.1", 0, answer, threaded=True, request_handler=MotoRequestHandler)
+print(server.port, flush=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
 sys.stdin.read()
+os._exit(0)
 """
 
 
