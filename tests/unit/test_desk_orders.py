@@ -111,7 +111,7 @@ async def test_without_a_session_or_its_form_nothing_is_accepted_nor_sent(office
     assert await counter.orders.asked(10) == []
 
 
-async def test_what_is_late_stands_first_and_is_sent_anew_by_an_officer(officer, counter):
+async def test_what_is_late_stands_first_and_is_sent_anew_and_pages_are_in_every_language(officer, counter):
     late, fresh = await counter.accept(), await counter.accept()
     assert "Late" not in (await officer.client.get("/handover")).text
     await counter.answer(fresh)
@@ -132,8 +132,24 @@ async def test_what_is_late_stands_first_and_is_sent_anew_by_an_officer(officer,
     assert (await officer.client.post(f"/handover/{fresh.id}/resend", data=form)).status_code == 409
     assert (await officer.client.post(f"/handover/{'0' * 32}/resend", data=form)).status_code == 404
 
+    counter.clock.ahead = timedelta()
+    order = await counter.accept()
+    await counter.answer(order, "x.my_own-code")
+    path = f"/packets/{order.packet_sha256}"
+    other = await counter.receive()
+    for language in LANGUAGES:
+        for wanted in (path, "/handover", f"/packets/{other.sha256}/accept"):
+            page = await officer.client.get(wanted, params={"lang": language})
+            assert page.status_code == 200
+            assert f'lang="{language}"' in page.text
+            assert not re.search(r"\b(?:accept|handover|order)\.[a-z_]+\b", re.sub(r"<[^>]*>", "", page.text))
+    assert "x.my_own-code" in (await officer.client.get(path)).text
+    assert json.dumps(order.id)[1:-1] in (await officer.client.get("/handover")).text
 
-async def test_a_desk_that_cannot_decide_shows_no_button(counter, keys, tmp_path, messages):
+
+async def test_a_desk_that_cannot_decide_shows_no_button_and_one_with_several_producers_asks_for_which(
+    counter, keys, tmp_path, messages
+):
     stored = await counter.receive()
     folder = tmp_path / "nobody"
     folder.mkdir()
@@ -146,8 +162,6 @@ async def test_a_desk_that_cannot_decide_shows_no_button(counter, keys, tmp_path
         answer = await desk.client.get(f"/packets/{stored.sha256}/accept")
         assert (answer.status_code, "no key for decisions" in answer.text) == (503, True)
 
-
-async def test_several_producers_are_chosen_from(counter, keys, tmp_path, messages):
     folder = tmp_path / "producers"
     for name in (PRODUCER, "producer-b"):
         (folder / name).mkdir(parents=True)
@@ -166,18 +180,3 @@ async def test_several_producers_are_chosen_from(counter, keys, tmp_path, messag
         assert (await desk.client.post(path, data=form)).status_code == 409
         assert (await desk.client.post(path, data=form | {"producer": "producer-b"})).status_code == 303
     assert (await counter.orders.of_packet(stored.sha256))[0].producer == "producer-b"
-
-
-async def test_what_a_producer_says_is_shown_as_text_and_pages_are_in_every_language(officer, counter):
-    order = await counter.accept()
-    await counter.answer(order, "x.my_own-code")
-    path = f"/packets/{order.packet_sha256}"
-    other = await counter.receive()
-    for language in LANGUAGES:
-        for wanted in (path, "/handover", f"/packets/{other.sha256}/accept"):
-            page = await officer.client.get(wanted, params={"lang": language})
-            assert page.status_code == 200
-            assert f'lang="{language}"' in page.text
-            assert not re.search(r"\b(?:accept|handover|order)\.[a-z_]+\b", re.sub(r"<[^>]*>", "", page.text))
-    assert "x.my_own-code" in (await officer.client.get(path)).text
-    assert json.dumps(order.id)[1:-1] in (await officer.client.get("/handover")).text

@@ -110,11 +110,3 @@ async def test_every_change_by_hand_is_found(keys, tmp_path):
         audit = await audit_log(counter.intake.rooms.store, trust, checks=checks_for(trust))
         assert {"row.kind"} <= {finding.code for finding in audit.findings}
         assert first.cursor == 1
-
-
-async def test_the_look_is_the_same_on_postgresql(keys, tmp_path, postgres_url):
-    async with opened_counter(keys, tmp_path / "data", database_url=postgres_url) as counter:
-        await counter.answer(await counter.accept())
-        assert await found(counter) == set()
-        assert await found(counter, "UPDATE orders SET size = size + 1") == {"order.changed"}
-        assert await found(counter, "DELETE FROM decisions") == {"order.decision"}

@@ -70,7 +70,7 @@ async def test_a_producer_fetches_opens_and_answers_his_order(counter, keys):
     assert (await counter.ask("/v1/orders")).json()["orders"][0]["answer"] == given.json()
 
 
-async def test_the_list_is_read_in_pages_by_its_cursor(counter):
+async def test_the_list_is_read_in_pages_by_its_cursor_and_what_is_no_order_is_told(counter):
     made = [await counter.accept() for _ in range(3)]
     first = (await counter.ask("/v1/orders?limit=2")).json()
     second = (await counter.ask(f"/v1/orders?after={first['cursor']}&limit=2")).json()
@@ -78,8 +78,12 @@ async def test_the_list_is_read_in_pages_by_its_cursor(counter):
     for wrong in ("after=-1", "after=x", "limit=0", "limit=201", "after=9007199254740993"):
         problem(await counter.ask(f"/v1/orders?{wrong}"), 400, "request.malformed")
 
+    for order in ("x", "0" * 31, "0" * 33, "A" * 32, "%2e%2e"):
+        problem(await counter.ask(f"/v1/orders/{order}"), 400, "request.malformed")
+    problem(await counter.ask(f"/v1/orders/{'0' * 32}"), 404, "order.unknown")
 
-async def test_the_same_answer_again_changes_nothing_and_another_one_is_refused(counter):
+
+async def test_the_same_answer_again_changes_nothing_and_of_different_ones_the_first_counts(counter):
     order = await counter.accept()
     first = (await counter.answer(order, "quality")).json()
     assert (await counter.answer(order, "quality")).json() == first
@@ -87,8 +91,6 @@ async def test_the_same_answer_again_changes_nothing_and_another_one_is_refused(
     problem(await counter.answer(order), 409, "order.answered")
     assert (await counter.orders.find(order.id)).answer_code == "quality"
 
-
-async def test_of_different_answers_at_once_one_counts(counter):
     order = await counter.accept()
     answers = await asyncio.gather(*(counter.answer(order, code) for code in (None, "quality", "content")))
     assert sorted(one.status_code for one in answers) == [200, 409, 409]
@@ -97,7 +99,7 @@ async def test_of_different_answers_at_once_one_counts(counter):
     assert (kept.answer_verdict, kept.answer_code) == (said["verdict"], said["code"])
 
 
-async def test_an_order_is_sent_anew_on_the_producers_wish_and_a_rejection_gets_no_error_back(counter):
+async def test_an_order_is_sent_anew_on_the_producers_wish_after_a_rejection_or_a_damage(counter):
     order = await counter.accept()
     assert (await counter.answer(order, "whatever.it_may_be")).status_code == 200
     asked = await counter.ask(f"/v1/orders/{order.id}/resend", "POST")
@@ -110,6 +112,19 @@ async def test_an_order_is_sent_anew_on_the_producers_wish_and_a_rejection_gets_
     assert (await counter.answer(newest)).json()["verdict"] == "accepted"
     problem(await counter.ask(f"/v1/orders/{newest.id}/resend", "POST"), 409, "order.answered")
     problem(await counter.ask(f"/v1/orders/{newest.id}/resend", "POST", b"x"), 400, "request.malformed")
+
+    order = await counter.accept()
+    (path,) = (counter.intake.rooms.settings.data_dir / "objects" / "orders").rglob(order.message_sha256)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
+    path.unlink()
+    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
+    assert (await counter.ask(f"/v1/orders/{order.id}/resend", "POST")).status_code == 202
+    assert await counter.hand_over.send_anew() == 1
+    newest = (await counter.orders.of_packet(order.packet_sha256))[0]
+    assert counter.open((await counter.ask(f"/v1/orders/{newest.id}")).content).decision
 
 
 async def test_another_producers_orders_are_to_him_as_if_there_were_none(counter):
@@ -124,13 +139,7 @@ async def test_another_producers_orders_are_to_him_as_if_there_were_none(counter
     assert (await counter.orders.find(order.id)).answered_at is None
 
 
-async def test_what_is_no_order_is_told(counter):
-    for order in ("x", "0" * 31, "0" * 33, "A" * 32, "%2e%2e"):
-        problem(await counter.ask(f"/v1/orders/{order}"), 400, "request.malformed")
-    problem(await counter.ask(f"/v1/orders/{'0' * 32}"), 404, "order.unknown")
-
-
-async def test_only_a_known_producer_with_a_certificate_of_his_own_authority_asks(counter, keys):
+async def test_only_a_known_producer_with_a_good_certificate_of_his_own_authority_asks(counter, keys):
     at = counter.clock()
     problem(await counter.intake.client.get("/v1/orders"), 401, "signature.missing")
     refused = [
@@ -148,21 +157,21 @@ async def test_only_a_known_producer_with_a_certificate_of_his_own_authority_ask
     asked = await counter.intake.client.get(url, headers=sign_request("GET", url, {}, b"", counter.signer()))
     problem(asked, 401, "signature.invalid")
 
-
-async def test_a_producer_whose_certificate_was_taken_back_is_refused(counter):
     at = counter.clock()
     gone = Revoked(counter.other.certificate.serial_number, at - timedelta(minutes=1))
     lists = make_crl(counter.root, 1, [gone], at - timedelta(minutes=1), at + timedelta(days=1))
     (counter.folder / "other" / "ca.crl").write_bytes(lists)
     problem(await counter.ask("/v1/orders", signer=counter.other), 403, "producer.unknown")
 
+    (counter.folder / "third").mkdir()
+    (counter.folder / "third" / "ca.pem").write_text("no certificate")
+    third = signer_of(counter.root, "third", at)
+    problem(await counter.ask("/v1/orders", signer=third), 503, "handover.unavailable")
 
-async def test_roots_that_cannot_be_read_are_the_intakes_trouble(counter):
-    (counter.folder / "other" / "ca.pem").write_text("no certificate")
-    problem(await counter.ask("/v1/orders", signer=counter.other), 503, "handover.unavailable")
 
-
-async def test_a_request_counts_once_and_only_as_it_was_signed(counter):
+async def test_requests_count_once_and_answers_that_are_garbled_oversized_old_or_about_something_else_change_nothing(
+    counter, keys
+):
     order = await counter.accept()
     path, body = f"/v1/orders/{order.id}/answer", counter.answer_to(order)
     url, kind = f"{BASE}{path}", {"Content-Type": "application/vnd.passbooth.answer"}
@@ -178,8 +187,6 @@ async def test_a_request_counts_once_and_only_as_it_was_signed(counter):
     problem(await counter.intake.client.get("/v1/orders?after=0", headers=listed), 401, "signature.replayed")
     assert (await counter.orders.find(order.id)).answered_at is None
 
-
-async def test_answers_that_are_garbled_oversized_old_or_about_something_else_change_nothing(counter, keys):
     order, other = await counter.accept(), await counter.accept()
     path, good = f"/v1/orders/{order.id}/answer", counter.answer_to(order)
     now = counter.clock()
@@ -202,21 +209,6 @@ async def test_answers_that_are_garbled_oversized_old_or_about_something_else_ch
     kept = await counter.orders.find(order.id)
     assert (kept.answered_at, kept.answer) == (None, None)
     assert (await counter.ask(path, "POST", good)).status_code == 200
-
-
-async def test_a_message_that_is_damaged_or_gone_is_never_given_and_can_be_had_anew(counter):
-    order = await counter.accept()
-    (path,) = (counter.intake.rooms.settings.data_dir / "objects" / "orders").rglob(order.message_sha256)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
-    path.unlink()
-    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
-    assert (await counter.ask(f"/v1/orders/{order.id}/resend", "POST")).status_code == 202
-    assert await counter.hand_over.send_anew() == 1
-    newest = (await counter.orders.of_packet(order.packet_sha256))[0]
-    assert counter.open((await counter.ask(f"/v1/orders/{newest.id}")).content).decision
 
 
 async def test_nothing_of_the_applicant_is_in_what_the_intake_says_or_stores(counter, keys, caplog):

@@ -19,6 +19,8 @@ from server.handover_errors import (
     OrderResentError,
 )
 from server.handover_rows import decisions, orders, stored_decision
+from server.log_audit import audit_log
+from server.log_command import checks_for
 from server.orders import MOST_SENDINGS
 from server.store import packets
 from tests.handover_rig import OFFICER, PRODUCER, another_desk, opened_counter, sha256
@@ -67,33 +69,15 @@ async def test_an_acceptance_is_a_signed_decision_and_a_message_that_the_produce
     assert row.state == "received", "the row stays what the receipt log wrote"
 
 
-async def test_officers_who_accept_at_once_at_several_desks_make_one_decision_and_one_order(keys, tmp_path, database):
+async def test_desks_that_accept_at_once_make_one_decision_each_and_no_cursor_passes_an_order_by(
+    keys, tmp_path, database
+):
+    """A reader who goes on from the last cursor he saw gets every order, each once, while two desks with two officers each are at it."""
     async with (
         opened_counter(keys, tmp_path / "data", **database) as counter,
         another_desk(counter.intake, keys, counter.clock, keys.folder / "producers") as second,
     ):
-        wanted = [await counter.receive() for _ in range(3)]
-        desks = [counter.hand_over, second] * 2
-        made = await asyncio.gather(*(desk.accept(one, PRODUCER, OFFICER) for one in wanted for desk in desks))
-        for one in wanted:
-            assert len({each.decision for each in made if each.packet_sha256 == one.sha256}) == 1
-            assert len(await counter.orders.of_packet(one.sha256)) == 1
-        chain = await all_decisions(counter)
-        assert [one.number for one in chain] == [1, 2, 3]
-        before = None
-        for one in chain:
-            verify_link(one.link, keys.trust, number=one.number, decision=one.decision, previous=before)
-            before = one.link
-        assert {order.message_sha256 for order in await counter.orders.newest(10)} <= counter.messages()
-
-
-async def test_a_cursor_never_passes_an_order_by_although_two_desks_commit_at_once(keys, tmp_path, database):
-    """A reader who goes on from the last cursor he saw gets every order, each once, while orders are being made."""
-    async with (
-        opened_counter(keys, tmp_path / "data", **database) as counter,
-        another_desk(counter.intake, keys, counter.clock, keys.folder / "producers") as second,
-    ):
-        wanted = [await counter.receive() for _ in range(8)]
+        wanted = [await counter.receive() for _ in range(4)]
         seen: list[int] = []
 
         async def follow() -> None:
@@ -104,10 +88,34 @@ async def test_a_cursor_never_passes_an_order_by_although_two_desks_commit_at_on
 
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             group.create_task(follow())
-            for at, one in enumerate(wanted):
-                group.create_task((counter.hand_over, second)[at % 2].accept(one, PRODUCER, OFFICER))
-        assert seen == sorted(set(seen))
-        assert len(seen) == len(wanted)
+            tasks = [
+                group.create_task(desk.accept(one, PRODUCER, OFFICER))
+                for one in wanted
+                for desk in (counter.hand_over, second, counter.hand_over, second)
+            ]
+        made = [task.result() for task in tasks]
+        assert seen == list(range(1, len(wanted) + 1))
+        for one in wanted:
+            assert len({each.decision for each in made if each.packet_sha256 == one.sha256}) == 1
+            assert len(await counter.orders.of_packet(one.sha256)) == 1
+        chain = await all_decisions(counter)
+        assert [one.number for one in chain] == [1, 2, 3, 4]
+        before = None
+        for one in chain:
+            verify_link(one.link, keys.trust, number=one.number, decision=one.decision, previous=before)
+            before = one.link
+        made_orders = await counter.orders.newest(10)
+        assert {order.message_sha256 for order in made_orders} <= counter.messages()
+        # On either database: an answer, sending anew, and what `log verify` finds of a change by hand.
+        await counter.answer(made_orders[0])
+        await counter.orders.ask_again(made_orders[1])
+        assert await second.send_anew() == 1
+        store, checks = counter.intake.rooms.store, checks_for(keys.trust)
+        assert (await audit_log(store, keys.trust, checks=checks)).sound
+        async with store.writing() as connection:
+            await connection.execute(sa.update(orders).where(orders.c.cursor == 1).values(size=orders.c.size + 1))
+        found = await audit_log(store, keys.trust, checks=checks)
+        assert [finding.code for finding in found.findings] == ["order.changed"]
 
 
 async def test_what_ends_between_sealing_and_commit_leaves_nothing_that_anybody_sees(counter, keys):
@@ -134,7 +142,9 @@ async def test_what_ends_between_sealing_and_commit_leaves_nothing_that_anybody_
     assert order.message_sha256 in counter.messages()
 
 
-async def test_a_desk_without_a_key_or_a_producer_accepts_nothing(counter, keys, tmp_path):
+async def test_a_desk_without_a_key_or_a_producer_accepts_nothing_nor_one_whose_counter_is_gone(
+    counter, keys, tmp_path
+):
     stored = await counter.receive()
     with pytest.raises(AcceptRefusedError):
         await counter.hand_over.accept(stored, "nobody", OFFICER)
@@ -149,6 +159,16 @@ async def test_a_desk_without_a_key_or_a_producer_accepts_nothing(counter, keys,
         with pytest.raises(HandOverUnavailableError):
             await impostor.accept(stored, PRODUCER, OFFICER)
     assert counter.messages() == set()
+
+    from server.errors import StorageCorruptError
+    from server.handover_rows import order_counter
+
+    stored = await counter.receive()
+    async with counter.intake.rooms.store.writing() as connection:
+        await connection.execute(sa.delete(order_counter))
+    with pytest.raises(StorageCorruptError):
+        await counter.hand_over.accept(stored, PRODUCER, OFFICER)
+    assert await all_decisions(counter) == []
 
 
 async def test_a_packet_that_was_deleted_is_not_accepted_and_its_order_is_gone(counter):
@@ -165,7 +185,7 @@ async def test_a_packet_that_was_deleted_is_not_accepted_and_its_order_is_gone(c
         await counter.orders.ask_again(order)
 
 
-async def test_an_order_that_is_asked_for_anew_comes_as_a_new_one_once(counter, keys):
+async def test_an_order_that_is_asked_for_anew_comes_as_a_new_one_once_for_the_keys_of_now(counter, keys, tmp_path):
     order = await counter.accept()
     first = await counter.orders.ask_again(order)
     assert (await counter.orders.ask_again(order)) == first
@@ -184,8 +204,6 @@ async def test_an_order_that_is_asked_for_anew_comes_as_a_new_one_once(counter, 
     assert await counter.orders.asked(10) == []
     assert await counter.hand_over.send_anew() == 0
 
-
-async def test_sending_anew_uses_the_keys_of_now(counter, keys, tmp_path):
     from crypto.keys import generate_recipient_key
 
     order = await counter.accept()
@@ -199,7 +217,7 @@ async def test_sending_anew_uses_the_keys_of_now(counter, keys, tmp_path):
     assert verify_order(newest.note, keys.trust).recipients == (key.key_id,)
 
 
-async def test_what_cannot_be_sent_anew_is_tried_later_and_stops_nothing_else(counter, caplog):
+async def test_what_cannot_be_sent_anew_is_tried_later_and_nothing_is_sent_for_ever(counter, caplog):
     broken, good = await counter.accept(), await counter.accept()
     for order in (broken, good):
         await counter.orders.ask_again(order)
@@ -216,8 +234,7 @@ async def test_what_cannot_be_sent_anew_is_tried_later_and_stops_nothing_else(co
     assert await counter.hand_over.send_anew() == 0
     assert [record.message for record in caplog.records].count("An order could not be sent anew.") == 2
 
-
-async def test_nothing_is_sent_anew_for_ever_nor_after_it_was_accepted(counter):
+    counter.clock.ahead = timedelta()
     order = await counter.accept()
     for _ in range(MOST_SENDINGS - 1):
         await counter.orders.ask_again(order)
@@ -246,18 +263,6 @@ async def test_silence_is_late_from_its_moment_on_and_ends_with_the_answer(count
     assert (await counter.answer(order)).status_code == 200
     counter.clock.ahead = timedelta(hours=73)
     assert await counter.orders.late(10) == []
-
-
-async def test_the_counter_is_missed_rather_than_begun_anew(counter, keys, tmp_path):
-    from server.errors import StorageCorruptError
-    from server.handover_rows import order_counter
-
-    stored = await counter.receive()
-    async with counter.intake.rooms.store.writing() as connection:
-        await connection.execute(sa.delete(order_counter))
-    with pytest.raises(StorageCorruptError):
-        await counter.hand_over.accept(stored, PRODUCER, OFFICER)
-    assert await all_decisions(counter) == []
 
 
 async def test_no_order_can_stand_twice_at_one_cursor_or_follow_one_order_twice(counter):

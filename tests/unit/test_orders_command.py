@@ -37,7 +37,7 @@ async def made(keys, tmp_path, caplog):
     return {"data": str(tmp_path / "data"), "waiting": waiting, "rejected": rejected}
 
 
-def test_orders_are_listed_shown_and_sent_anew(made):
+def test_orders_are_listed_shown_and_sent_anew_and_what_is_late_is_told_by_the_exit_code(made, monkeypatch, tmp_path):
     data = ("--data", made["data"])
     waiting, rejected = made["waiting"], made["rejected"]
     listed = typed("list", *data)
@@ -59,8 +59,6 @@ def test_orders_are_listed_shown_and_sent_anew(made):
     assert (asked.exit_code, asked.stdout) == (0, f"{rejected.id[:8]} will be sent anew by the desk.\n")
     assert json.loads(typed("show", rejected.id, *data, "--json").stdout)["resend_asked_at"]
 
-
-def test_what_is_late_is_told_by_the_exit_code(made, monkeypatch):
     import server.orders_command as room
 
     class Later(room.datetime):
@@ -76,9 +74,6 @@ def test_what_is_late_is_told_by_the_exit_code(made, monkeypatch):
         assert made["waiting"].id[:8] in late.stdout
         assert made["rejected"].id[:8] not in late.stdout
 
-
-def test_what_is_not_there_is_one_sentence_and_a_code(made, tmp_path):
-    data = ("--data", made["data"])
     for words, code in (
         (("show", "0" * 32, *data), 1),
         (("resend", "0" * 8, *data), 1),
