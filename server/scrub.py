@@ -2,15 +2,17 @@
 
 Order of operation of a run, one of many that make up a walk: the objects known to be damaged are looked at again (restored, they are forgotten) →
 from where the run before stopped, page by page: names from the rows, bytes from the place, digest → what is wrong is written down with the place
-where the next run goes on, in one commit. A walk that has come to its end begins anew with the next run. A run reads `run_bytes` and stops; a
+where the next run goes on, in one commit → a pause as long as the page took. A walk that has come to its end begins anew with the next run. A run reads `run_bytes` and stops; a
 store that does not answer ends the run with its error and is no finding. An object that is missing or damaged counts only if its row still needs it
 after that: a deletion may have come between.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,7 +81,15 @@ class ScrubState:
     began_at: datetime | None
 
 
-async def walk(store: Store, objects: Objects, collection: str, after: str = "") -> AsyncIterator[list[Looked]]:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A few objects that were read, and the last name of them all, those included that nobody needs any more."""
+
+    looked: list[Looked]
+    last: str
+
+
+async def walk(store: Store, objects: Objects, collection: str, after: str = "") -> AsyncIterator[Page]:
     """Look at every object of a collection that a row needs, in the order of names, those behind `after`; page by page."""
     place = of_place(objects, collection)
     while True:
@@ -87,8 +97,8 @@ async def walk(store: Store, objects: Objects, collection: str, after: str = "")
             names = await needed_behind(connection, collection, after, PAGE)
         if not names:
             return
-        page = [one for name in names if (one := await _look(store, place, collection, name)) is not None]
-        yield page
+        looked = [one for name in names if (one := await _look(store, place, collection, name)) is not None]
+        yield Page(looked, names[-1])
         after = names[-1]
 
 
@@ -106,11 +116,14 @@ class Scrubber:
         collection, after, began_at = await self._begin()
         read = 0
         for one in COLLECTIONS[COLLECTIONS.index(collection) :]:
+            began = time.monotonic()
             async for page in walk(self._store, self._objects, one, after if one == collection else ""):
-                read += sum(looked.size for looked in page)
-                await self._write(page, one, page[-1].name if page else "")
+                read += sum(looked.size for looked in page.looked)
+                await self._write(page, one)
                 if read >= self._run_bytes:
                     return (await read_state(self._store)).faults
+                await asyncio.sleep(time.monotonic() - began)  # half of the time is for uploads
+                began = time.monotonic()
         await self._end(began_at)
         return (await read_state(self._store)).faults
 
@@ -137,13 +150,12 @@ class Scrubber:
             row = (await connection.execute(sa.select(scrub_walk))).one()
         return row.collection, row.after, row.began_at
 
-    async def _write(self, page: list[Looked], collection: str, after: str) -> None:
-        faults = [one.fault for one in page if one.fault is not None]
+    async def _write(self, page: Page, collection: str) -> None:
+        faults = [one.fault for one in page.looked if one.fault is not None]
         async with self._store.writing() as connection:
             for fault in faults:
                 await self._note(connection, fault)
-            if after:
-                await connection.execute(sa.update(scrub_walk).values(collection=collection, after=after))
+            await connection.execute(sa.update(scrub_walk).values(collection=collection, after=page.last))
         for fault in faults:
             log.error(
                 "A stored object is not as it was: restore it from the backup.",

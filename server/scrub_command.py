@@ -108,10 +108,10 @@ async def _scrub(
         for collection in COLLECTIONS:
             done = 0
             async for page in walk(store, objects, collection):
-                done += len(page)
-                found.objects += len(page)
-                found.bytes += sum(one.size for one in page)
-                found.faults += [one.fault for one in page if one.fault is not None]
+                done += len(page.looked)
+                found.objects += len(page.looked)
+                found.bytes += sum(one.size for one in page.looked)
+                found.faults += [one.fault for one in page.looked if one.fault is not None]
                 step(collection, done, max(done, total))
         if backups is not None:
             for fault in found.faults:
