@@ -1,6 +1,7 @@
 """The errors of the hand-over, told to producers, at the desk and on a terminal; server/errors.py has the root and the rules.
 
-RequestError     ProducerUnknownError, OrderUnknownError, OrderGoneError, AnswerRefusedError, OrderAnsweredError, OrderResentError
+RequestError     ProducerUnknownError, OrderUnknownError, OrderGoneError, AnswerRefusedError, OrderAnsweredError, OrderResentError,
+                 OrderCursorError
 DeskError        AcceptRefusedError
 ServerError      HandOverUnavailableError
 """
@@ -56,6 +57,14 @@ class OrderResentError(RequestError):
     code = "order.resent"
     status = 409
     title = "The order was sent anew too often"
+
+
+class OrderCursorError(RequestError):
+    """There is no such cursor yet: the intake's database is older than the producer's knowledge of it."""
+
+    code = "order.cursor"
+    status = 409
+    title = "This cursor was not given yet"
 
 
 class AcceptRefusedError(DeskError):

@@ -2,7 +2,7 @@
 
 Rules
     One order is one sealed message for one producer. Orders are listed by their cursor, which only grows (server/handover_rows.py): a producer that has seen
-        a cursor has been shown every order up to it.
+        a cursor has been shown every order up to it. A cursor that was never given is told: after a restore the producer has to start again.
     An answer is the producer's last word on an order: the same answer again changes nothing, another one is refused. To a rejection, whatever its code,
         nothing is sent back but its acknowledgement: no error is answered with an error (BSI TR-03104).
     An order that was not accepted may be asked for anew, at most MOST_SENDINGS times for one packet: the desk seals it again, which makes a new order with a
@@ -24,6 +24,7 @@ from crypto.handover import Answer
 from server.handover_errors import (
     AnswerRefusedError,
     OrderAnsweredError,
+    OrderCursorError,
     OrderGoneError,
     OrderResentError,
     OrderUnknownError,
@@ -53,9 +54,15 @@ class Orders:
         self._store, self._now = store, now
 
     async def after(self, producer: str, cursor: int, limit: int) -> list[Order]:
-        """A producer's orders behind a cursor, oldest first."""
+        """A producer's orders behind a cursor, oldest first. Raises `OrderCursorError` for one that was never given: a backup was restored."""
         query = sa.select(orders).where(orders.c.producer == producer, orders.c.cursor > cursor)
-        return await self._read(query.order_by(orders.c.cursor).limit(limit))
+        found = await self._read(query.order_by(orders.c.cursor).limit(limit))
+        if not found and cursor:
+            async with self._store.reading() as connection:
+                last = (await connection.execute(sa.select(order_counter.c.last))).scalar_one_or_none()
+            if last is None or cursor > last:
+                raise OrderCursorError("This cursor was not given yet: the intake was restored. Start again at 0.")
+        return found
 
     async def find(self, order: str, producer: str | None = None) -> Order:
         """An order; with `producer` only one of his. Raises `OrderUnknownError`."""

@@ -117,7 +117,15 @@ class Producer:
         answered = 0
         while True:
             cursor = self._read_cursor()
-            page = read_page(self._intake.ask("GET", f"/v1/orders?after={cursor}&limit={PAGE}", MAX_LIST_BYTES), cursor)
+            try:
+                data = self._intake.ask("GET", f"/v1/orders?after={cursor}&limit={PAGE}", MAX_LIST_BYTES)
+            except Refused as refused:
+                if refused.code != "order.cursor":
+                    raise
+                say("the intake was restored from a backup: starting again at the first order")
+                self._write_cursor(0)
+                continue
+            page = read_page(data, cursor)
             for listed in page:
                 if listed["answer"] is None and not listed["superseded"]:
                     answered += self._work_on(listed)

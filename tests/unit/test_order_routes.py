@@ -75,6 +75,7 @@ async def test_the_list_is_read_in_pages_by_its_cursor_and_what_is_no_order_is_t
     first = (await counter.ask("/v1/orders?limit=2")).json()
     second = (await counter.ask(f"/v1/orders?after={first['cursor']}&limit=2")).json()
     assert [one["order"] for one in first["orders"] + second["orders"]] == [one.id for one in made]
+    problem(await counter.ask(f"/v1/orders?after={made[-1].cursor + 1}"), 409, "order.cursor")
     for wrong in ("after=-1", "after=x", "limit=0", "limit=201", "after=9007199254740993"):
         problem(await counter.ask(f"/v1/orders?{wrong}"), 400, "request.malformed")
 
