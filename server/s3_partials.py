@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -41,8 +42,11 @@ log = logging.getLogger(__name__)
 
 # A kill of the intake costs at most so many bytes of an upload; each piece is a request to the store.
 PIECE_BYTES = 1024 * 1024
+# A line that breaks so often is no line: the upload begins anew, instead of becoming a request to the store for every few bytes.
+MAX_PIECES = 1000
 BEGUN = "begun"
 FOLDER = "partial"
+_KEY = re.compile(rf"({FOLDER}/[0-9a-f]{{64}}/[0-9a-f]{{64}}-[0-9]{{1,15}})/([0-9]{{1,15}}|{BEGUN})", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -170,6 +174,9 @@ class S3Partials:
                 raise UploadLengthError("The upload was begun with another length.")
             if offset != newest.offset:
                 raise UploadOffsetError(f"The upload goes on at byte {newest.offset}.", offset=newest.offset)
+            if len(newest.chain()) >= MAX_PIECES:
+                await self._remove(newest)
+                raise UnknownPacketError("The upload came in too many pieces: begin with PUT.")
             found = newest
         await self._make_room(others, found.length)
         return S3Append(self, self._bucket, Spool(self._disk), found, self._packet_key)
@@ -206,7 +213,8 @@ class S3Partials:
         """What lies below a folder, upload by upload."""
         found: dict[str, list[Key]] = defaultdict(list)
         async for key in self._bucket.keys(folder):
-            found[key.name.rpartition("/")[0]].append(key)
+            if (named := _KEY.fullmatch(key.name)) is not None:  # what somebody else put there is not ours to judge
+                found[named[1]].append(key)
         return [_Upload(name, keys) for name, keys in found.items()]
 
 
@@ -227,7 +235,7 @@ class S3Append(Append):
         self._before = [key.name for key in begun.chain()]
         self._lying = [key.name for key in begun.keys]
         self._added: list[str] = []
-        self._removed = False
+        self._ended = False  # nothing more is to be put
 
     async def _put_gathered(self) -> None:
         if not self._gathered:
@@ -237,6 +245,7 @@ class S3Append(Append):
             await self._bucket.put(key, data, create=True)
         except KeyTakenError as error:
             self._gathered.clear()  # another intake has a piece there: this one's sender asks where to go on
+            self._ended = True
             raise self._partials.busy() from error
         self._added.append(key)
         self._offset += len(data)
@@ -278,7 +287,7 @@ class S3Append(Append):
     async def remove(self) -> None:
         """Drop the partial. What the store does not remove now is swept later: the packet has its receipt, or is none."""
         self._gathered.clear()
-        self._removed = True
+        self._ended = True
         try:
             for key in (*reversed(self._added), *self._lying):
                 await self._bucket.delete(key)
@@ -288,7 +297,7 @@ class S3Append(Append):
     async def close(self) -> None:
         """Keep what came, as the last piece."""
         try:
-            if self._removed:
+            if self._ended:
                 return
             if self._offset or self._gathered:
                 with contextlib.suppress(OverloadError):  # another intake has a piece there, and its chain goes on

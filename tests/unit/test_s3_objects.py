@@ -91,6 +91,17 @@ async def test_what_is_damaged_is_not_put_aside(settings, s3_place):
         assert s3_place.names("aside") == []
 
 
+async def test_the_folder_may_be_elsewhere(tmp_path):
+    elsewhere = tmp_path / "a disk"
+    settings = StoreSettings(data_dir=tmp_path / "data", objects_url=elsewhere.as_uri())
+    with pytest.raises(SettingsError, match="the folder of packets"):
+        await await_store(settings)
+    async with open_objects(settings) as objects:
+        name = await kept(objects.packets, b"packet")
+    assert (elsewhere / "packets" / name[:2] / name).read_bytes() == b"packet"
+    assert not (tmp_path / "data").exists()
+
+
 async def test_a_desk_does_not_take_a_bucket_that_no_intake_has_made(settings, tmp_path):
     with pytest.raises(SettingsError, match="the mark of an intake in s3://"):
         await await_store(settings)

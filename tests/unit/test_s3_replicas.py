@@ -162,6 +162,22 @@ async def test_a_booths_oldest_uploads_give_way_and_what_is_old_or_too_much_is_s
     assert s3_place.names("partial") == []
 
 
+async def test_an_upload_in_too_many_pieces_begins_anew(rooms, s3_place, monkeypatch):
+    one, other = rooms
+    name = "e" * 64
+    monkeypatch.setattr("server.s3_partials.MAX_PIECES", 3)
+    for offset in (None, 1, 2):
+        async with one.append(BOOTH, name, offset, 100) as writing:
+            await writing.write(b"x")
+    s3_place.put("partial/somebody/else", b"not ours")
+    assert (await other.find(BOOTH, name)).offset == 3
+    with pytest.raises(UnknownPacketError):
+        async with other.append(BOOTH, name, 3, 100):
+            pass
+    assert s3_place.names("partial") == ["partial/somebody/else"]
+    assert await one.sweep() == 0
+
+
 async def test_while_a_request_writes_another_of_the_same_process_waits_or_is_told_to(rooms, monkeypatch):
     one, _ = rooms
     monkeypatch.setattr("server.s3_partials.ENDING_S", 0.1)
