@@ -57,6 +57,9 @@ def check_deletions(trust: TrustStore) -> Check:
             rows = (await connection.execute(query)).all()
             for row in rows:
                 deletion = read_deletion(row)
+                if deletion.packet_sha256 == last:
+                    audit.add("deletion.changed", "A deletion stands there twice.", row.position)
+                last = deletion.packet_sha256
                 if row.serial is not None:
                     audit.add("deletion.packet", "A packet that is said to be deleted has its row.", row.position)
                 if row.position is None:
@@ -65,7 +68,6 @@ def check_deletions(trust: TrustStore) -> Check:
                     audit.add("deletion.changed", fault, row.position)
             if not rows:
                 return
-            last = rows[-1].packet_sha256
 
     return check
 

@@ -2,16 +2,16 @@
 
 Order of operation
   1. One transaction: the packet's row is locked (PostgreSQL: FOR UPDATE; SQLite: BEGIN IMMEDIATE) → what the caller wants to be still true is looked at
-     again → holds are looked at → the deletion record is signed (crypto/retention_records.py) → the packet's row and its links to an application go, the
+     again, and the row is compared with the log's entry → holds are looked at → the deletion record is signed (crypto/retention_records.py) → the packet's row and its links to an application go, the
      record is inserted → commit. Whoever places a hold or makes an order locks the same row first: he comes before, and then the packet stays, or
      after, and then there is no packet.
   2. The sealed packet and every message that was made of it for producers are deleted from the store, those put aside too; each is asked for afterwards.
   3. The erasure record is signed and written beside the deletion record.
-A crash before 1's commit leaves everything; after it a deletion without erasure, which `finish` goes on with (the retention job, every time it runs).
+A crash before 1's commit leaves everything; after it a deletion without erasure, which every run of the retention job goes on with.
 So there is never a row whose bytes a deletion took, and never bytes that nobody goes on deleting.
 
 What stays: the entry in the receipt log, the records, the desk's signed decision and the producer's signed answer: digests, times, the booth, opaque ids.
-`packets` is never told of bytes: a deletion of a packet that still has its row deletes nothing (`intake log verify` tells it).
+Bytes are deleted by their record, so one that somebody else wrote for a packet that still has its row deletes nothing (`intake log verify` tells it).
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.errors import CryptoError
+from crypto.errors import CryptoError, ReceiptError
 from crypto.keys import Signer
+from crypto.receipt import read_entry
 from crypto.retention_records import DeletionRecord, ErasureRecord, digest_of
 from server.application_rows import unlink
 from server.errors import ReceiptUnavailableError, StorageCorruptError, UnknownPacketError
 from server.handover_rows import orders
 from server.holds import open_holds
+from server.log_rows import log_entries
 from server.packet_counts import note_deletion
 from server.retention_errors import HeldError
 from server.store import Store, StoredPacket, UtcDateTime, metadata, packets, stored_packet
@@ -77,7 +79,8 @@ class Deletion:
     erasure: bytes | None = None
 
 
-Check = Callable[[AsyncConnection, StoredPacket], Awaitable[None]]
+# Raises when the packet is not to be deleted after all.
+Condition = Callable[[AsyncConnection, StoredPacket], Awaitable[None]]
 
 
 async def _nothing_more(_connection: AsyncConnection, _packet: StoredPacket) -> None:
@@ -100,7 +103,7 @@ class Deletions:
         self._signer, self._now, self._backups_kept = signer, now, backups_kept
 
     async def delete_packet(
-        self, sha256: str, reason: str, *, check: Check = _nothing_more, unlinked: bool = True
+        self, sha256: str, reason: str, *, check: Condition = _nothing_more, unlinked: bool = True
     ) -> Deletion:
         """Delete a packet and everything made of it; returns when nothing is left. `check` may raise within the transaction.
 
@@ -120,16 +123,6 @@ class Deletions:
         async with self._store.reading() as connection:
             return [read_deletion(row) for row in await connection.execute(query.limit(limit))]
 
-    async def finish(self, limit: int = 1_000) -> int:
-        """Go on with deletions that were cut off; how many. Raises `StorageError`, `ReceiptUnavailableError`."""
-        done = 0
-        for deletion in await self.unfinished(limit):
-            await self._erase(deletion)
-            done += 1
-        if done:
-            log.info("Deletions that were cut off were brought to their end.", extra={"packets": done})
-        return done
-
     async def stored(self, sha256: str) -> int:
         """How many objects the store holds of a packet and of what was made of it."""
         async with self._store.reading() as connection:
@@ -140,7 +133,7 @@ class Deletions:
     def _places(self, sha256: str, messages: Sequence[str]) -> list[tuple[Erasable, str]]:
         return [*((self._messages, name) for name in messages), (self._sealed, sha256)]
 
-    async def _remove(self, sha256: str, reason: str, check: Check, *, unlinked: bool) -> Deletion:
+    async def _remove(self, sha256: str, reason: str, check: Condition, *, unlinked: bool) -> Deletion:
         """The transaction."""
         async with self._store.writing() as connection:
             packet = await lock_packet(connection, sha256)
@@ -149,6 +142,7 @@ class Deletions:
                 if present is None:
                     raise UnknownPacketError("There is no such packet.")
                 return present  # another process was faster
+            await _check_entry(connection, packet)
             await check(connection, packet)
             if held := (await open_holds(connection, [sha256])).get(sha256):
                 raise HeldError(f"The packet is held: {', '.join(sorted(hold.reason for hold in held))}.")
@@ -166,8 +160,6 @@ class Deletions:
         return deletion
 
     async def _sign(self, packet: StoredPacket, reason: str, messages: int) -> Deletion:
-        if packet.position is None:
-            raise StorageCorruptError("The packet is not in the receipt log yet: start the intake once.")
         at = self._now().replace(microsecond=0)
 
         def sign() -> bytes:
@@ -213,6 +205,19 @@ class Deletions:
         async with self._store.writing() as connection:
             await connection.execute(change.values(erased_at=at, erasure=erasure))
             return (await find_deletions(connection, [sha256]))[sha256]
+
+
+async def _check_entry(connection: AsyncConnection, packet: StoredPacket) -> None:
+    """That the row says what the packet's entry in the log says: nobody has made it older by hand. Raises `StorageCorruptError`."""
+    query = sa.select(log_entries.c.entry).where(log_entries.c.packet_sha256 == packet.sha256)
+    data = (await connection.execute(query)).scalar_one_or_none()
+    said = (packet.packet_id, packet.booth, packet.position, packet.received_at.replace(microsecond=0))
+    try:
+        entry = read_entry(bytes(data or b""))
+    except ReceiptError as error:
+        raise StorageCorruptError("A packet has no entry in the log: look with `intake log verify`.") from error
+    if said != (entry.packet_id, entry.booth, entry.position, entry.received_at):
+        raise StorageCorruptError("A packet's row is not what the log says of it: look with `intake log verify`.")
 
 
 async def lock_packet(connection: AsyncConnection, sha256: str) -> StoredPacket | None:

@@ -4,7 +4,8 @@ Order of operation of a run
   clocks: a database of its own tells its time; one that is CLOCKS_APART from ours deletes nothing, because a wrong clock would delete too early
   → deletions that were cut off are brought to their end (server/deletions.py) → old packets page by page, oldest first; each that is due is deleted.
 In the transaction of each deletion everything is read again: an officer's decision, a producer's answer, a hold that came meanwhile keep the packet.
-What cannot be deleted does not stop the others; a run that met such a packet ends with its error, and the next run tries again.
+What cannot be deleted does not stop the others, until MOST_IN_A_ROW fail one after the other; a run that met such a packet ends with its error, and the
+next run tries again.
 Runs beside each other are harmless: of two that come to the same packet one deletes it.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.keys import Signer
 from server.deletions import Deletions
-from server.errors import ServerError, StorageError
+from server.errors import StorageError, UnknownPacketError
 from server.jobs import Job, database_now
 from server.objects import Objects
 from server.retention import Fate, Policy
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 JOB = "retention"
 # More than clocks that are kept by NTP ever differ, less than any time of the policy.
 CLOCKS_APART = timedelta(hours=1)
+# A store, a database or a key that does not answer fails every time; single objects that cannot be deleted are few.
+MOST_IN_A_ROW = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +80,26 @@ class Retention:
     async def run(self, most: int, progress: Callable[[Run], None] = lambda _run: None) -> Run:
         """Delete what is due, `most` packets at most. Raises `ClocksApartError`, and the first `StorageError` when all else is done."""
         await self._check_clock()
-        run, failure = Run(), None
-        for deletion in await self.deletions.unfinished(most):
-            try:
-                await self.deletions.delete_packet(deletion.packet_sha256, deletion.reason)
-                run.finished += 1
-            except StorageError as error:
-                failure = failure or error
-                run.failed += 1
-                _tell(deletion.packet_sha256, error)
+        run = Run()
+        unfinished = await self.deletions.unfinished(most)
+        run.more = len(unfinished) == most
+        attempts = _Attempts(run)
+        for deletion in unfinished:
+            sha256, reason = deletion.packet_sha256, deletion.reason
+            run.finished += await attempts.make(sha256, self.deletions.delete_packet(sha256, reason))
             progress(run)
-        now = self._now()
+        attempts.failed_in_a_row, now = 0, self._now()
         async with contextlib.aclosing(self._due(now)) as due:
             async for kept, _ in due:
-                if run.deleted + run.failed >= most:
+                if run.deleted == most:
                     run.more = True
                     break
-                try:
-                    await self._delete(kept, now)
-                    run.deleted += 1
-                except (HeldError, NotDueError):
-                    run.kept += 1
-                except StorageError as error:
-                    failure = failure or error
-                    run.failed += 1
-                    _tell(kept.sha256, error)
+                run.deleted += await attempts.make(kept.sha256, self._delete(kept, now))
                 progress(run)
         if run.deleted or run.finished:
             log.info("Packets were deleted: their time is over.", extra={"packets": run.deleted + run.finished})
-        if failure is not None:
-            raise failure
+        if attempts.failure is not None:
+            raise attempts.failure
         return run
 
     async def _delete(self, kept: Kept, now: datetime) -> None:
@@ -135,6 +128,34 @@ class Retention:
             )
 
 
+class _Attempts:
+    """Deletions, one after the other: what fails is told and stops no other, until so many fail in a row that nothing works."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.failed_in_a_row = 0
+        self.failure: StorageError | None = None
+
+    async def make(self, sha256: str, work: Awaitable[object]) -> bool:
+        """Whether it was done. Raises `StorageError` when nothing works."""
+        try:
+            await work
+        except (HeldError, NotDueError, UnknownPacketError):
+            self._run.kept += 1
+            return False
+        except StorageError as error:
+            told = {"packet": sha256[:16], "code": error.code}
+            log.warning("A packet could not be deleted.", exc_info=error, extra=told)
+            self.failure = self.failure or error
+            self._run.failed += 1
+            self.failed_in_a_row += 1
+            if self.failed_in_a_row == MOST_IN_A_ROW:
+                raise
+            return False
+        self.failed_in_a_row = 0
+        return True
+
+
 async def delete_due(
     store: Store, objects: Objects, signer: Callable[[], Signer], policy: Policy, now: Callable[[], datetime]
 ) -> int:
@@ -155,7 +176,3 @@ def retention_job(retention: Retention, every_s: float, most: int) -> Job:
         return run.deleted + run.finished
 
     return Job(JOB, every_s, work)
-
-
-def _tell(sha256: str, error: ServerError) -> None:
-    log.warning("A packet could not be deleted.", exc_info=error, extra={"packet": sha256[:16], "code": error.code})

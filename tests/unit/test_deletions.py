@@ -105,6 +105,14 @@ class Rig:
             assert (await connection.exec_driver_sql(statement)).rowcount >= 1
 
 
+async def finish(made: Deletions) -> int:
+    """What the job does with deletions that were cut off."""
+    unfinished = await made.unfinished(9)
+    for one in unfinished:
+        await made.delete_packet(one.packet_sha256, one.reason)
+    return len(unfinished)
+
+
 @contextlib.asynccontextmanager
 async def rigged(url):  # noqa: F811 (no fixture here)
     async with opened(url) as receipts:
@@ -174,12 +182,19 @@ async def test_what_ends_between_row_and_bytes_is_brought_to_its_end(rig, place,
     assert [one.packet_sha256 for one in await rig.deletions.unfinished(9)] == [rig.one.sha256]
     assert await rig.audit() == []
     assert await count_unfinished(rig.store) == 1
-    assert await rig.deletions.finish() == 1
+    assert await finish(rig.deletions) == 1
     assert await count_unfinished(rig.store) == 0
     assert rig.sealed.names == {rig.other.sha256}
     assert len(rig.messages.names) == 1
     assert (await rig.row()).erased_at == NOW
-    assert await rig.deletions.finish() == 0
+    assert await finish(rig.deletions) == 0
+
+
+async def test_a_packet_that_somebody_made_older_by_hand_is_not_deleted(rig):
+    await rig.sql(f"UPDATE packets SET received_at = '2020-01-01 00:00:00.000000' WHERE sha256 = '{rig.one.sha256}'")
+    with pytest.raises(StorageCorruptError, match="not what the log says"):
+        await rig.deletions.delete_packet(rig.one.sha256, "undecided")
+    assert rig.one.sha256 in rig.sealed.names
 
 
 async def test_a_key_that_does_not_sign_leaves_everything_as_it_was(rig):
@@ -198,7 +213,7 @@ async def test_a_store_that_only_says_that_it_deleted_proves_nothing(rig):
         await rig.deletions.delete_packet(rig.one.sha256, "undecided")
     assert (await rig.row()).erasure is None
     rig.sealed.deaf = False
-    assert await rig.deletions.finish() == 1
+    assert await finish(rig.deletions) == 1
 
 
 async def test_a_condition_that_no_longer_holds_leaves_the_packet(rig):
@@ -216,7 +231,7 @@ async def test_a_deletion_of_a_packet_that_is_here_deletes_nothing_and_is_found(
     await rig.deletions.delete_packet(rig.one.sha256, "undecided")
     await rig.sql(f"UPDATE deletions SET packet_sha256 = '{rig.other.sha256}', erased_at = NULL, erasure = NULL")
     with pytest.raises(StorageCorruptError):
-        await rig.deletions.finish()
+        await finish(rig.deletions)
     assert rig.other.sha256 in rig.sealed.names
     assert await rig.audit() == ["deletion.changed", "deletion.packet", "packet.missing"]
 

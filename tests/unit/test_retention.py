@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import server.retention_job
+from crypto.errors import KeyUnavailableError
 from crypto.keys import Purpose
 from server.deletions import deletions
-from server.errors import StorageCorruptError
+from server.errors import ReceiptUnavailableError, StorageCorruptError
 from server.handover_rows import decisions, orders
 from server.holds import HoldReason, Holds
 from server.retention import Fate, HoldSpan, OrderFacts, PacketFacts, Policy, due, final_event
 from server.retention_errors import ClocksApartError
-from server.retention_job import Retention, delete_due
+from server.retention_job import Retention, delete_due, retention_job
 from server.retention_rows import old_packets, read_policy, tell_policy
 from server.store import Store
 from tests.packets import NOW, make_signer
@@ -199,13 +200,29 @@ async def test_what_cannot_be_deleted_is_told_and_stops_no_other(rig):
     assert rig.place.packets.names == set()
 
 
+async def test_when_nothing_works_a_run_ends(rig, monkeypatch):
+    monkeypatch.setattr(server.retention_job, "MOST_IN_A_ROW", 2)
+    for name in range(4):
+        await rig.take(name, 200)
+
+    def gone():
+        raise KeyUnavailableError("The token is unplugged.")
+
+    broken = Retention(rig.store, rig.place, gone, POLICY, rig.clock)
+    with pytest.raises(ReceiptUnavailableError):
+        await broken.run(100)
+    assert await rig.deleted() == {}
+    assert (await rig.retention.run(100)).deleted == 4
+
+
 async def test_a_run_ends_at_its_most_and_a_restore_goes_on_until_all_is_done(rig):
     for name in range(5):
         await rig.take(name, 200 + name)
     run = await rig.retention.run(2)
     assert (run.deleted, run.more) == (2, True)
     assert len(await rig.deleted()) == 2
-    assert await delete_due(rig.store, rig.place, lambda: INTAKE, POLICY, rig.clock) == 3
+    assert await retention_job(rig.retention, 3600, 1).work() == 1
+    assert await delete_due(rig.store, rig.place, lambda: INTAKE, POLICY, rig.clock) == 2
 
 
 async def test_a_clock_that_is_not_the_database_s_deletes_nothing(rig, monkeypatch):
