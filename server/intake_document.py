@@ -1,7 +1,7 @@
 """The intake's OpenAPI 3.1 document: what FastAPI reads off the routes, completed with what it cannot know.
 
 Rules: every refusal is a problem (RFC 9457) of `server/errors.py`, so 4XX and 5XX are told once for all; FastAPI's own 422 never leaves this house and is
-taken out; requests of booths name the headers of their signature (RFC 9421, RFC 9530). Tests hold every answer to generated requests against it.
+taken out; each operation names its own as examples (server/intake_examples.py); requests of booths name the headers of their signature (RFC 9421, RFC 9530). Tests hold every answer to generated requests against it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
 from crypto.seal import MEDIA_TYPE as PACKET_TYPE
 from crypto.tree_head import TREE_HEAD_TYPE
+from server.intake_examples import ANSWERS, PARAMETERS, REQUESTS, examples_of, problem_examples
 from server.problems import MEDIA_TYPE as PROBLEM_TYPE
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -82,15 +83,31 @@ def describe_itself(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign] # FastAPI's documented way
 
 
+def _show(operation: dict[str, Any], path: str, method: str) -> None:
+    """Put the examples of server/intake_examples.py where they belong."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] in PARAMETERS:
+            parameter["example"] = PARAMETERS[parameter["name"]]
+    json_of = "application/json"
+    if (path, method) in REQUESTS:
+        operation["requestBody"]["content"][json_of]["example"] = REQUESTS[path, method]
+    if (path, method) in ANSWERS:
+        operation["responses"]["200"]["content"][json_of]["example"] = ANSWERS[path, method]
+
+
 def _complete(document: dict[str, Any]) -> dict[str, Any]:
-    problem = {
-        "description": "A problem (RFC 9457).",
-        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             answers = {status: one for status, one in operation["responses"].items() if status.startswith(("2", "3"))}
-            refusals = {"4XX": problem, "5XX": problem}
+            refusals = {
+                status: {
+                    "description": "A problem (RFC 9457).",
+                    "content": {
+                        PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
+                    },
+                }
+                for status, examples in zip(("4XX", "5XX"), examples_of(path, method), strict=True)
+            }
             operation["responses"] = answers | _SUCCESSES.get((path, method), {}) | refusals
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] == "sha256":
@@ -113,5 +130,7 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
                 ]
             if (path, method) in _BODIES:
                 operation["requestBody"] = {"required": True, **_content(_BODIES[path, method])}
+            _show(operation, path, method)
     document.setdefault("components", {})["schemas"] = {"Problem": _PROBLEM}
+    document["components"]["examples"] = problem_examples()
     return document

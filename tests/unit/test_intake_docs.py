@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from server import application_errors, errors, handover_errors, retention_errors
@@ -21,11 +22,18 @@ from server.errors import (
     StorageError,
 )
 from server.retention_errors import RetentionError
+from tests.intake_rig import running
+from tests.sealed_packets import Keys
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "intake-api.md").read_text("utf-8")
 ROOMS = vars(errors) | vars(application_errors) | vars(handover_errors) | vars(retention_errors)
 ALL = [e for e in ROOMS.values() if isinstance(e, type) and issubclass(e, ServerError)]
-COMMANDS = (ApplicationUndecidableError, BackupError, RetentionError, StaffRefusedError)  # answered on a terminal, or at the desk
+COMMANDS = (
+    ApplicationUndecidableError,
+    BackupError,
+    RetentionError,
+    StaffRefusedError,
+)  # answered on a terminal, or at the desk
 LEAVES = [e for e in ALL if not e.__subclasses__()]
 ANSWERED = [
     ServerError,
@@ -53,3 +61,28 @@ def test_every_leaf_has_its_own_code_and_says_what_is_wrong(error):
 def test_families_share_their_blame():
     assert {e.blame for e in ALL if issubclass(e, RequestError)} == {"peer"}
     assert {e.blame for e in ALL if issubclass(e, StorageError)} <= {"us", "operator"}
+
+
+async def test_the_interface_shows_every_problem_as_it_is_answered(tmp_path):
+    async with running(Keys(tmp_path / "pki"), tmp_path / "data") as intake:
+        document = (await intake.client.get("/v1/openapi.json")).json()
+    shown = document["components"]["examples"]
+    assert set(shown) == {error.code for error in ANSWERED}
+    schema = document["components"]["schemas"]["Problem"]
+    for error in ANSWERED:
+        value = shown[error.code]["value"]
+        jsonschema.validate(value, schema)
+        assert (value["status"], value["code"], value["retry"]) == (error.status, error.code, error.retry)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status in ("4XX", "5XX"):
+                for code, where in operation["responses"][status]["content"]["application/problem+json"][
+                    "examples"
+                ].items():
+                    assert where == {"$ref": f"#/components/examples/{code}"}
+                    assert str(shown[code]["value"]["status"])[0] == status[0]
+    put = document["paths"]["/v1/packets/{sha256}"]["put"]["responses"]["4XX"]["content"]["application/problem+json"]
+    assert {"booth.quota", "signature.missing", "packet.digest_mismatch"} <= set(put["examples"])
+    assert "order.unknown" not in put["examples"]
+    lookup = document["paths"]["/v1/applications/lookup"]["post"]
+    assert lookup["requestBody"]["content"]["application/json"]["example"] == {"number": "DEMO2026000017Q"}
