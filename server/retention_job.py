@@ -104,7 +104,7 @@ class Retention:
 
     async def _delete(self, kept: Kept, now: datetime) -> None:
         async def check(connection: AsyncConnection, packet: StoredPacket) -> None:
-            found = await read_kept(connection, {packet.sha256: (packet.serial, packet.received_at)})
+            found = await read_kept(connection, {packet.sha256: packet.received_at})
             present = found[packet.sha256]
             if present.fate is not kept.fate or (due := present.due(self._policy, now)) is None or due > now:
                 raise NotDueError

@@ -38,7 +38,6 @@ class Kept:
     """A packet and its time."""
 
     sha256: str
-    serial: int
     facts: PacketFacts
     holds: tuple[HoldSpan, ...]
 
@@ -52,11 +51,11 @@ class Kept:
         return due(self.facts, policy, self.holds, now)
 
 
-async def read_kept(connection: AsyncConnection, found: Mapping[str, tuple[int, datetime]]) -> dict[str, Kept]:
-    """What happened to packets, given by digest with serial and time of receipt."""
-    facts = await _read_facts(connection, {sha256: received_at for sha256, (_, received_at) in found.items()})
-    spans = await read_spans(connection, found)
-    return {sha256: Kept(sha256, found[sha256][0], facts[sha256], spans.get(sha256, ())) for sha256 in found}
+async def read_kept(connection: AsyncConnection, received: Mapping[str, datetime]) -> dict[str, Kept]:
+    """What happened to packets, given by digest with their time of receipt."""
+    facts = await _read_facts(connection, received)
+    spans = await read_spans(connection, received)
+    return {sha256: Kept(sha256, facts[sha256], spans.get(sha256, ())) for sha256 in received}
 
 
 async def old_packets(store: Store, before: datetime) -> AsyncIterator[Sequence[Kept]]:
@@ -71,7 +70,7 @@ async def old_packets(store: Store, before: datetime) -> AsyncIterator[Sequence[
         async with store.reading() as connection:
             page = query.order_by(columns.received_at, columns.serial).limit(PAGE)
             rows = (await connection.execute(page)).all()
-            kept = await read_kept(connection, {row.sha256: (row.serial, row.received_at) for row in rows})
+            kept = await read_kept(connection, {row.sha256: row.received_at for row in rows})
         if not rows:
             return
         yield list(kept.values())

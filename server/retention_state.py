@@ -51,16 +51,16 @@ class Standing:
 
 async def read_state(store: Store, sha256: str, policy: Policy | None, now: datetime) -> RetentionState:
     """How a packet stands by a policy, by the one that an intake told when none is given. Raises `UnknownPacketError`."""
-    row = sa.select(packets.c.serial, packets.c.received_at).where(packets.c.sha256 == sha256)
+    row = sa.select(packets.c.received_at).where(packets.c.sha256 == sha256)
     async with store.reading() as connection:
-        packet = (await connection.execute(row)).one_or_none()
+        received_at = (await connection.execute(row)).scalar_one_or_none()
         policy = policy or await read_policy(connection) or Policy()
-        if packet is None:
+        if received_at is None:
             deletion = (await find_deletions(connection, [sha256])).get(sha256)
             if deletion is None:
                 raise UnknownPacketError("There is no such packet.")
             return RetentionState(None, None, deletion.deleted_at + policy.backups, deletion=deletion)
-        kept = (await read_kept(connection, {sha256: (packet.serial, packet.received_at)}))[sha256]
+        kept = (await read_kept(connection, {sha256: received_at}))[sha256]
         held = tuple((await open_holds(connection, [sha256])).get(sha256, ()))
     due = None if held else kept.due(policy, now)
     return RetentionState(kept.fate, due, None if due is None else max(due, now) + policy.backups, held)
