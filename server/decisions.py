@@ -33,8 +33,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crypto.decision import sign_acceptance, sign_link
 from crypto.errors import CryptoError, HandOverError
 from crypto.handover import make_message, sign_order
+from crypto.issuance import check_identity
 from crypto.keys import RecipientPublicKey, Signer
 from crypto.seal import Opened
+from crypto.trust import Purpose, check_leaf, common_name
 from server.deletions import lock_packet
 from server.errors import ServerError, StorageCorruptError, UnknownPacketError
 from server.handover_errors import AcceptRefusedError, HandOverUnavailableError
@@ -257,6 +259,12 @@ class HandOver:
 
     def _at(self) -> datetime:
         return self._rooms.now().replace(microsecond=0)
+
+
+def check_signer(signer: Signer) -> None:
+    """That somebody would believe this key's decisions, told at the start instead of to an officer. Raises CryptoError."""
+    check_leaf(signer.certificate, Purpose.DESK)
+    check_identity(common_name(signer.certificate))
 
 
 async def _decision(connection: AsyncConnection, packet_sha256: str) -> StoredDecision | None:

@@ -31,7 +31,7 @@ from server.auth import Doorkeeper
 from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
 from server.config import DeskSettings
-from server.decisions import HandOver, HandOverRooms
+from server.decisions import HandOver, HandOverRooms, check_signer
 from server.desk_api import find_packet, make_api
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
 from server.desk_retention import RetentionPages, RetentionRooms, make_retention_pages
@@ -238,7 +238,7 @@ async def run_desk(
         decider = None
         if settings.decision_signer is not None:
             decider = SignerSource(settings.decision_signer, certificate=settings.decision_certificate)
-            decider.current()
+            check_signer(decider.current())
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     trust = BoothTrust(settings.trust, settings.crl)

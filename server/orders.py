@@ -7,7 +7,7 @@ Rules
         nothing is sent back but its acknowledgement: no error is answered with an error (BSI TR-03104).
     An order that was not accepted may be asked for anew, at most MOST_SENDINGS times for one packet: the desk seals it again, which makes a new order with a
         cursor of its own, and the old one is superseded. Only the newest is waited for.
-    An order that is neither answered nor superseded when its `answer_by` has passed is late: a person must look (server/orders_command.py, the desk's page).
+    An order that is neither answered nor superseded when its `answer_by` has passed, of a packet that is still here, is late: a person must look (server/orders_command.py, the desk's page).
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ from server.store import Store, packets
 MOST_SENDINGS = 16
 # A producer's clock may be ahead by the window of a request's signature (crypto/http_signature.py), as may the desk's.
 CLOCK_SLACK = timedelta(seconds=300)
+
+# Nobody answers for a packet that was deleted.
+_WAITED_FOR = sa.and_(WAITING, sa.exists().where(packets.c.sha256 == orders.c.packet_sha256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Orders:
 
     async def late(self, limit: int, producer: str | None = None) -> list[Order]:
         """Orders that nobody answered in time, those waited for longest first."""
-        query = sa.select(orders).where(WAITING, orders.c.answer_by < self._now())
+        query = sa.select(orders).where(_WAITED_FOR, orders.c.answer_by < self._now())
         return await self._read(_of(query, producer).order_by(orders.c.answer_by, orders.c.cursor).limit(limit))
 
     async def newest(self, limit: int, before: int | None = None, producer: str | None = None) -> list[Order]:
@@ -116,7 +119,7 @@ class Orders:
 
     async def counts(self) -> OrderCounts:
         """How the hand-over stands."""
-        waiting = sa.select(sa.func.count()).where(WAITING)
+        waiting = sa.select(sa.func.count()).where(_WAITED_FOR)
         parts = (
             waiting,
             waiting.where(orders.c.answer_by < self._now()),

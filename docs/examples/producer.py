@@ -261,6 +261,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--key", required=True, type=Path, nargs="+", metavar="FILE", help="our private keys that open")
     parser.add_argument("--desks", required=True, type=Path, metavar="FILE", help="roots that desks chain to")
     parser.add_argument("--booths", required=True, type=Path, metavar="FILE", help="roots that booths chain to")
+    parser.add_argument("--desks-crl", type=Path, metavar="FILE", help="revocation list of the desks' authority")
+    parser.add_argument("--booths-crl", type=Path, metavar="FILE", help="revocation list of the booths' authority")
     parser.add_argument("--folder", required=True, type=Path, metavar="DIR", help="where orders and cursor are kept")
     parser.add_argument("--once", action="store_true", help="end when nothing lies ready")
     parser.add_argument("--every", type=float, default=30.0, metavar="SECONDS", help="how often to ask (default 30)")
@@ -273,7 +275,7 @@ def main() -> int:
     try:
         signer = open_signer(given.signer, certificate=given.certificate)
         keys = [load_recipient_key(path) for path in given.key]
-        desks, booths = load_trust(given.desks), load_trust(given.booths)
+        desks, booths = load_trust(given.desks, given.desks_crl), load_trust(given.booths, given.booths_crl)
         tls = ssl.create_default_context(cafile=given.tls_ca)
         given.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (CryptoError, OSError) as error:

@@ -96,6 +96,8 @@ class Producer:
         words += ["--key", str(key or pki / "producer.hpke"), "--once"]
         for name in ("--tls-ca", "--desks", "--booths"):
             words += [name, str(pki / "ca.pem")]
+        for name in ("--desks-crl", "--booths-crl"):
+            words += [name, str(pki / "ca.crl")]
         done = subprocess.run(
             [sys.executable, str(EXAMPLE), *words],
             cwd=PROJECT,

@@ -9,7 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from crypto.decision import verify_decision, verify_link
+from crypto.errors import CertificateRefusedError
 from crypto.handover import verify_order
+from server.decisions import check_signer
 from server.errors import StorageUnavailableError, UnknownPacketError
 from server.handover_errors import (
     AcceptRefusedError,
@@ -155,6 +157,9 @@ async def test_a_desk_without_a_key_or_a_producer_accepts_nothing_nor_one_whose_
         with pytest.raises(HandOverUnavailableError):
             await keyless.accept(stored, PRODUCER, OFFICER)
     folder = keys.folder / "producers"
+    check_signer(counter.signer("desk"))
+    with pytest.raises(CertificateRefusedError):
+        check_signer(counter.signer("booth"))
     async with another_desk(counter.intake, keys, counter.clock, folder, signer="booth") as impostor:
         with pytest.raises(HandOverUnavailableError):
             await impostor.accept(stored, PRODUCER, OFFICER)
