@@ -146,6 +146,7 @@ _PROBLEMS: dict[tuple[str, str], Problems] = {
 }
 
 _SHA256 = "b73552147516142bacb6ef52ef1d458326f505fca9fae04299e7c6e9d437223d"
+# Header values are ASCII.
 PARAMETERS: dict[str, Any] = {
     "sha256": _SHA256,
     "order": "4f3c2d8e9b7a46d1a0c5e6f70819b2d3",
@@ -154,16 +155,16 @@ PARAMETERS: dict[str, Any] = {
     "Passbooth-Application": _SHA256,
     "Passbooth-Status": _SHA256,
     "Content-Digest": "sha-256=:tzVSFHUWFCusturvUvHUWDJvUF/Kn64EKZ58bp1DciM=:",
-    "Booth-Certificate": ":MIICqzCCAjGg…:",
-    "Signature-Input": 'booth=("@method" "@target-uri" "booth-certificate");created=1795384528;keyid="…";alg="ecdsa-p384-sha384";nonce="…";tag="passbooth"',
-    "Signature": "booth=:MEUCIQDx…:",
+    "Booth-Certificate": ":MIICqzCCAjGg...:",
+    "Signature-Input": 'booth=("@method" "@target-uri" "booth-certificate");created=1795384528;keyid="...";alg="ecdsa-p384-sha384";nonce="...";tag="passbooth"',
+    "Signature": "booth=:MEUCIQDx...:",
 }
 REQUESTS: dict[tuple[str, str], Any] = {
     ("/v1/applications/lookup", "post"): {"number": "DEMO2026000017Q"},
     ("/status/v1/lookup", "post"): {"token": "mfrggzdfmztwq2lknnwg23tpoa"},
     ("/v1/enrolments", "post"): {
         "token": "83V3Q-0C4ZW-AX1PD-8TJ0A",
-        "csr": "-----BEGIN CERTIFICATE REQUEST-----\n…\n-----END CERTIFICATE REQUEST-----\n",
+        "csr": "-----BEGIN CERTIFICATE REQUEST-----\n...\n-----END CERTIFICATE REQUEST-----\n",
     },
 }
 ANSWERS: dict[tuple[str, str], Any] = {
