@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from tests.kept_log import SIZE, Kept, auditing, make_kept
+from crypto.keys import load_trust
+from crypto.receipt import read_receipt
+from server.log_audit import audit_log
+from server.receipt_log import open_receipt_log
+from server.store import open_store
+from tests.kept_log import SIZE, Kept, append, auditing, make_kept
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +62,29 @@ async def test_checks_run_after_the_walk_and_their_findings_count(kept):
         told = await audit()
     assert [(one.code, one.position) for one in told.findings] == [("more.found", 4), ("row.kind", None)]
     assert told.findings[0].text == f"{SIZE} rows, after {SIZE} packets."
+
+
+async def test_entries_of_both_versions_stand_in_one_log(original, tmp_path, monkeypatch):
+    """An intake of before wrote entries without facts: they stay sound, and what they say stays held."""
+    old = Kept(original.keys, tmp_path / "old", [], [])
+
+    async def fill(number: int) -> None:
+        async with (
+            open_store(f"sqlite+aiosqlite:///{old.database}") as store,
+            open_receipt_log(store, old.signer) as receipts,
+        ):
+            old.receipts += await append(receipts, [old.keys.packet({"visit.json": b"{}"}) for _ in range(number)])
+
+    monkeypatch.setattr("server.receipt_log.packet_facts", lambda _row: None)
+    await fill(3)
+    monkeypatch.undo()
+    await fill(2)
+    assert [read_receipt(one).entry.version for one in old.receipts] == [None] * 3 + [2] * 2
+    trust = load_trust(old.keys.folder / "ca.pem")
+    async with open_store(f"sqlite+aiosqlite:///{old.database}") as store:
+        assert (await audit_log(store, trust)).findings == []
+        old.change("UPDATE packets SET state = 'lost' WHERE position = 1")
+        assert (await audit_log(store, trust)).sound, "an entry without facts says nothing of it"
+        old.change("UPDATE packets SET state = 'lost' WHERE position = 4")
+        old.change("UPDATE packets SET booth = 'x' WHERE position = 2")
+        assert [one.position for one in (await audit_log(store, trust)).findings] == [2, 4]
