@@ -195,6 +195,8 @@ class HandOver:
                     await self.send_anew()
             except ServerError as error:
                 log.warning("Orders cannot be looked at.", exc_info=error, extra={"code": error.code})
+            except Exception:  # told, and looked at again: nobody would notice that a desk sends nothing anew
+                log.exception("Sending anew failed.")
             await asyncio.sleep(LOOK_S)
 
     async def _make(

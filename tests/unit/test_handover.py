@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from crypto.canonical import canonical_json
 from crypto.cms import sign_content
-from crypto.decision import sign_acceptance
+from crypto.decision import Decision, DecisionLink, sign_acceptance
 from crypto.errors import HandOverError
 from crypto.handover import (
     CONTENT,
@@ -18,6 +19,8 @@ from crypto.handover import (
     PACKET_PART,
     SIGNATURE,
     UNREADABLE,
+    Answer,
+    OrderNote,
     make_message,
     open_message,
     sign_answer,
@@ -28,7 +31,15 @@ from crypto.handover import (
 from crypto.keys import Purpose, TrustStore, generate_recipient_key
 from crypto.package import ManifestFields, build_package
 from crypto.seal import MAX_PACKET_BYTES, HeaderFields, seal, sign
-from crypto.trust import CONTENT_ANSWER, CONTENT_HANDOVER, CONTENT_ORDER
+from crypto.trust import (
+    ARC,
+    CONTENT_ANSWER,
+    CONTENT_DECISION,
+    CONTENT_DECISION_LINK,
+    CONTENT_HANDOVER,
+    CONTENT_ORDER,
+)
+from server.desk_orders import CODES
 from tests.packets import NOW, make_authority, make_signer
 
 PACKET_ID = "12345678123445678123456781234567"
@@ -229,3 +240,14 @@ def test_nobody_answers_for_a_producer_and_no_order_is_an_answer(world):
             verify_answer(data, world.trust)
     with pytest.raises(HandOverError):
         verify_order(answered(world), world.trust)
+
+
+def test_the_document_tells_every_field_and_code():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "handover.md").read_text(encoding="utf-8")
+    for model in (Decision, DecisionLink, OrderNote, Answer):
+        for name in model.model_fields:
+            assert f"`{name}`" in text, (model, name)
+    for code in CODES:
+        assert f"| `{code}` |" in text
+    for content_type in (CONTENT_DECISION, CONTENT_DECISION_LINK, CONTENT_HANDOVER, CONTENT_ORDER, CONTENT_ANSWER):
+        assert f"`{content_type.removeprefix(ARC)}`" in text
