@@ -8,31 +8,53 @@ times in the one form that they are written in.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.deletions import deletions
 from server.handover_rows import decisions, orders
+from server.holds import hold_head, holds
 from server.log_rows import log_entries, log_heads, log_identity, log_nodes
 from server.store import UtcDateTime, packets
 
-TABLES = (packets, log_entries, log_nodes, log_heads, log_identity, decisions, orders)
+TABLES = (packets, log_entries, log_nodes, log_heads, log_identity, decisions, orders, deletions, holds, hold_head)
 KINDS: tuple[tuple[type[Any], str], ...] = (
     (sa.Integer, "integer"),  # BigInteger is one
     (sa.String, "text"),
     (sa.LargeBinary, "blob"),
     (UtcDateTime, "text"),
 )
+# Table, key and column of every key that no two rows may share, as each database describes itself: SQLAlchemy's inspector asks hundreds of questions for it.
+KEYS = {
+    "sqlite": """
+        SELECT t.name, i.name, c.name FROM sqlite_master AS t JOIN pragma_index_list(t.name) AS i
+            JOIN pragma_index_info(i.name) AS c WHERE t.type = 'table' AND i."unique" AND NOT i.partial
+        UNION ALL SELECT t.name, 'pk', c.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+            WHERE t.type = 'table' AND c.pk""",
+    "postgresql": """
+        SELECT t.relname, i.indexrelid::text, c.attname FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid
+            JOIN pg_attribute AS c ON c.attrelid = t.oid AND c.attnum = ANY (i.indkey)
+            WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND t.relnamespace = current_schema()::regnamespace""",
+}
+MAY_BE_EMPTY = {
+    "sqlite": """
+        SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+            WHERE t.type = 'table' AND NOT c."notnull" """,
+    "postgresql": """
+        SELECT t.relname, c.attname FROM pg_class AS t JOIN pg_attribute AS c ON c.attrelid = t.oid
+            WHERE t.relkind = 'r' AND c.attnum > 0 AND NOT c.attnotnull AND t.relnamespace = current_schema()::regnamespace""",
+}
 # "2026-11-23 18:25:00.000000", as SQLAlchemy writes a time into SQLite.
 TIME = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
 
 
 async def table_faults(connection: AsyncConnection) -> list[tuple[str, str]]:
     """What is wrong with the tables: code and sentence of each finding."""
-    found = await connection.run_sync(lambda plain: list(_lost_keys(plain)))
+    found = await _lost_keys(connection)
     if connection.dialect.name == "sqlite":
         for table in TABLES:
             strange = sa.select(sa.func.count()).select_from(table).where(sa.not_(sa.and_(*_kinds(table))))
@@ -44,22 +66,23 @@ async def table_faults(connection: AsyncConnection) -> list[tuple[str, str]]:
     return found
 
 
-def _lost_keys(connection: Connection) -> Iterator[tuple[str, str]]:
-    inspector = sa.inspect(connection)
+async def _lost_keys(connection: AsyncConnection) -> list[tuple[str, str]]:
+    asked = KEYS[connection.dialect.name]
+    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for table, key, column in await connection.execute(sa.text(asked)):
+        keys[table, key].add(column)
+    empty = {tuple(row) for row in await connection.execute(sa.text(MAY_BE_EMPTY[connection.dialect.name]))}
+    found = []
     for table in TABLES:
-        there = {frozenset(inspector.get_pk_constraint(table.name)["constrained_columns"])}
-        there |= {frozenset(one["column_names"]) for one in inspector.get_unique_constraints(table.name)}
-        there |= {
-            frozenset(map(str, one["column_names"])) for one in inspector.get_indexes(table.name) if one["unique"]
-        }
+        there = {frozenset(columns) for (of, _), columns in keys.items() if of == table.name}
         wanted = {frozenset(column.name for column in table.primary_key)}
         wanted |= {frozenset([column.name]) for column in table.columns if column.unique}
-        for key in sorted(", ".join(sorted(one)) for one in wanted - there):
-            yield "table.keys", f"The table {table.name} has lost its key over {key}: rows may stand in it twice."
-        for column in inspector.get_columns(table.name):
-            known = table.columns.get(column["name"])
-            if known is not None and column["nullable"] and not known.nullable:
-                yield "table.keys", f"The column {column['name']} of {table.name} may be empty, and must not."
+        for lost in sorted(", ".join(sorted(one)) for one in wanted - there):
+            found.append(f"The table {table.name} has lost its key over {lost}: rows may stand in it twice.")
+        for column in table.columns:
+            if not column.nullable and (table.name, column.name) in empty:
+                found.append(f"The column {column.name} of {table.name} may be empty, and must not.")
+    return [("table.keys", text) for text in found]
 
 
 def _kinds(table: sa.Table) -> Iterator[sa.ColumnElement[bool]]:

@@ -240,6 +240,7 @@ CHANGES = [
     ("DELETE FROM deletions", ["packet.missing"]),
     ("UPDATE deletions SET reason = 'rejected'", ["deletion.changed"]),
     ("UPDATE deletions SET size = size + 1", ["deletion.changed"]),
+    ("UPDATE deletions SET reason = CAST(reason AS BLOB)", ["deletion.changed", "row.kind"]),
     ("UPDATE deletions SET erasure = NULL", ["deletion.changed"]),
     ("UPDATE deletions SET erased_at = NULL", ["deletion.changed"]),
     ("UPDATE deletions SET erasure = record", ["deletion.changed"]),
