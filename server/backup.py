@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -99,7 +98,7 @@ async def make_backup(rooms: BackupRooms, root: Path) -> MadeBackup:
 
 async def _make(rooms: BackupRooms, folder: BackupFolder) -> tuple[Manifest, Copied]:
     made_at = rooms.now().replace(microsecond=0)
-    name = f"{made_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    name = folder.next_name(made_at)
     with folder.making(name) as partial:
         async with frozen(rooms.store) as connection:
             facts = await read_moment(connection, partial, rooms.step)

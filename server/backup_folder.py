@@ -2,7 +2,7 @@
 
     TARGET/objects/packets/ab/ab12…        sealed packets by their digest, each once for all backups that need it
     TARGET/objects/orders/cd/cd34…         hand-over messages alike
-    TARGET/20261123T183000Z-1a2b3c4d/      a backup: manifest.cms, objects.gz (which objects it needs), one TABLE.gz for each table
+    TARGET/00000042-20261123T183000Z/      a backup: manifest.cms, objects.gz (which objects it needs), one TABLE.gz for each table
 
 Rules: a backup appears under its name when every byte of it, and every object that it needs, is on stable storage; its folder is never written to
 again. What is being made or removed has another name (`.making-…`, `.removing-…`) and is cleared away by the next command that writes. Writers are
@@ -108,6 +108,11 @@ class BackupFolder:
         return sorted(
             path.name for path in self.root.iterdir() if re.fullmatch(BACKUP_NAME, path.name) and path.is_dir()
         )
+
+    def next_name(self, made_at: datetime) -> str:
+        """What the next backup is called: behind all others, whatever the clock says."""
+        last = self.names()[-1:]
+        return f"{int(last[0].partition('-')[0]) + 1 if last else 1:08d}-{made_at:%Y%m%dT%H%M%SZ}"
 
     def load(self, name: str, trust: TrustStore) -> Backup:
         """A backup by its name. Raises `BackupDamagedError`, `BackupRefusedError` when there is none of this name."""

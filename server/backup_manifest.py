@@ -30,8 +30,8 @@ MAX_CONTENT_BYTES = 1024 * 1024
 MAX_MANIFEST_BYTES = MAX_CONTENT_BYTES + MAX_FRAME_BYTES
 # Objects of rows that the store could not give any more: more of them are a store to mend, not to copy.
 MAX_LACKING = 1_000
-# When it was made, to the second, and a random end: names sort by time, and no two are alike.
-BACKUP_NAME = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
+# A number that goes up and when it was made: names sort in the order of their making, also when a clock was set back.
+BACKUP_NAME = r"[0-9]{8}-[0-9]{8}T[0-9]{6}Z"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}\z")]
 Kind = Literal["text", "number", "flag", "real", "bytes", "time", "day"]

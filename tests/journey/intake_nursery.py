@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +41,7 @@ def tell(**facts: Any) -> None:
 
 async def live(order: dict[str, Any]) -> None:
     """An intake."""
-    more = {name: order[name] for name in ("database_url", "port") if name in order}
+    more = {name: order[name] for name in ("database_url", "port", "drain_s") if name in order}
     # One booth plays many here.
     settings = IntakeSettings.from_pki(Path(order["pki"]), Path(order["data"]), max_uploads_per_booth=64, **more)
     await run_intake(settings, lambda url: tell(pid=os.getpid(), url=url))
@@ -78,7 +79,7 @@ def command(order: dict[str, Any]) -> None:
         if event in FILE_STEPS:
             steps[0] += 1
             if steps[0] == die_at:
-                os.write(told, json.dumps({"code": DIED, "steps": die_at}).encode() + b"\n")
+                os.write(told, json.dumps({"code": DIED, "steps": die_at, "pid": os.getpid()}).encode() + b"\n")
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
@@ -87,6 +88,9 @@ def command(order: dict[str, Any]) -> None:
         app(order["argv"])
     except SystemExit as end:
         code = int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - whatever it was is told, and the test sees it
+        traceback.print_exc()
+        code = 1
     os.write(told, json.dumps({"code": code, "steps": steps[0]}).encode() + b"\n")
 
 

@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import random
+import select
 import shutil
 import signal
 from pathlib import Path
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from crypto.keys import load_trust
 from crypto.tree_head import verify_tree_head
@@ -20,18 +22,50 @@ from server.restore import find_damage
 from server.restore_mark import MARK
 from tests.journey.intake_nursery import DIED
 from tests.journey.test_receipt_log_process import START_S, Nursery, Uploads, client_of, compare_with_head, nursery, put
-from tests.kept_log import SIZE, make_kept
+from tests.kept_log import SIZE, Kept, make_kept
 from tests.sealed_packets import Keys, digest
 
 UPLOADERS = 3
 # Before the machine is lost, and how many of them before the first backup begins.
 PACKETS, EARLY = 12, 4
-KILLS = 3
+KILLS = 2
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Keys:
     return Keys(tmp_path_factory.mktemp("backup-keys") / "pki")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Kept:
+    return make_kept(tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture
+def kept(original, tmp_path) -> Kept:
+    return original.copy(tmp_path / "data")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def born(keys):
+    """One nursery for all: what is imported is imported once."""
+    async with nursery(keys) as opened:
+        yield opened
+
+
+def await_end(process: int) -> None:
+    """Killed is gone when the kernel has ended it, and let go of its locks. Blocks."""
+    try:
+        watched = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([watched], [], [], START_S)[0]
+    finally:
+        os.close(watched)
 
 
 class Command:
@@ -45,6 +79,8 @@ class Command:
         order = {"argv": [str(one) for one in argv], "output": str(self.output), "die_at": die_at}
         self.born.process.stdin.write(json.dumps(order).encode() + b"\n")
         told = json.loads(await asyncio.wait_for(self.born.process.stdout.readline(), START_S))
+        if "pid" in told:
+            await_end(told["pid"])
         return told["code"], told["steps"], self.output.read_text()
 
 
@@ -75,56 +111,53 @@ def engines(request) -> tuple[str, list[str]]:
     return request.getfixturevalue("postgres_url") if "postgres" in names else "", names
 
 
-async def test_a_machine_is_lost_and_every_receipt_ever_issued_verifies_on_the_new_one(keys, tmp_path, engines):
+async def test_a_machine_is_lost_and_every_receipt_ever_issued_verifies_on_the_new_one(keys, born, tmp_path, engines):
     postgres_url, names = engines
     old, new, root, pki = tmp_path / "old", tmp_path / "new", tmp_path / "backups", keys.folder
     source, target = ({"database_url": postgres_url} if one == "postgres" else {} for one in names)
     options = {True: ("--database-url", postgres_url), False: ()}
     uploads = Uploads(keys)
-    async with nursery(keys) as born:
-        command = Command(born, tmp_path)
-        pid, base = await born.start(old, **source)
-        await upload(uploads, base, EARLY)
-        back_up = ("backup", root, "--data", old, "--pki", pki, *options[bool(source)], "--json")
-        # The first one beside uploads; the last after the last receipt that a booth has.
-        working = asyncio.create_task(upload(uploads, base, PACKETS))
-        code, _, told = await command.run(*back_up)
-        assert code == 0, told
-        await working
-        # What was to be sent once more.
-        async with client_of(keys) as client:
-            for packet in uploads.waiting:
-                answer = await put(client, keys, base, packet)
-                uploads.receipts[digest(packet)] = answer.content
-        code, _, told = await command.run(*back_up)
-        assert (code, json.loads(told)["log_size"] >= len(uploads.receipts)) == (0, True), told
-        os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(old)
-        if source and target:
-            await empty(postgres_url)
-        # What a booth holds is its receipts, nothing else of the lost machine.
-        held = tmp_path / "booth"
-        held.mkdir()
+    command = Command(born, tmp_path)
+    pid, base = await born.start(old, **source)
+    await upload(uploads, base, EARLY)
+    back_up = ("backup", root, "--data", old, "--pki", pki, *options[bool(source)], "--json")
+    # The first one beside uploads; the last after the last receipt that a booth has.
+    working = asyncio.create_task(upload(uploads, base, PACKETS))
+    code, _, told = await command.run(*back_up)
+    assert code == 0, told
+    await working
+    # What was to be sent once more.
+    async with client_of(keys) as client:
+        for packet in uploads.waiting:
+            answer = await put(client, keys, base, packet)
+            uploads.receipts[digest(packet)] = answer.content
+    code, _, told = await command.run(*back_up)
+    assert (code, json.loads(told)["log_size"] >= len(uploads.receipts)) == (0, True), told
+    os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(old)
+    if source and target:
+        await empty(postgres_url)
+    # What a booth holds is its receipts, nothing else of the lost machine.
+    held = tmp_path / "booth"
+    held.mkdir()
+    for sha256, receipt in uploads.receipts.items():
+        (held / sha256).write_bytes(receipt)
+    code, _, told = await command.run("restore", root, "--data", new, "--pki", pki, *options[bool(target)], "--json")
+    assert (code, json.loads(told)["sound"]) == (0, True), told
+    receipts = [option for path in held.iterdir() for option in ("--receipt", path)]
+    code, _, told = await command.run(
+        "log", "verify", "--data", new, "--pki", pki, *options[bool(target)], "--files", *receipts
+    )
+    assert (code, f"continuation of all {len(uploads.receipts)} witnesses" in told) == (0, True), told
+    _, base = await born.start(new, **target)
+    async with client_of(keys) as client:
+        head = verify_tree_head((await client.get(f"{base}/v1/log/head")).content, keys.trust)
+        await compare_with_head(client, base, keys, uploads.receipts, head)
         for sha256, receipt in uploads.receipts.items():
-            (held / sha256).write_bytes(receipt)
-        code, _, told = await command.run(
-            "restore", root, "--data", new, "--pki", pki, *options[bool(target)], "--json"
-        )
-        assert (code, json.loads(told)["sound"]) == (0, True), told
-        receipts = [option for path in held.iterdir() for option in ("--receipt", path)]
-        code, _, told = await command.run(
-            "log", "verify", "--data", new, "--pki", pki, *options[bool(target)], "--files", *receipts
-        )
-        assert (code, f"continuation of all {len(uploads.receipts)} witnesses" in told) == (0, True), told
-        _, base = await born.start(new, **target)
-        async with client_of(keys) as client:
-            head = verify_tree_head((await client.get(f"{base}/v1/log/head")).content, keys.trust)
-            await compare_with_head(client, base, keys, uploads.receipts, head)
-            for sha256, receipt in uploads.receipts.items():
-                url = f"{base}/v1/packets/{sha256}/receipt"
-                assert (await client.get(url, headers=keys.headers("GET", url))).content == receipt
-            answer = await put(client, keys, base, keys.packet({"visit.json": b"{}"}))
-            assert answer.status_code == 201, "the log goes on"
+            url = f"{base}/v1/packets/{sha256}/receipt"
+            assert (await client.get(url, headers=keys.headers("GET", url))).content == receipt
+        answer = await put(client, keys, base, keys.packet({"visit.json": b"{}"}))
+        assert answer.status_code == 201, "the log goes on"
 
 
 def require_whole_backups(root: Path, keys: Keys) -> int:
@@ -142,53 +175,45 @@ def kill_steps(steps: int, count: int) -> list[int]:
     return random.Random(20261123).sample(range(steps // 2, steps + 1), count)
 
 
-async def test_a_backup_that_is_killed_at_any_moment_leaves_the_former_ones_whole(tmp_path):
-    kept = await asyncio.to_thread(make_kept, tmp_path)
+async def test_a_backup_that_is_killed_at_any_moment_leaves_the_former_ones_whole(born, tmp_path, kept):
     younger = kept.copy(tmp_path / "younger")
     younger.change("DELETE FROM packets WHERE position >= 4")  # so that there is something to copy later
     former, root, pki = tmp_path / "former", tmp_path / "backups", kept.keys.folder
-    async with nursery(kept.keys) as born:
-        command = Command(born, tmp_path)
-        code, steps, told = await command.run("backup", former, "--data", younger.data, "--pki", pki)
-        assert code == 0, told
-        outcomes = set()
-        for at in kill_steps(steps, KILLS):
-            shutil.rmtree(root, ignore_errors=True)
-            shutil.copytree(former, root)
-            code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki, die_at=at)
-            assert code == DIED, told
-            outcomes.add(require_whole_backups(root, kept.keys))
-            code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki)
-            assert (code, require_whole_backups(root, kept.keys) > 1) == (0, True), told
-            assert not list(root.glob(".making-*"))
-        assert 1 in outcomes
+    command = Command(born, tmp_path)
+    code, steps, told = await command.run("backup", former, "--data", younger.data, "--pki", pki)
+    assert code == 0, told
+    outcomes = set()
+    for at in kill_steps(steps, KILLS):
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(former, root)
+        code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki, die_at=at)
+        assert code == DIED, told
+        outcomes.add(require_whole_backups(root, kept.keys))
+        code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki)
+        assert (code, require_whole_backups(root, kept.keys) > 1) == (0, True), told
+        assert not list(root.glob(".making-*"))
+    assert 1 in outcomes
 
 
-async def test_a_restore_that_is_killed_at_any_moment_is_finished_by_the_same_command(tmp_path):
-    kept = await asyncio.to_thread(make_kept, tmp_path)
+async def test_a_restore_that_is_killed_at_any_moment_is_finished_by_the_same_command(born, tmp_path, kept):
     root, new, pki = tmp_path / "backups", tmp_path / "new", kept.keys.folder
     before = {path.name: path.read_bytes() for path in (kept.data / "objects").rglob("*") if path.is_file()}
     restore = ("restore", root, "--data", new, "--pki", pki)
-    async with nursery(kept.keys) as born:
-        command = Command(born, tmp_path)
-        code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki)
-        assert code == 0, told
-        code, steps, told = await command.run(*restore)
-        assert code == 0, told
-        marked = 0
-        for at in kill_steps(steps, KILLS):
-            shutil.rmtree(new)
-            code, _, told = await command.run(*restore, die_at=at)
-            assert code == DIED, told
-            if (new / MARK).exists():
-                marked += 1
-                code, _, told = await command.run("desk", "--data", new, "--pki", pki)
-                assert (code, "has not come to its end" in told) == (2, True)
-            if (new / MARK).exists() or not any((new / "objects").rglob("?" * 64)):
-                code, _, told = await command.run(*restore)
-                assert code == 0, told
-            code, _, told = await command.run("log", "verify", "--data", new, "--pki", pki, "--files")
-            assert (code, f"{SIZE} entries" in told) == (0, True), told
-            assert {path.name: path.read_bytes() for path in (new / "objects").rglob("*") if path.is_file()} == before
-            assert not (new / MARK).exists()
-        assert marked
+    command = Command(born, tmp_path)
+    code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki)
+    assert code == 0, told
+    code, steps, told = await command.run(*restore)
+    assert code == 0, told
+    marked = 0
+    for at in kill_steps(steps, KILLS):
+        shutil.rmtree(new)
+        code, _, told = await command.run(*restore, die_at=at)
+        assert code == DIED, told
+        marked += (new / MARK).exists()
+        if (new / MARK).exists() or not any((new / "objects").rglob("?" * 64)):
+            code, _, told = await command.run(*restore)
+            assert code == 0, told
+        assert Kept(kept.keys, new, [], []).rows("SELECT count(*) FROM packets") == [(SIZE,)]
+        assert {path.name: path.read_bytes() for path in (new / "objects").rglob("*") if path.is_file()} == before
+        assert not (new / MARK).exists()
+    assert marked

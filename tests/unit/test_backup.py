@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,7 +118,7 @@ async def test_a_backup_comes_back_whole_on_an_empty_machine(kept, root, tmp_pat
     await require_whole(kept, tmp_path / "new", sqlite_url(tmp_path / "new"))
 
 
-async def test_from_sqlite_to_postgresql_and_on_to_another_postgresql(kept, root, tmp_path, postgres_url):
+async def test_from_sqlite_to_postgresql_with_the_numbers_that_were_given(kept, root, tmp_path, postgres_url):
     before = await rows_of(sqlite_url(kept.data))
     await back_up(kept, root)
     await restore(kept, root, tmp_path / "new", postgres_url)
@@ -130,17 +129,9 @@ async def test_from_sqlite_to_postgresql_and_on_to_another_postgresql(kept, root
         highest = (await connection.execute(sa.select(sa.func.max(packets.c.serial)))).scalar_one()
         sequence = sa.func.pg_get_serial_sequence("packets", "serial")
         assert (await connection.execute(sa.select(sa.func.nextval(sequence)))).scalar_one() == highest + 1
-    # What PostgreSQL gives is what PostgreSQL takes.
-    shutil.copytree(tmp_path / "new" / "objects", tmp_path / "kept" / "objects")
     other = Kept(kept.keys, tmp_path / "new", kept.receipts, kept.heads)
     made = await back_up(other, tmp_path / "again", postgres_url)
     assert (made.manifest.engine, made.manifest.serials["packets"]) == ("postgresql", highest + 1)
-    async with open_store(postgres_url) as store, store.writing() as connection:
-        await connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        await connection.exec_driver_sql("CREATE SCHEMA public")
-    await restore(other, tmp_path / "again", tmp_path / "third", postgres_url)
-    assert await rows_of(postgres_url) == before
-    await require_whole(other, tmp_path / "third", postgres_url)
 
 
 async def test_from_a_folder_to_a_bucket_and_from_there_to_a_folder(kept, root, tmp_path, s3_place):
@@ -159,7 +150,9 @@ async def test_a_second_backup_copies_only_what_is_new_and_a_kept_number_is_not_
     await back_up(kept, root)
     kept.change("INSERT INTO staff_codes VALUES ('123456', NULL, 'x', '2026-11-23 10:00:00.000000', NULL, NULL)")
     kept.change("UPDATE sqlite_sequence SET seq = 99 WHERE name = 'packets'")
-    second = await back_up(kept, root, now=NOW + timedelta(seconds=2))
+    second = await back_up(
+        kept, root, now=NOW - timedelta(days=1)
+    )  # the clock was set back: it is the newest all the same
     assert second.copied.count == 0
     await restore(kept, root, tmp_path / "new")
     assert len((await rows_of(sqlite_url(tmp_path / "new")))["staff_codes"]) == 1
@@ -249,7 +242,7 @@ def harm_manifest(backup: Path) -> None:
 
 
 def harm_name(backup: Path) -> None:
-    backup.rename(backup.with_name("20301123T183000Z-1a2b3c4d"))
+    backup.rename(backup.with_name("00000007-20301123T183000Z"))
 
 
 HARMS = {
@@ -360,7 +353,7 @@ async def test_while_a_restore_is_marked_no_other_one_and_no_program_begins(kept
     await back_up(kept, root)
     data = tmp_path / "new"
     data.mkdir()
-    put_mark(data, "20261123T000000Z-00000000")
+    put_mark(data, "00000001-20261123T000000Z")
     with pytest.raises(BackupRefusedError, match="Another restore was begun here"):
         await restore(kept, root, data)
     with pytest.raises(SettingsError, match="has not come to its end"):
@@ -410,7 +403,7 @@ def test_the_commands_tell_what_they_did_with_their_exit_codes(kept, root, tmp_p
     assert (code, "not empty" in told) == (2, True)
     code, told, _ = run("backup", "prune", root, "--pki", pki, "--json")
     assert (code, json.loads(told)) == (0, {"removed": [], "objects": 0, "bytes": 0, "left": 2})
-    harm_object(next(path for path in root.iterdir() if path.name.startswith("2")))
+    harm_object(next(path for path in root.iterdir() if path.name.startswith("0")))
     code, told, _ = run("backup", "verify", root, "--pki", pki)
     assert (code, "is damaged" in told, "NOT SOUND: 1 faults" in told) == (1, True, True)
     assert run("backup", "list", tmp_path, "--pki", pki)[0] == 2
@@ -420,7 +413,7 @@ async def test_a_value_of_another_kind_ends_the_backup_in_one_sentence(kept, roo
     kept.change("UPDATE packets SET receipt = 'text' WHERE position = 5")
     with pytest.raises(BackupRefusedError, match="another kind than its column"):
         await back_up(kept, root)
-    assert not [path for path in root.iterdir() if "20" in path.name]
+    assert not [path for path in root.iterdir() if path.name.startswith(("0", ".making"))]
 
 
 async def test_every_table_and_every_kind_of_column_has_a_form_in_a_backup(tmp_path):
