@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.load_fleet import Fleet, make_fleet
-from tests.bench.load_observer import compare
+from tests.bench.load_observer import compare, read_receipts
 from tests.bench.load_programs import Program, Replica, empty_postgres, programs, real_postgres
 
 PACKET_BYTES = 200_000
@@ -91,7 +91,7 @@ async def run_replicas(
         took_s = time.monotonic() - began
         codes = [await replica.end() for replica in replicas]
     told_in = [folder / f"receipts-{at}.jsonl" for at in range(CLIENTS)]
-    figures = await compare(folder / "data", fleet, database_url, told_in)
+    figures = await compare(folder / "data", fleet, database_url, read_receipts(told_in))
     wrong = figures.pop("wrong") + [one for one in told if one.startswith("wrong")]
     wrong += [f"a replica ended with {code}" for code in codes if code]
     return {

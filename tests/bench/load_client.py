@@ -222,23 +222,29 @@ class RoughBooth:
         return self.lines.setdefault(url, Line(url, self.context))
 
 
-def rough(order: dict[str, Any], fleet: Fleet, context: ssl.SSLContext) -> None:
-    """All booths of the order at once."""
-    trust = load_trust(fleet.pki / "ca.pem")
-    end_at = time.monotonic() + float(order["seconds"])
-    booths = [
+def rough_booths(
+    fleet: Fleet, names: list[str], urls: list[str], context: ssl.SSLContext, seed: int, seconds: float
+) -> list[RoughBooth]:
+    """Booths that try for so many seconds from now on."""
+    trust, end_at = load_trust(fleet.pki / "ca.pem"), time.monotonic() + seconds
+    return [
         RoughBooth(
             name,
             [path.read_bytes() for path in fleet.packets(name)],
             fleet.signer(name),
             trust,
-            order["urls"],
+            urls,
             context,
-            random.Random(f"{order['seed']}-{name}"),
+            random.Random(f"{seed}-{name}"),
             end_at,
         )
-        for name in order["booths"]
+        for name in names
     ]
+
+
+def rough(order: dict[str, Any], fleet: Fleet, context: ssl.SSLContext) -> None:
+    """All booths of the order at once."""
+    booths = rough_booths(fleet, order["booths"], order["urls"], context, order["seed"], order["seconds"])
     tell(ready=True)
     sys.stdin.readline()
     threads = [threading.Thread(target=booth.run) for booth in booths]

@@ -52,12 +52,8 @@ class Fleet:
 def make_fleet(
     folder: Path, booths: int, packets: int, size: int, step: Callable[[int], None] = lambda _: None
 ) -> Fleet:
-    """So many booths with so many packets each; `step` hears how many booths are made."""
-    fleet = Fleet(folder)
-    make_development_pki(fleet.pki)
-    for name in ("booths", "packets"):
-        (folder / name).mkdir(exist_ok=True)
-    names = [f"booth-{number:04d}" for number in range(1, booths + 1)]
+    """So many booths with so many packets each, made by several processes; `step` hears how many booths are ready."""
+    fleet, names = _begin(folder, booths)
     shares = [names[at : at + 10] for at in range(0, booths, 10)]
     with ProcessPoolExecutor(WORKERS) as pool:
         made = 0
@@ -65,6 +61,21 @@ def make_fleet(
             made += count
             step(made)
     return fleet
+
+
+def make_small_fleet(folder: Path, booths: int, packets: int, size: int) -> Fleet:
+    """The same in this process."""
+    fleet, names = _begin(folder, booths)
+    _fill(folder, names, packets, size)
+    return fleet
+
+
+def _begin(folder: Path, booths: int) -> tuple[Fleet, list[str]]:
+    fleet = Fleet(folder)
+    make_development_pki(fleet.pki)
+    for name in ("booths", "packets"):
+        (folder / name).mkdir(exist_ok=True)
+    return fleet, [f"booth-{number:04d}" for number in range(1, booths + 1)]
 
 
 def _fill(folder: Path, names: list[str], packets: int, size: int) -> int:

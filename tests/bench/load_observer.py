@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,30 @@ from server.objects import open_objects
 from server.store import open_present_store, packets
 from tests.bench.load_fleet import Fleet
 
+Command = Callable[[list[str]], Awaitable[tuple[int, bytes]]]
 
-async def compare(data: Path, fleet: Fleet, database_url: str, told: list[Path]) -> dict[str, Any]:
-    """Figures, and under `wrong` whatever is not as it must be: each packet once, each receipt true, the log sound.
 
-    `told` are files of client processes: a line for each receipt that any booth ever got.
-    """
+async def run_command(arguments: list[str]) -> tuple[int, bytes]:
+    """One of the server's commands: its exit code and what it told."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "server.cli", *arguments), stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    return int(process.returncode or 0), told
+
+
+def read_receipts(told: list[Path]) -> list[tuple[str, bytes]]:
+    """Packets and receipts from files of client processes, which have a line for each receipt that any booth ever got."""
+    lines = [json.loads(line) for path in told for line in path.read_text("ascii").splitlines()]
+    return [(sha256, receipt.encode()) for sha256, receipt in lines]
+
+
+async def compare(
+    data: Path, fleet: Fleet, database_url: str, receipts: list[tuple[str, bytes]], run: Command = run_command
+) -> dict[str, Any]:
+    """Figures, and under `wrong` whatever is not as it must be: each packet once, each receipt true, the log sound."""
     wrong: list[str] = []
-    sent, receipts = await asyncio.to_thread(_read, fleet, told)
+    sent = await asyncio.to_thread(_digests, fleet)
     async with open_objects(StoreSettings(data_dir=data)) as objects:
         kept = {one.name: await objects.packets.load(one.name) async for one in objects.packets.names()}
     files = {name: hashlib.sha256(content or b"").hexdigest() for name, content in kept.items()}
@@ -53,12 +70,9 @@ async def compare(data: Path, fleet: Fleet, database_url: str, told: list[Path])
     if {sha256 for sha256, _ in receipts} != set(sent):
         wrong.append("not every packet has a receipt")
     command = ["log", "verify", "--data", str(data), "--pki", str(fleet.pki), "--files", "--json"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "server.cli", *command, "--database-url", database_url), stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
+    code, out = await run([*command, "--database-url", database_url])
     verdict = json.loads(out)
-    if process.returncode or not verdict["sound"] or verdict["size"] != len(sent):
+    if code or not verdict["sound"] or verdict["size"] != len(sent):
         wrong.append(f"intake log verify: {verdict}")
     return {
         "packets": len(rows),
@@ -68,11 +82,9 @@ async def compare(data: Path, fleet: Fleet, database_url: str, told: list[Path])
     }
 
 
-def _read(fleet: Fleet, told: list[Path]) -> tuple[list[str], list[tuple[str, bytes]]]:
-    """Digests of what was sent; every receipt with the packet it was given for."""
-    sent = [_digest(path) for booth in fleet.booths() for path in fleet.packets(booth)]
-    lines = [json.loads(line) for path in told for line in path.read_text("ascii").splitlines()]
-    return sent, [(sha256, receipt.encode()) for sha256, receipt in lines]
+def _digests(fleet: Fleet) -> list[str]:
+    """Of what was sent."""
+    return [_digest(path) for booth in fleet.booths() for path in fleet.packets(booth)]
 
 
 def _digest(path: Path) -> str:

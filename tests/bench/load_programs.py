@@ -29,7 +29,7 @@ class Program:
     """A Python program of ours that tells JSON lines."""
 
     def __init__(self, arguments: list[str], log: Path, environment: dict[str, str]) -> None:
-        self._arguments, self._log, self._environment = arguments, log, environment
+        self._arguments, self._log, self.settings = arguments, log, dict(environment)
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self, **order: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Program:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=sink,
-                env=os.environ | self._environment,
+                env=os.environ | self.settings,
                 preexec_fn=_die_with_parent,
                 limit=2**26,
             )
