@@ -9,7 +9,7 @@ times in the one form that they are written in.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,22 +67,24 @@ async def table_faults(connection: AsyncConnection) -> list[tuple[str, str]]:
 
 
 async def _lost_keys(connection: AsyncConnection) -> list[tuple[str, str]]:
-    asked = KEYS[connection.dialect.name]
-    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for table, key, column in await connection.execute(sa.text(asked)):
+    name, keys = connection.dialect.name, defaultdict[tuple[str, str], set[str]](set)
+    for table, key, column in await connection.execute(sa.text(KEYS[name])):
         keys[table, key].add(column)
-    empty = {tuple(row) for row in await connection.execute(sa.text(MAY_BE_EMPTY[connection.dialect.name]))}
-    found = []
-    for table in TABLES:
-        there = {frozenset(columns) for (of, _), columns in keys.items() if of == table.name}
-        wanted = {frozenset(column.name for column in table.primary_key)}
-        wanted |= {frozenset([column.name]) for column in table.columns if column.unique}
-        for lost in sorted(", ".join(sorted(one)) for one in wanted - there):
-            found.append(f"The table {table.name} has lost its key over {lost}: rows may stand in it twice.")
-        for column in table.columns:
-            if not column.nullable and (table.name, column.name) in empty:
-                found.append(f"The column {column.name} of {table.name} may be empty, and must not.")
-    return [("table.keys", text) for text in found]
+    empty = {(table, column) for table, column in await connection.execute(sa.text(MAY_BE_EMPTY[name]))}
+    return [("table.keys", fault) for table in TABLES for fault in _key_faults(table, keys, empty)]
+
+
+def _key_faults(
+    table: sa.Table, keys: Mapping[tuple[str, str], set[str]], empty: Collection[tuple[str, str]]
+) -> Iterator[str]:
+    there = {frozenset(columns) for (of, _), columns in keys.items() if of == table.name}
+    wanted = {frozenset(column.name for column in table.primary_key)}
+    wanted |= {frozenset([column.name]) for column in table.columns if column.unique}
+    for lost in sorted(", ".join(sorted(one)) for one in wanted - there):
+        yield f"The table {table.name} has lost its key over {lost}: rows may stand in it twice."
+    for column in table.columns:
+        if not column.nullable and (table.name, column.name) in empty:
+            yield f"The column {column.name} of {table.name} may be empty, and must not."
 
 
 def _kinds(table: sa.Table) -> Iterator[sa.ColumnElement[bool]]:

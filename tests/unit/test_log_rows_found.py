@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from crypto.keys import load_trust
 from server.log_audit import Audit, audit_log
 from server.log_rows import log_entries, log_heads, log_identity, log_nodes
 from server.receipt_log import open_receipt_log
-from server.store import make_engine, open_present_store, open_store, packets
+from server.store import Store, make_engine, open_present_store, open_store, packets
 from tests.kept_log import Kept, append, make_kept
 
 # First, one in the middle of a batch, and the last.
@@ -35,8 +36,8 @@ def original(tmp_path_factory) -> Kept:
 class Harmed:
     """One copy of the database after the other, each with one harm done to it by hand."""
 
-    def __init__(self, kept: Kept, folder) -> None:
-        self.kept, self.path = kept, folder / "harmed.sqlite3"
+    def __init__(self, kept: Kept, path: Path, store: Store) -> None:
+        self.kept, self.path, self.store = kept, path, store
         self.trust = load_trust(kept.keys.folder / "ca.pem")
 
     def columns(self, table: str) -> list[str]:
@@ -51,6 +52,9 @@ class Harmed:
 
     async def audit(self, harm: Callable[[sqlite3.Connection], object]) -> Audit | None:
         """What is found after the harm; None when the database refuses it."""
+        await (
+            self.store._engine.dispose()
+        )  # its connections; what it compiled stays, and is most of an audit of twelve packets
         shutil.copyfile(self.kept.database, self.path)
         with contextlib.closing(sqlite3.connect(self.path)) as connection:
             try:
@@ -58,8 +62,7 @@ class Harmed:
                     harm(connection)
             except sqlite3.IntegrityError:
                 return None
-        async with open_present_store(f"sqlite+aiosqlite:///{self.path}") as store:
-            return await audit_log(store, self.trust)
+        return await audit_log(self.store, self.trust)
 
     async def found(self, harm: Callable[[sqlite3.Connection], object]) -> bool:
         audit = await self.audit(harm)
@@ -67,8 +70,11 @@ class Harmed:
 
 
 @pytest.fixture
-def harmed(original, tmp_path) -> Harmed:
-    return Harmed(original, tmp_path)
+async def harmed(original, tmp_path):
+    path = tmp_path / "harmed.sqlite3"
+    shutil.copyfile(original.database, path)
+    async with open_present_store(f"sqlite+aiosqlite:///{path}") as store:
+        yield Harmed(original, path, store)
 
 
 def others(value: object) -> Iterator[object]:
