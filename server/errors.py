@@ -403,7 +403,7 @@ class StorageError(ServerError):
 
 
 class StorageUnavailableError(StorageError):
-    """The database or the folder cannot be used just now."""
+    """The database or the place of the packets cannot be used just now."""
 
     code = "storage.unavailable"
 
