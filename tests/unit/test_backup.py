@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from server.restore_mark import MARK, put_mark
 from server.store import open_present_store, open_store, packets, schema_revisions
 from server.table_rows import read_tables
 from tests.kept_log import SIZE, Kept, make_kept
+from tests.sealed_packets import Keys
 
 NOW = datetime.now(UTC)
 KEPT = timedelta(days=30)
@@ -41,6 +44,20 @@ def original(tmp_path_factory) -> Kept:
 @pytest.fixture
 def kept(original, tmp_path) -> Kept:
     return original.copy(tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def made_once(original, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "backups"
+    asyncio.run(back_up(original, root))
+    return root
+
+
+@pytest.fixture
+def made(made_once, root) -> Path:
+    """A folder with one backup."""
+    shutil.copytree(made_once, root)
+    return root
 
 
 @pytest.fixture
@@ -108,42 +125,42 @@ async def require_whole(kept: Kept, data: Path, url: str) -> None:
     assert not (data / MARK).exists()
 
 
-async def test_a_backup_comes_back_whole_on_an_empty_machine(kept, root, tmp_path):
-    before = await rows_of(sqlite_url(kept.data))
-    made = await back_up(kept, root)
+async def test_a_backup_comes_back_whole_on_an_empty_machine(original, root, tmp_path):
+    before = await rows_of(sqlite_url(original.data))
+    made = await back_up(original, root)
     assert (made.copied.count, made.manifest.log_size, made.manifest.revision) == (SIZE, SIZE, schema_revisions()[-1])
-    restored = await restore(kept, root, tmp_path / "new")
+    restored = await restore(original, root, tmp_path / "new")
     assert (restored.objects, restored.audit.findings) == (SIZE, [])
     assert await rows_of(sqlite_url(tmp_path / "new")) == before
-    await require_whole(kept, tmp_path / "new", sqlite_url(tmp_path / "new"))
+    await require_whole(original, tmp_path / "new", sqlite_url(tmp_path / "new"))
 
 
-async def test_from_sqlite_to_postgresql_with_the_numbers_that_were_given(kept, root, tmp_path, postgres_url):
-    before = await rows_of(sqlite_url(kept.data))
-    await back_up(kept, root)
-    await restore(kept, root, tmp_path / "new", postgres_url)
+async def test_from_sqlite_to_postgresql_with_the_numbers_that_were_given(original, root, tmp_path, postgres_url):
+    before = await rows_of(sqlite_url(original.data))
+    await back_up(original, root)
+    await restore(original, root, tmp_path / "new", postgres_url)
     assert await rows_of(postgres_url) == before
-    await require_whole(kept, tmp_path / "new", postgres_url)
+    await require_whole(original, tmp_path / "new", postgres_url)
     async with open_store(postgres_url) as store, store.writing() as connection:
         # The serial goes on, also behind one whose row is gone.
         highest = (await connection.execute(sa.select(sa.func.max(packets.c.serial)))).scalar_one()
         sequence = sa.func.pg_get_serial_sequence("packets", "serial")
         assert (await connection.execute(sa.select(sa.func.nextval(sequence)))).scalar_one() == highest + 1
-    other = Kept(kept.keys, tmp_path / "new", kept.receipts, kept.heads)
+    other = Kept(original.keys, tmp_path / "new", original.receipts, original.heads)
     made = await back_up(other, tmp_path / "again", postgres_url)
     assert (made.manifest.engine, made.manifest.serials["packets"]) == ("postgresql", highest + 1)
 
 
-async def test_from_a_folder_to_a_bucket_and_from_there_to_a_folder(kept, root, tmp_path, s3_place):
-    await back_up(kept, root)
-    await restore(kept, root, tmp_path / "cloud", **s3_place.settings)
-    cloud = Kept(kept.keys, tmp_path / "cloud", kept.receipts, kept.heads)
+async def test_from_a_folder_to_a_bucket_and_from_there_to_a_folder(original, root, tmp_path, s3_place):
+    await back_up(original, root)
+    await restore(original, root, tmp_path / "cloud", **s3_place.settings)
+    cloud = Kept(original.keys, tmp_path / "cloud", original.receipts, original.heads)
     made = await back_up(cloud, tmp_path / "again", **s3_place.settings)
     assert (made.copied.count, made.manifest.lacking) == (SIZE, [])
     with pytest.raises(BackupRefusedError, match="place of the packets is not empty"):
-        await restore(kept, root, tmp_path / "other", **s3_place.settings)
-    await restore(kept, tmp_path / "again", tmp_path / "home")
-    await require_whole(kept, tmp_path / "home", sqlite_url(tmp_path / "home"))
+        await restore(original, root, tmp_path / "other", **s3_place.settings)
+    await restore(original, tmp_path / "again", tmp_path / "home")
+    await require_whole(original, tmp_path / "home", sqlite_url(tmp_path / "home"))
 
 
 async def test_a_second_backup_copies_only_what_is_new_and_a_kept_number_is_not_given_again(kept, root, tmp_path):
@@ -151,7 +168,7 @@ async def test_a_second_backup_copies_only_what_is_new_and_a_kept_number_is_not_
     kept.change("INSERT INTO staff_codes VALUES ('123456', NULL, 'x', '2026-11-23 10:00:00.000000', NULL, NULL)")
     kept.change("UPDATE sqlite_sequence SET seq = 99 WHERE name = 'packets'")
     second = await back_up(
-        kept, root, now=NOW - timedelta(days=1)
+        kept, root, now=NOW - timedelta(minutes=30)
     )  # the clock was set back: it is the newest all the same
     assert second.copied.count == 0
     await restore(kept, root, tmp_path / "new")
@@ -263,12 +280,11 @@ HARMS = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
-async def test_a_damaged_backup_is_told_and_nothing_is_restored(kept, root, tmp_path, harm):
-    made = await back_up(kept, root)
+async def test_a_damaged_backup_is_told_and_nothing_is_restored(original, made, tmp_path, harm):
     change, told = HARMS[harm]
-    change(made.folder)
+    change(next(path for path in made.iterdir() if path.name.startswith("0")))
     with pytest.raises(BackupDamagedError, match=told):
-        await restore(kept, root, tmp_path / "new")
+        await restore(original, made, tmp_path / "new")
     left = [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
     assert left == []
 
@@ -281,13 +297,13 @@ def resigned(kept: Kept, backup: Path, **changes) -> None:
     (backup / "manifest.cms").write_bytes(signed)
 
 
-async def test_what_a_signed_manifest_must_not_name_is_refused_too(kept, root, tmp_path):
-    made = await back_up(kept, root)
+async def test_what_a_signed_manifest_must_not_name_is_refused_too(original, root, tmp_path):
+    made = await back_up(original, root)
     tables, manifest = made.manifest.tables, (made.folder / "manifest.cms").read_bytes()
     outside = tables[0].model_copy(update={"name": "../../outside"})
-    resigned(kept, made.folder, tables=[outside, *tables[1:]])
+    resigned(original, made.folder, tables=[outside, *tables[1:]])
     with pytest.raises(BackupDamagedError, match=r"breaks its schema at 'tables\.0\.name'"):
-        await restore(kept, root, tmp_path / "new")
+        await restore(original, root, tmp_path / "new")
     others = {
         "the schema 0999, which this version does not know": {"revision": "0999"},
         "not those of the schema 0001 here": {"revision": "0001"},
@@ -295,9 +311,9 @@ async def test_what_a_signed_manifest_must_not_name_is_refused_too(kept, root, t
     }
     for told, changes in others.items():
         (made.folder / "manifest.cms").write_bytes(manifest)
-        resigned(kept, made.folder, **changes)
+        resigned(original, made.folder, **changes)
         with pytest.raises(BackupRefusedError, match=told):
-            await restore(kept, root, tmp_path / "new")
+            await restore(original, root, tmp_path / "new")
     shuffled = made.folder / "objects.gz"
     lines = gzip.decompress(shuffled.read_bytes()).splitlines()
     shuffled.unlink()
@@ -308,19 +324,16 @@ async def test_what_a_signed_manifest_must_not_name_is_refused_too(kept, root, t
         facts = writer.finish()
     (made.folder / "manifest.cms").write_bytes(manifest)
     objects = made.manifest.objects.model_copy(update={"size": facts.size, "sha256": facts.sha256})
-    resigned(kept, made.folder, objects=objects)
+    resigned(original, made.folder, objects=objects)
     with pytest.raises(BackupDamagedError, match="a line of the list of objects has the wrong form"):
-        await restore(kept, root, tmp_path / "new")
+        await restore(original, root, tmp_path / "new")
     assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == []
 
 
-async def test_another_authoritys_backup_is_not_believed(kept, root, tmp_path, original):
-    from tests.sealed_packets import Keys
-
-    await back_up(kept, root)
-    stranger = Kept(Keys(tmp_path / "other-pki"), kept.data, [], [])
+async def test_another_authoritys_backup_is_not_believed(original, made, tmp_path):
+    stranger = Kept(Keys(tmp_path / "other-pki"), original.data, [], [])
     with pytest.raises(BackupDamagedError, match="not one of a trusted intake"):
-        await restore(stranger, root, tmp_path / "new")
+        await restore(stranger, made, tmp_path / "new")
 
 
 async def test_an_older_schema_is_brought_to_this_versions(kept, root, tmp_path):
@@ -349,34 +362,32 @@ async def test_nothing_is_restored_over_anything(kept, root, tmp_path):
     assert not (kept.data / MARK).exists()
 
 
-async def test_while_a_restore_is_marked_no_other_one_and_no_program_begins(kept, root, tmp_path):
-    await back_up(kept, root)
+async def test_while_a_restore_is_marked_no_other_one_and_no_program_begins(original, made, tmp_path):
     data = tmp_path / "new"
     data.mkdir()
     put_mark(data, "00000001-20261123T000000Z")
     with pytest.raises(BackupRefusedError, match="Another restore was begun here"):
-        await restore(kept, root, data)
+        await restore(original, made, data)
     with pytest.raises(SettingsError, match="has not come to its end"):
-        await run_intake(settings(kept, data), lambda _url: None)
+        await run_intake(settings(original, data), lambda _url: None)
     with pytest.raises(SettingsError, match="has not come to its end"):
-        await await_store(settings(kept, data))
+        await await_store(settings(original, data))
 
 
-async def test_two_commands_do_not_work_in_one_folder(kept, root):
-    await back_up(kept, root)
-    with open_backups(root, writing=False), pytest.raises(BackupBusyError):
-        await back_up(kept, root)
-    with open_backups(root, writing=False), open_backups(root, writing=False):
+async def test_two_commands_do_not_work_in_one_folder(original, made):
+    with open_backups(made, writing=False), pytest.raises(BackupBusyError):
+        await back_up(original, made)
+    with open_backups(made, writing=False), open_backups(made, writing=False):
         pass
 
 
-async def test_backups_are_not_strewn_among_other_files_and_not_made_on_a_disk_that_is_not_there(kept, tmp_path):
+async def test_backups_are_not_strewn_among_other_files_and_not_made_on_a_disk_that_is_not_there(original, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("x")
     with pytest.raises(BackupRefusedError, match="holds other files"):
-        await back_up(kept, tmp_path / "full")
+        await back_up(original, tmp_path / "full")
     with pytest.raises(FileNotFoundError):
-        await back_up(kept, tmp_path / "not mounted" / "backups")
+        await back_up(original, tmp_path / "not mounted" / "backups")
     with pytest.raises(BackupRefusedError, match="no folder of backups"), open_backups(tmp_path, writing=False):
         pass
 
@@ -386,11 +397,11 @@ def run(*arguments: object):
     return answer.exit_code, answer.stdout, answer.stderr
 
 
-def test_the_commands_tell_what_they_did_with_their_exit_codes(kept, root, tmp_path):
-    pki = kept.keys.folder
-    code, told, _ = run("backup", root, "--data", kept.data, "--pki", pki)
+def test_the_commands_tell_what_they_did_with_their_exit_codes(original, root, tmp_path):
+    pki = original.keys.folder
+    code, told, _ = run("backup", root, "--data", original.data, "--pki", pki)
     assert (code, f"{SIZE} of them new" in told) == (0, True)
-    code, told, _ = run("backup", root, "--data", kept.data, "--pki", pki, "--json", "--keep-days", 3)
+    code, told, _ = run("backup", root, "--data", original.data, "--pki", pki, "--json", "--keep-days", 3)
     assert (code, json.loads(told)["new_objects"]) == (0, 0)
     code, told, _ = run("backup", "list", root, "--pki", pki, "--max-age-hours", 26)
     assert (code, len(told.splitlines())) == (0, 2)
