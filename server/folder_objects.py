@@ -56,11 +56,12 @@ class FolderObjects(Collection):
                 await self._disk.finish(writer.drop)
 
     async def load(self, name: str) -> bytes | None:
-        """The bytes as they lie there."""
+        """The bytes as they lie there: read from the disk anew, not from what the system remembers of it."""
 
         def load() -> bytes | None:
-            with contextlib.suppress(FileNotFoundError):
-                return self.path_of(name).read_bytes()
+            with contextlib.suppress(FileNotFoundError), self.path_of(name).open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                return file.read()
             return None
 
         return await self._disk.run(load)
