@@ -45,7 +45,9 @@ async def counter(keys, tmp_path):
         yield opened
 
 
-async def test_a_producer_fetches_opens_and_answers_his_order(counter, keys):
+async def test_a_producer_fetches_opens_and_answers_his_order_and_nothing_of_it_is_readable_on_the_way(
+    counter, keys, caplog
+):
     order = await counter.accept()
     listed = (await counter.ask("/v1/orders")).json()
     assert listed["cursor"] == order.cursor
@@ -69,6 +71,21 @@ async def test_a_producer_fetches_opens_and_answers_his_order(counter, keys):
     assert (await counter.ask(f"/v1/orders?after={order.cursor}")).json() == {"orders": [], "cursor": order.cursor}
     assert (await counter.ask("/v1/orders")).json()["orders"][0]["answer"] == given.json()
 
+    """The application number of the packet is in no row, no answer and no line of the log; nothing that can be read is in the folder of messages."""
+    from tests.desk_rig import parts
+    from tests.sealed_packets import visit
+
+    stored = await counter.receive(keys.packet(parts(told=visit("SECRET1234567"))))
+    order = await counter.accept(stored)
+    listed = (await counter.ask("/v1/orders")).content
+    message = (await counter.ask(f"/v1/orders/{order.id}")).content
+    assert b"SECRET1234567" in dict(counter.open(message).parts)["visit.json"]
+    await counter.answer(order, "quality")
+    rows = b"".join(path.read_bytes() for path in counter.intake.rooms.settings.data_dir.rglob("*") if path.is_file())
+    for told in (listed, message, rows, caplog.text.encode()):
+        assert b"SECRET" not in told
+        assert b"\xff\xd8\xff\xe0" not in told  # the beginning of a JPEG
+
 
 async def test_the_list_is_read_in_pages_by_its_cursor_and_what_is_no_order_is_told(counter):
     made = [await counter.accept() for _ in range(3)]
@@ -84,7 +101,7 @@ async def test_the_list_is_read_in_pages_by_its_cursor_and_what_is_no_order_is_t
     problem(await counter.ask(f"/v1/orders/{'0' * 32}"), 404, "order.unknown")
 
 
-async def test_the_same_answer_again_changes_nothing_and_of_different_ones_the_first_counts(counter):
+async def test_answers_and_requests_count_once_and_garbled_oversized_old_or_replayed_ones_change_nothing(counter, keys):
     order = await counter.accept()
     first = (await counter.answer(order, "quality")).json()
     assert (await counter.answer(order, "quality")).json() == first
@@ -99,80 +116,6 @@ async def test_the_same_answer_again_changes_nothing_and_of_different_ones_the_f
     kept = await counter.orders.find(order.id)
     assert (kept.answer_verdict, kept.answer_code) == (said["verdict"], said["code"])
 
-
-async def test_an_order_is_sent_anew_on_the_producers_wish_after_a_rejection_or_a_damage(counter):
-    order = await counter.accept()
-    assert (await counter.answer(order, "whatever.it_may_be")).status_code == 200
-    asked = await counter.ask(f"/v1/orders/{order.id}/resend", "POST")
-    assert (asked.status_code, asked.json()) == (202, {"order": order.id, "superseded_by": None})
-    assert await counter.hand_over.send_anew() == 1
-    again = (await counter.ask(f"/v1/orders/{order.id}/resend", "POST")).json()
-    (told,) = (await counter.ask(f"/v1/orders?after={order.cursor}")).json()["orders"]
-    assert (told["order"], told["resend_of"]) == (again["superseded_by"], order.id)
-    newest = await counter.orders.find(told["order"])
-    assert (await counter.answer(newest)).json()["verdict"] == "accepted"
-    problem(await counter.ask(f"/v1/orders/{newest.id}/resend", "POST"), 409, "order.answered")
-    problem(await counter.ask(f"/v1/orders/{newest.id}/resend", "POST", b"x"), 400, "request.malformed")
-
-    order = await counter.accept()
-    (path,) = (counter.intake.rooms.settings.data_dir / "objects" / "orders").rglob(order.message_sha256)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
-    path.unlink()
-    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
-    assert (await counter.ask(f"/v1/orders/{order.id}/resend", "POST")).status_code == 202
-    assert await counter.hand_over.send_anew() == 1
-    newest = (await counter.orders.of_packet(order.packet_sha256))[0]
-    assert counter.open((await counter.ask(f"/v1/orders/{newest.id}")).content).decision
-
-
-async def test_another_producers_orders_are_to_him_as_if_there_were_none(counter):
-    order = await counter.accept()
-    assert (await counter.ask("/v1/orders", signer=counter.other)).json() == {"orders": [], "cursor": 0}
-    body = counter.answer_to(order, signer=counter.other)
-    for path, method, sent in (("", "GET", b""), ("/answer", "POST", body), ("/resend", "POST", b"")):
-        answer = await counter.ask(f"/v1/orders/{order.id}{path}", method, sent, signer=counter.other)
-        problem(answer, 404, "order.unknown")
-    # His own signature under the other one's request counts as little.
-    problem(await counter.ask(f"/v1/orders/{order.id}/answer", "POST", body), 422, "order.answer")
-    assert (await counter.orders.find(order.id)).answered_at is None
-
-
-async def test_only_a_known_producer_with_a_good_certificate_of_his_own_authority_asks(counter, keys):
-    at = counter.clock()
-    problem(await counter.intake.client.get("/v1/orders"), 401, "signature.missing")
-    refused = [
-        ("signature.invalid", signer_of(counter.root, PRODUCER, at)),  # another's authority for this name
-        ("signature.invalid", signer_of(counter.root, "other", at, Profile.BOOTH)),  # another purpose
-        ("signature.invalid", signer_of(make_root("R", "O", at, 9), "other", at)),
-        ("producer.unknown", signer_of(counter.root, "third", at)),
-        ("producer.unknown", open_signer(f"file:{keys.folder / 'booth.key'}")),
-        ("producer.unknown", open_signer(f"file:{keys.folder / 'desk.key'}")),
-    ]
-    for code, signer in refused:
-        problem(await counter.ask("/v1/orders", signer=signer), 403 if "producer" in code else 401, code)
-    # And a producer is no booth.
-    url = f"{BASE}/v1/packets/{'0' * 64}/receipt"
-    asked = await counter.intake.client.get(url, headers=sign_request("GET", url, {}, b"", counter.signer()))
-    problem(asked, 401, "signature.invalid")
-
-    at = counter.clock()
-    gone = Revoked(counter.other.certificate.serial_number, at - timedelta(minutes=1))
-    lists = make_crl(counter.root, 1, [gone], at - timedelta(minutes=1), at + timedelta(days=1))
-    (counter.folder / "other" / "ca.crl").write_bytes(lists)
-    problem(await counter.ask("/v1/orders", signer=counter.other), 403, "producer.unknown")
-
-    (counter.folder / "third").mkdir()
-    (counter.folder / "third" / "ca.pem").write_text("no certificate")
-    third = signer_of(counter.root, "third", at)
-    problem(await counter.ask("/v1/orders", signer=third), 503, "handover.unavailable")
-
-
-async def test_requests_count_once_and_answers_that_are_garbled_oversized_old_or_about_something_else_change_nothing(
-    counter, keys
-):
     order = await counter.accept()
     path, body = f"/v1/orders/{order.id}/answer", counter.answer_to(order)
     url, kind = f"{BASE}{path}", {"Content-Type": "application/vnd.passbooth.answer"}
@@ -212,18 +155,69 @@ async def test_requests_count_once_and_answers_that_are_garbled_oversized_old_or
     assert (await counter.ask(path, "POST", good)).status_code == 200
 
 
-async def test_nothing_of_the_applicant_is_in_what_the_intake_says_or_stores(counter, keys, caplog):
-    """The application number of the packet is in no row, no answer and no line of the log; nothing that can be read is in the folder of messages."""
-    from tests.desk_rig import parts
-    from tests.sealed_packets import visit
+async def test_an_order_is_sent_anew_on_the_producers_wish_after_a_rejection_or_a_damage(counter):
+    order = await counter.accept()
+    assert (await counter.answer(order, "whatever.it_may_be")).status_code == 200
+    asked = await counter.ask(f"/v1/orders/{order.id}/resend", "POST")
+    assert (asked.status_code, asked.json()) == (202, {"order": order.id, "superseded_by": None})
+    assert await counter.hand_over.send_anew() == 1
+    again = (await counter.ask(f"/v1/orders/{order.id}/resend", "POST")).json()
+    (told,) = (await counter.ask(f"/v1/orders?after={order.cursor}")).json()["orders"]
+    assert (told["order"], told["resend_of"]) == (again["superseded_by"], order.id)
+    newest = await counter.orders.find(told["order"])
+    assert (await counter.answer(newest)).json()["verdict"] == "accepted"
+    problem(await counter.ask(f"/v1/orders/{newest.id}/resend", "POST"), 409, "order.answered")
+    problem(await counter.ask(f"/v1/orders/{newest.id}/resend", "POST", b"x"), 400, "request.malformed")
 
-    stored = await counter.receive(keys.packet(parts(told=visit("SECRET1234567"))))
-    order = await counter.accept(stored)
-    listed = (await counter.ask("/v1/orders")).content
-    message = (await counter.ask(f"/v1/orders/{order.id}")).content
-    assert b"SECRET1234567" in dict(counter.open(message).parts)["visit.json"]
-    await counter.answer(order, "quality")
-    rows = b"".join(path.read_bytes() for path in counter.intake.rooms.settings.data_dir.rglob("*") if path.is_file())
-    for told in (listed, message, rows, caplog.text.encode()):
-        assert b"SECRET" not in told
-        assert b"\xff\xd8\xff\xe0" not in told  # the beginning of a JPEG
+    order = await counter.accept()
+    (path,) = (counter.intake.rooms.settings.data_dir / "objects" / "orders").rglob(order.message_sha256)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
+    path.unlink()
+    problem(await counter.ask(f"/v1/orders/{order.id}"), 500, "storage.corrupt")
+    assert (await counter.ask(f"/v1/orders/{order.id}/resend", "POST")).status_code == 202
+    assert await counter.hand_over.send_anew() == 1
+    newest = (await counter.orders.of_packet(order.packet_sha256))[0]
+    assert counter.open((await counter.ask(f"/v1/orders/{newest.id}")).content).decision
+
+
+async def test_a_producer_sees_his_own_orders_alone_by_a_good_certificate_of_his_own_authority(counter, keys):
+    order = await counter.accept()
+    assert (await counter.ask("/v1/orders", signer=counter.other)).json() == {"orders": [], "cursor": 0}
+    body = counter.answer_to(order, signer=counter.other)
+    for path, method, sent in (("", "GET", b""), ("/answer", "POST", body), ("/resend", "POST", b"")):
+        answer = await counter.ask(f"/v1/orders/{order.id}{path}", method, sent, signer=counter.other)
+        problem(answer, 404, "order.unknown")
+    # His own signature under the other one's request counts as little.
+    problem(await counter.ask(f"/v1/orders/{order.id}/answer", "POST", body), 422, "order.answer")
+    assert (await counter.orders.find(order.id)).answered_at is None
+
+    at = counter.clock()
+    problem(await counter.intake.client.get("/v1/orders"), 401, "signature.missing")
+    refused = [
+        ("signature.invalid", signer_of(counter.root, PRODUCER, at)),  # another's authority for this name
+        ("signature.invalid", signer_of(counter.root, "other", at, Profile.BOOTH)),  # another purpose
+        ("signature.invalid", signer_of(make_root("R", "O", at, 9), "other", at)),
+        ("producer.unknown", signer_of(counter.root, "third", at)),
+        ("producer.unknown", open_signer(f"file:{keys.folder / 'booth.key'}")),
+        ("producer.unknown", open_signer(f"file:{keys.folder / 'desk.key'}")),
+    ]
+    for code, signer in refused:
+        problem(await counter.ask("/v1/orders", signer=signer), 403 if "producer" in code else 401, code)
+    # And a producer is no booth.
+    url = f"{BASE}/v1/packets/{'0' * 64}/receipt"
+    asked = await counter.intake.client.get(url, headers=sign_request("GET", url, {}, b"", counter.signer()))
+    problem(asked, 401, "signature.invalid")
+
+    at = counter.clock()
+    gone = Revoked(counter.other.certificate.serial_number, at - timedelta(minutes=1))
+    lists = make_crl(counter.root, 1, [gone], at - timedelta(minutes=1), at + timedelta(days=1))
+    (counter.folder / "other" / "ca.crl").write_bytes(lists)
+    problem(await counter.ask("/v1/orders", signer=counter.other), 403, "producer.unknown")
+
+    (counter.folder / "third").mkdir()
+    (counter.folder / "third" / "ca.pem").write_text("no certificate")
+    third = signer_of(counter.root, "third", at)
+    problem(await counter.ask("/v1/orders", signer=third), 503, "handover.unavailable")

@@ -51,7 +51,7 @@ async def all_decisions(counter):
         return [stored_decision(row) for row in rows]
 
 
-async def test_an_acceptance_is_a_signed_decision_and_a_message_that_the_producer_alone_opens(counter, keys):
+async def test_an_acceptance_is_a_signed_decision_and_one_message_that_the_producer_alone_opens(counter, keys):
     stored = await counter.receive()
     decided = await counter.hand_over.accept(stored, PRODUCER, OFFICER)
     decision = verify_decision(decided.decision, keys.trust)
@@ -69,6 +69,21 @@ async def test_an_acceptance_is_a_signed_decision_and_a_message_that_the_produce
     assert note.answer_by == order.answer_by == order.created_at + timedelta(hours=72)
     row = await counter.intake.rooms.store.find(stored.sha256)
     assert row.state == "received", "the row stays what the receipt log wrote"
+
+    store = counter.intake.rooms.store
+    async with store.reading() as connection:
+        row = dict((await connection.execute(sa.select(orders))).one()._mapping)
+
+    async def add(number: int, **changes) -> None:
+        async with store.writing() as connection:
+            again = row | {"id": f"{number:032x}", "cursor": 100 + number} | changes
+            await connection.execute(sa.insert(orders).values(again))
+
+    await add(1, resend_of=order.id)
+    for changes in ({"cursor": order.cursor}, {"id": order.id}, {"resend_of": order.id}):
+        with pytest.raises(StorageUnavailableError):
+            await add(2, **changes)
+    await add(2)
 
 
 async def test_desks_that_accept_at_once_make_one_decision_each_and_no_cursor_passes_an_order_by(
@@ -120,7 +135,7 @@ async def test_desks_that_accept_at_once_make_one_decision_each_and_no_cursor_pa
         assert [finding.code for finding in found.findings] == ["order.changed"]
 
 
-async def test_what_ends_between_sealing_and_commit_leaves_nothing_that_anybody_sees(counter, keys):
+async def test_neither_an_end_before_the_commit_nor_a_deletion_meanwhile_leaves_an_order(counter, keys):
     stored = await counter.receive()
     rooms = counter.intake.rooms
 
@@ -142,6 +157,18 @@ async def test_what_ends_between_sealing_and_commit_leaves_nothing_that_anybody_
     assert await counter.orders.newest(10) == []
     order = await counter.accept(stored)
     assert order.message_sha256 in counter.messages()
+
+    stored, other = await counter.receive(), await counter.receive()
+    order = await counter.accept(other)
+    await counter.hand_over._rooms.opener.content(stored)
+    async with counter.intake.rooms.store.writing() as connection:
+        await connection.execute(sa.delete(packets))
+    with pytest.raises(UnknownPacketError):
+        await counter.hand_over.accept(stored, PRODUCER, OFFICER)
+    with pytest.raises(OrderGoneError):
+        await counter.orders.check_kept(order)
+    with pytest.raises(OrderGoneError):
+        await counter.orders.ask_again(order)
 
 
 async def test_a_desk_without_a_key_or_a_producer_accepts_nothing_nor_one_whose_counter_is_gone(
@@ -174,20 +201,6 @@ async def test_a_desk_without_a_key_or_a_producer_accepts_nothing_nor_one_whose_
     with pytest.raises(StorageCorruptError):
         await counter.hand_over.accept(stored, PRODUCER, OFFICER)
     assert await all_decisions(counter) == []
-
-
-async def test_a_packet_that_was_deleted_is_not_accepted_and_its_order_is_gone(counter):
-    stored, other = await counter.receive(), await counter.receive()
-    order = await counter.accept(other)
-    await counter.hand_over._rooms.opener.content(stored)
-    async with counter.intake.rooms.store.writing() as connection:
-        await connection.execute(sa.delete(packets))
-    with pytest.raises(UnknownPacketError):
-        await counter.hand_over.accept(stored, PRODUCER, OFFICER)
-    with pytest.raises(OrderGoneError):
-        await counter.orders.check_kept(order)
-    with pytest.raises(OrderGoneError):
-        await counter.orders.ask_again(order)
 
 
 async def test_an_order_that_is_asked_for_anew_comes_as_a_new_one_once_for_the_keys_of_now(counter, keys, tmp_path):
@@ -268,21 +281,3 @@ async def test_silence_is_late_from_its_moment_on_and_ends_with_the_answer(count
     assert (await counter.answer(order)).status_code == 200
     counter.clock.ahead = timedelta(hours=73)
     assert await counter.orders.late(10) == []
-
-
-async def test_no_order_can_stand_twice_at_one_cursor_or_follow_one_order_twice(counter):
-    order = await counter.accept()
-    store = counter.intake.rooms.store
-    async with store.reading() as connection:
-        row = dict((await connection.execute(sa.select(orders))).one()._mapping)
-
-    async def add(number: int, **changes) -> None:
-        async with store.writing() as connection:
-            again = row | {"id": f"{number:032x}", "cursor": 100 + number} | changes
-            await connection.execute(sa.insert(orders).values(again))
-
-    await add(1, resend_of=order.id)
-    for changes in ({"cursor": order.cursor}, {"id": order.id}, {"resend_of": order.id}):
-        with pytest.raises(StorageUnavailableError):
-            await add(2, **changes)
-    await add(2)
