@@ -14,11 +14,11 @@ from crypto.application import application_digest
 from crypto.errors import KeyUnavailableError, RetentionRecordError, SealingError
 from crypto.keys import Purpose
 from crypto.retention_records import DeletionRecord, ErasureRecord, HoldRecord, digest_of
-from server.application_rows import Links, Registry, captures
+from server.application_rows import Links, Registry, captures, unlink
 from server.applications import NewApplication, State
 from server.deletion_audit import account_for_deletions, check_deletions, check_holds
 from server.deletions import Deletions, count_unfinished, deletions, lock_packet
-from server.errors import ReceiptUnavailableError, StorageCorruptError, StorageUnavailableError, UnknownPacketError
+from server.errors import ReceiptUnavailableError, StorageCorruptError, UnknownPacketError
 from server.handover_rows import orders
 from server.holds import HoldReason, Holds, hold_head, holds
 from server.log_audit import Audit, audit_log
@@ -32,22 +32,18 @@ NUMBER = "DEMO2026000017Q"
 
 
 class Shelf:
-    """A place for bytes that counts its steps, and ends the process's work before or after one of them."""
+    """A place for bytes."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
-        self.steps, self.stop_at, self.after = 0, 0, False
+        self.asked = 0
         self.deaf = False  # says that it deleted, and did not
 
     async def delete(self, name: str) -> bool:
-        self.steps += 1
-        if self.steps == self.stop_at and not self.after:
-            raise StorageUnavailableError("The test ends the work here.")
+        self.asked += 1
         there = name in self.names
         if not self.deaf:
             self.names.discard(name)
-        if self.steps == self.stop_at:
-            raise StorageUnavailableError("The test ends the work here.")
         return there
 
     async def holds(self, name: str) -> bool:
@@ -157,37 +153,18 @@ async def test_a_deletion_takes_the_row_the_links_the_bytes_and_the_messages_and
         await any_rig.deletions.delete_packet("0" * 64, "undecided")
 
 
-async def test_an_application_whose_only_portrait_went_undecided_is_filed_again(rig):
+async def test_an_application_whose_only_portrait_went_undecided_is_filed_again_unless_links_are_kept(rig):
     registry = Registry(rig.store, clock)
     await registry.file([NewApplication(NUMBER, "centre-1", NOW.date())])
-    assert (await registry.find(NUMBER)).state is State.CAPTURED
+    again = new_packet("again")
+    await rig.receipts.append(again, None, Links(application_digest(NUMBER).hex()))
+    await rig.deletions.delete_packet(again.sha256, "undecided", unlinked=False)
+    assert len(await registry.captures_of(NUMBER)) == 2
     await rig.deletions.delete_packet(rig.one.sha256, "undecided")
+    assert (await registry.find(NUMBER)).state is State.CAPTURED  # the kept link counts
+    async with rig.store.writing() as connection:
+        await unlink(connection, again.sha256, NOW)
     assert (await registry.find(NUMBER)).state is State.FILED
-
-
-async def test_links_stay_where_the_policy_says_so(rig):
-    await rig.deletions.delete_packet(rig.one.sha256, "handed_over", unlinked=False)
-    async with rig.store.reading() as connection:
-        assert (await connection.execute(sa.select(captures.c.packet_sha256))).scalar_one() == rig.one.sha256
-
-
-@pytest.mark.parametrize("place", ["messages", "sealed"])
-@pytest.mark.parametrize("after", [False, True])
-async def test_what_ends_between_row_and_bytes_is_brought_to_its_end(rig, place, after):
-    shelf = getattr(rig, place)
-    shelf.stop_at, shelf.after = 1, after
-    with pytest.raises(StorageUnavailableError):
-        await rig.deletions.delete_packet(rig.one.sha256, "undecided")
-    assert await rig.store.find(rig.one.sha256) is None  # never a row whose bytes may be gone
-    assert [one.packet_sha256 for one in await rig.deletions.unfinished(9)] == [rig.one.sha256]
-    assert await rig.audit() == []
-    assert await count_unfinished(rig.store) == 1
-    assert await finish(rig.deletions) == 1
-    assert await count_unfinished(rig.store) == 0
-    assert rig.sealed.names == {rig.other.sha256}
-    assert len(rig.messages.names) == 1
-    assert (await rig.row()).erased_at == NOW
-    assert await finish(rig.deletions) == 0
 
 
 async def test_a_packet_that_somebody_made_older_by_hand_is_not_deleted(rig):
@@ -197,14 +174,20 @@ async def test_a_packet_that_somebody_made_older_by_hand_is_not_deleted(rig):
     assert rig.one.sha256 in rig.sealed.names
 
 
-async def test_a_key_that_does_not_sign_leaves_everything_as_it_was(rig):
+async def test_a_key_that_does_not_sign_or_a_condition_that_no_longer_holds_leaves_everything_as_it_was(rig):
     def gone():
         raise KeyUnavailableError("The token is unplugged.")
 
+    async def refuse(_connection, packet):
+        assert packet.sha256 == rig.one.sha256
+        raise HeldError
+
     with pytest.raises(ReceiptUnavailableError):
         await rig.made(gone).delete_packet(rig.one.sha256, "undecided")
+    with pytest.raises(HeldError):
+        await rig.deletions.delete_packet(rig.one.sha256, "undecided", check=refuse)
     assert await rig.store.find(rig.one.sha256) is not None
-    assert rig.sealed.steps == rig.messages.steps == 0
+    assert rig.sealed.asked == rig.messages.asked == 0
 
 
 async def test_a_store_that_only_says_that_it_deleted_proves_nothing(rig):
@@ -212,18 +195,14 @@ async def test_a_store_that_only_says_that_it_deleted_proves_nothing(rig):
     with pytest.raises(StorageCorruptError):
         await rig.deletions.delete_packet(rig.one.sha256, "undecided")
     assert (await rig.row()).erasure is None
+    assert await rig.store.find(rig.one.sha256) is None  # never a row whose bytes may be gone
+    assert await rig.audit() == []
+    assert await count_unfinished(rig.store) == 1
     rig.sealed.deaf = False
     assert await finish(rig.deletions) == 1
-
-
-async def test_a_condition_that_no_longer_holds_leaves_the_packet(rig):
-    async def refuse(_connection, packet):
-        assert packet.sha256 == rig.one.sha256
-        raise HeldError
-
-    with pytest.raises(HeldError):
-        await rig.deletions.delete_packet(rig.one.sha256, "undecided", check=refuse)
-    assert await rig.store.find(rig.one.sha256) is not None
+    assert await count_unfinished(rig.store) == 0
+    assert await finish(rig.deletions) == 0
+    assert (await rig.row()).erased_at == NOW
 
 
 async def test_a_deletion_of_a_packet_that_is_here_deletes_nothing_and_is_found(rig):

@@ -35,22 +35,22 @@ INTAKE = make_signer(WORLD.authority, "intake-1", purposes=[Purpose.INTAKE.oid],
 TAKEN, REFUSED, OPEN = OrderFacts(NOW, accepted=True), OrderFacts(NOW, accepted=False), OrderFacts(None, accepted=False)
 
 
-@pytest.mark.parametrize(
-    ("facts", "fate", "days"),
-    [
-        (PacketFacts(NOW), Fate.UNDECIDED, 180),
-        (PacketFacts(NOW - 9 * DAY, NOW, accepted=False), Fate.REJECTED, 90),
-        (PacketFacts(NOW - 9 * DAY, NOW - DAY, accepted=True, orders=(TAKEN,)), Fate.HANDED_OVER, 30),
-        (PacketFacts(NOW - 9 * DAY, NOW - DAY, accepted=True, orders=(REFUSED,)), Fate.REJECTED, 90),
-        (PacketFacts(NOW - 9 * DAY, NOW - DAY, accepted=True, orders=(TAKEN, REFUSED)), Fate.REJECTED, 90),
-        (PacketFacts(NOW, NOW, accepted=True), Fate.WAITING, None),
-        (PacketFacts(NOW, NOW, accepted=True, orders=(TAKEN, OPEN)), Fate.WAITING, None),
-        (PacketFacts(NOW, NOW, accepted=True, orders=(replace(REFUSED, asked_anew=True),)), Fate.WAITING, None),
-    ],
-)
-def test_the_time_runs_from_the_final_event(facts, fate, days):
-    assert final_event(facts)[0] is fate
-    assert due(facts, POLICY, (), NOW) == (None if days is None else NOW + days * DAY)
+FATES = [
+    (PacketFacts(NOW), Fate.UNDECIDED, 180),
+    (PacketFacts(NOW - 9 * DAY, NOW, accepted=False), Fate.REJECTED, 90),
+    (PacketFacts(NOW - 9 * DAY, NOW - DAY, accepted=True, orders=(TAKEN,)), Fate.HANDED_OVER, 30),
+    (PacketFacts(NOW - 9 * DAY, NOW - DAY, accepted=True, orders=(REFUSED,)), Fate.REJECTED, 90),
+    (PacketFacts(NOW - 9 * DAY, NOW - DAY, accepted=True, orders=(TAKEN, REFUSED)), Fate.REJECTED, 90),
+    (PacketFacts(NOW, NOW, accepted=True), Fate.WAITING, None),
+    (PacketFacts(NOW, NOW, accepted=True, orders=(TAKEN, OPEN)), Fate.WAITING, None),
+    (PacketFacts(NOW, NOW, accepted=True, orders=(replace(REFUSED, asked_anew=True),)), Fate.WAITING, None),
+]
+
+
+def test_the_time_runs_from_the_final_event():
+    for facts, fate, days in FATES:
+        assert final_event(facts)[0] is fate
+        assert due(facts, POLICY, (), NOW) == (None if days is None else NOW + days * DAY), facts
 
 
 def test_a_hold_keeps_and_its_release_leaves_time_to_place_it_again():
