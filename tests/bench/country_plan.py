@@ -39,11 +39,12 @@ HEADROOM = 0.5  # of what was measured is planned with
 # Measured: `intake log verify` and appends of one writer (docs/scale.md, "Growth"; docs/receipt-log.md).
 VERIFY_ENTRIES_A_S = 4_000.0
 APPENDS_A_S_64 = 985.0
-# Measured with 10^4 packets in PostgreSQL, indexes included.
+# Measured with 10^4 packets in PostgreSQL, indexes included (tests/bench/stored_packets.py).
 ROW_KB = 4.0  # a packet and its capture, gone when it is deleted
 LOG_KB = 0.9  # entry, two hashes, its share of a head of 64
 HEAD_KB = 1.3  # a signed head; with so few packets a second nearly each has one
-RECORDS_KB = 8.9  # decision, order, answer, deletion, erasure: seven signatures of 1.2 kB and their keys
+# Six signed records, of decision (two), order, answer, deletion and erasure: 1.2 to 1.35 kB each, measured; their keys and columns assumed.
+RECORDS_KB = 6 * 1.3 + 1.3
 # Assumed: what becomes of packets, and how long it takes until then.
 ACCEPTED, REJECTED = 0.95, 0.03
 DAYS_TO_END = 3.0
@@ -196,7 +197,7 @@ def engines(plans: list[Plan]) -> str:
         ["their rows", f"x {ROW_KB:g} kB", f"{one.rows_gb:.1f} GB"],
         [
             "what stays for ever",
-            f"{one.packets_a_year:,} x ({LOG_KB:g} + {HEAD_KB:g} + {RECORDS_KB:g}) kB",
+            f"{one.packets_a_year:,} x ({LOG_KB:g} + {HEAD_KB:g} + {RECORDS_KB:.1f}) kB",
             f"{one.forever_gb_a_year:.0f} GB a year",
         ],
         ["database after ten years", "rows + 10 years", f"{total / 1000:.2f} TB"],
