@@ -37,7 +37,7 @@ VISITS_A_BOOTH_HOUR = 12  # a visit every five minutes
 REPLICA_PACKETS_A_S = 40.0
 HEADROOM = 0.5  # of what was measured is planned with
 # Measured: `intake log verify` and appends of one writer (docs/scale.md, "Growth"; docs/receipt-log.md).
-VERIFY_ENTRIES_A_S = 4_000.0
+VERIFY_ENTRIES_A_S = 3_000.0
 APPENDS_A_S_64 = 985.0
 # Measured with 10^4 packets in PostgreSQL, indexes included (tests/bench/stored_packets.py).
 ROW_KB = 4.0  # a packet and its capture, gone when it is deleted
