@@ -119,7 +119,7 @@ async def note_captures(
         }
         for sha256, links in linked
     ]
-    await connection.execute(dialect.insert(captures).values(rows).on_conflict_do_nothing())
+    await connection.execute(dialect.insert(captures).on_conflict_do_nothing(), rows)
     digests = {links.application for _, links in linked if links.application is not None}
     # Those that are captured or accepted stay so: AFTER_CAPTURE.
     capturable = sa.update(applications).where(

@@ -85,26 +85,28 @@ def _instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+_HIGHEST = sa.select(sa.func.coalesce(sa.func.max(packets.c.serial), 0)).scalar_subquery()
+_GIVEN = (
+    sa.select(sa.column("seq", sa.BigInteger()))
+    .select_from(sa.table("sqlite_sequence"))
+    .where(sa.column("name") == "packets")
+)
+_LAST_OF_SQLITE = sa.select(sa.func.max(sa.func.coalesce(_GIVEN.scalar_subquery(), 0), _HIGHEST))
+_SEQUENCE = sa.func.pg_get_serial_sequence("packets", "serial")
+_FIRST = sa.func.greatest(sa.func.nextval(_SEQUENCE), _HIGHEST + 1)
+_LAST_OF_POSTGRESQL = sa.select(sa.func.setval(_SEQUENCE, _FIRST + sa.bindparam("count", type_=sa.BigInteger()) - 1))
+
+
 async def reserve_serials(connection: AsyncConnection, count: int) -> range:
     """The next numbers of packets, given to nobody else; ask with the log's lock held.
 
     They are told before the rows are written, because their entries hold them. A number that was given once is never given again, also when its
     row is gone; beside the database's own memory of that the rows count, in case they came from a backup.
     """
-    highest = sa.select(sa.func.coalesce(sa.func.max(packets.c.serial), 0)).scalar_subquery()
     if connection.dialect.name == "sqlite":
-        given = (
-            sa.select(sa.column("seq", sa.BigInteger()))
-            .select_from(sa.table("sqlite_sequence"))
-            .where(sa.column("name") == "packets")
-        )
-        last = (
-            await connection.execute(sa.select(sa.func.max(sa.func.coalesce(given.scalar_subquery(), 0), highest)))
-        ).scalar_one()
+        last = (await connection.execute(_LAST_OF_SQLITE)).scalar_one()
         return range(last + 1, last + 1 + count)
-    sequence = sa.func.pg_get_serial_sequence("packets", "serial")
-    first = sa.func.greatest(sa.func.nextval(sequence), highest + 1)
-    last = (await connection.execute(sa.select(sa.func.setval(sequence, first + count - 1)))).scalar_one()
+    last = (await connection.execute(_LAST_OF_POSTGRESQL, {"count": count})).scalar_one()
     return range(last + 1 - count, last + 1)
 
 
