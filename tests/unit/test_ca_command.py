@@ -99,7 +99,7 @@ def test_init_says_what_it_made(tmp_path):
 
 def test_a_request_becomes_a_certificate_for_what_it_is_asked(operator, tmp_path):
     trust = load_trust(operator.ca / "ca.pem", operator.ca / "ca.crl")
-    for kind in ("booth", "intake"):
+    for kind in ("booth", "intake", "desk", "producer"):
         leaf = tmp_path / "leaf.pem"
         told = operator.run("issue", operator.ca, operator.request(f"{kind}-7"), "--for", kind, "--out", leaf)
         assert re.fullmatch(rf"{re.escape(str(leaf))}: {kind}-7, for {kind}, valid until \d{{4}}-\d\d-\d\d\.\n", told)

@@ -46,7 +46,7 @@ def request(key, *names: str, algorithm=None, extensions=()) -> bytes:
 # --- the profile
 
 
-@pytest.mark.parametrize("profile", [Profile.BOOTH, Profile.INTAKE])
+@pytest.mark.parametrize("profile", [Profile.BOOTH, Profile.INTAKE, Profile.DESK, Profile.PRODUCER])
 def test_a_leaf_is_believed_for_its_purpose_and_no_other(root, key, profile):
     leaf = issue(root, key.public_key(), "booth-0001", profile, NOW)
     trust = TrustStore((root.certificate,))
