@@ -359,3 +359,20 @@ async def test_a_signer_that_is_exchanged_is_used_from_the_next_batch_on(url):
         second, _ = await receipts.append(new_packet(2), nonce(2))
         assert verified(first.receipt, new_packet(1)).intake == "intake-1"
         assert verified(second.receipt, new_packet(2)).intake == "intake-9"
+
+
+async def test_a_number_is_never_given_twice_also_by_a_database_that_came_from_a_backup(receipts):
+    """The numbers stand in signed entries; a restored database remembers the rows and not always how far it had counted."""
+    for i in range(2):
+        await receipts.append(new_packet(i), nonce(i))
+    store = store_of(receipts)
+    async with store.writing() as connection:
+        await connection.execute(sa.delete(packets).where(packets.c.serial == 2))
+    assert (await receipts.append(new_packet(2), nonce(2)))[0].serial == 3
+    async with store.writing() as connection:
+        if connection.dialect.name == "sqlite":
+            await connection.exec_driver_sql("DELETE FROM sqlite_sequence")
+        else:
+            await connection.exec_driver_sql("ALTER SEQUENCE packets_serial_seq RESTART")
+    answers = await asyncio.gather(*(receipts.append(new_packet(i), nonce(i)) for i in (3, 4)))
+    assert sorted(stored.serial for stored, _ in answers) == [4, 5]
