@@ -52,7 +52,7 @@ async def accept(order: dict[str, Any]) -> None:
         )
         packet = await store.find(order["packet"])
         assert packet is not None
-        for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+        for moment in ("before_cursor_execute", "commit"):
             sa.event.listen(store._engine.sync_engine, moment, count)
         await HandOver(rooms).accept(packet, "producer-development", "session-0001")
         tell(died=False)
