@@ -43,6 +43,8 @@ def failing() -> Iterator[None]:
         sentence = str(error)
     except OSError as error:
         sentence = f"{error.filename}: {error.strerror}."
+    except KeyboardInterrupt:
+        sentence = "Stopped before the end."
     else:
         return
     print(f"intake: {sentence}", file=sys.stderr)

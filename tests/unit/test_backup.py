@@ -82,7 +82,7 @@ async def back_up(kept: Kept, root: Path, url: str | None = None, *, now=NOW, da
 
 
 async def restore(
-    kept: Kept, root: Path, data: Path, url: str | None = None, name: str | None = None, *, now=NOW, **more
+    kept: Kept, root: Path, data: Path, url: str | None = None, name: str | None = None, *, now=NOW, step=None, **more
 ):
     chosen, trust = settings(kept, data, url, **more), load_trust(kept.keys.folder / "ca.pem")
 
@@ -92,7 +92,7 @@ async def restore(
     async def delete_due(_store, _objects) -> int:
         return 0
 
-    rooms = RestoreRooms(chosen, trust, lambda: now, audit, delete_due)
+    rooms = RestoreRooms(chosen, trust, lambda: now, audit, delete_due, step or (lambda *_: None))
     return await restore_backup(rooms, root, name)
 
 
@@ -360,6 +360,16 @@ async def test_nothing_is_restored_over_anything(kept, root, tmp_path):
     assert files_of(kept.data) == before
     assert not kept.database.exists()
     assert not (kept.data / MARK).exists()
+
+
+async def test_a_restore_that_is_stopped_by_hand_leaves_the_place_as_empty_as_it_was(original, made, tmp_path):
+    def stop(name: str, done: int, _total: int) -> None:
+        if (name, done) == ("packets", SIZE):  # all objects are copied, rows are in the transaction
+            asyncio.current_task().cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(restore(original, made, tmp_path / "new", step=stop))
+    assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == []
 
 
 async def test_while_a_restore_is_marked_no_other_one_and_no_program_begins(original, made, tmp_path):
