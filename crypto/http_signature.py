@@ -22,6 +22,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,6 +110,7 @@ class _Sender:
 # Certificates of senders whose signature was right, by the header's text: booths send many requests, and what a certificate says does not change
 # with its bytes. Only reading is saved: trust, time and signature are judged for each request. A booth's text has 1 to 4 kB.
 _SENDERS: dict[str, _Sender] = {}
+_REMEMBERING = threading.Lock()
 _REMEMBERED_SENDERS = 2048
 
 
@@ -222,9 +224,10 @@ def verify_request_head(
     message = _Message(method, url, fields)
     created, nonce = _verify_plain(message, sender) or _read_parameters(_verify(message, sender.leaf), method, fields)
     if text not in _SENDERS:
-        while len(_SENDERS) >= _REMEMBERED_SENDERS:
-            _SENDERS.pop(next(iter(_SENDERS)), None)
-        _SENDERS[text] = sender
+        with _REMEMBERING:
+            while len(_SENDERS) >= _REMEMBERED_SENDERS:
+                del _SENDERS[next(iter(_SENDERS))]
+            _SENDERS[text] = sender
     if abs(now.timestamp() - created) > WINDOW_S:
         raise RequestClockError(f"The request was signed {now.timestamp() - created:+.0f} s away from this clock.")
     if method in METHODS_WITH_CONTENT:

@@ -240,7 +240,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     replicas.add_argument("--seed", type=int, default=20261123)
     throughput = kinds.add_parser("throughput", help="one replica beside the bare floor")
     throughput.add_argument("--rounds", type=int, default=5)
-    throughput.add_argument("--connections", type=int, default=16)
+    throughput.add_argument("--connections", type=int, default=32, help="as many as an intake takes at once")
     throughput.add_argument("--packets", type=int, default=40, help="of each connection in a round")
     throughput.add_argument(
         "--profile", type=Path, help="also write cProfile's figures of the intakes to files of this name"
