@@ -33,8 +33,9 @@ PEAK_HOUR_SHARE = 0.2  # of a day's packets
 BURST = 2.0  # of the peak hour's mean, for minutes
 BACKLOG_DRAIN_H = 4.0  # a whole peak day that waited in the booths comes within so many hours, beside the day's own
 VISITS_A_BOOTH_HOUR = 12  # a visit every five minutes
-# Measured: packets a second of one replica with the folder store, PostgreSQL and TLS on two shared cores (docs/scale.md, "Throughput").
-REPLICA_PACKETS_A_S = 40.0
+# Measured: packets of 200 kB a second of one replica with the folder store, PostgreSQL and TLS on two cores that its clients share (docs/scale.md,
+# "Throughput"; `python -m tests.bench.intake_load throughput`: 167 to 329 in three rounds). Larger packets are assumed to be as many bytes.
+REPLICA_PACKETS_A_S = 200.0
 HEADROOM = 0.5  # of what was measured is planned with
 # Measured: `intake log verify` and appends of one writer (docs/scale.md, "Growth"; docs/receipt-log.md).
 VERIFY_ENTRIES_A_S = 3_000.0
@@ -95,10 +96,19 @@ class Plan:
         return math.ceil(self.peak_hour_s * 3600 / VISITS_A_BOOTH_HOUR)
 
     @property
+    def replica_s(self) -> float:
+        """Packets of this size that one replica takes in a second."""
+        return REPLICA_PACKETS_A_S * min(1.0, PACKET_KB / self.packet_kb)
+
+    @property
+    def replicas_needed(self) -> float:
+        """To carry everything."""
+        return self.design_s / (self.replica_s * HEADROOM)
+
+    @property
     def replicas_a_region(self) -> int:
-        """So many that the regions that are left carry everything, and two at least."""
-        needed = math.ceil(self.design_s / (REPLICA_PACKETS_A_S * HEADROOM))
-        return max(2, math.ceil(needed / (REGIONS - 1)))
+        """So many that the regions that are left carry everything, and two at least, so that one may be taken down."""
+        return max(2, math.ceil(self.replicas_needed / (REGIONS - 1)))
 
     @property
     def kept_days(self) -> float:
@@ -168,16 +178,18 @@ def rates(plans: list[Plan]) -> str:
 def engines(plans: list[Plan]) -> str:
     """Replicas, database, log."""
     one = plans[0]
-    needed = one.design_s / (REPLICA_PACKETS_A_S * HEADROOM)
     total = one.rows_gb + one.forever_gb_a_year * 10
     log_10 = one.packets_a_year * 10
     lines = [
         ["", "arithmetic", "result"],
-        [
-            "intake replicas",
-            f"{one.design_s:.1f}/s / ({REPLICA_PACKETS_A_S:g}/s measured x {HEADROOM:g}) = {needed:.1f}, carried by {REGIONS - 1} of {REGIONS} regions",
-            f"{one.replicas_a_region} in each region, {one.replicas_a_region * REGIONS} in all",
-        ],
+        *(
+            [
+                f"intake replicas, packets of {plan.packet_kb:g} kB",
+                f"{plan.design_s:.1f}/s / ({plan.replica_s:g}/s x {HEADROOM:g}) = {plan.replicas_needed:.1f}, carried by {REGIONS - 1} of {REGIONS} regions, two in each at least",
+                f"{plan.replicas_a_region} in each region, {plan.replicas_a_region * REGIONS} in all",
+            ]
+            for plan in plans
+        ),
         [
             "commits of the log",
             f"one writer at a time, {APPENDS_A_S_64:g} appends a second measured in batches",
