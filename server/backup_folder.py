@@ -6,7 +6,7 @@
 
 Rules: a backup appears under its name when every byte of it, and every object that it needs, is on stable storage; its folder is never written to
 again. What is being made or removed has another name (`.making-…`, `.removing-…`) and is cleared away by the next command that writes. Writers are
-alone (flock on TARGET/.lock), readers keep them out. Folders are 0700, files 0600: rows hold application numbers.
+alone (flock on TARGET/.lock), readers keep them out. No link is followed to a folder: nothing outside of TARGET is written or removed. Folders are 0700, files 0600: rows hold application numbers.
 
 Order of operation of `drop_expired`: the lists of objects of all backups that stay are proven readable → backups whose time is over are renamed, removed → objects that
 no list names any more are removed, folder by folder, names in order. So a list that cannot be read removes nothing.
@@ -22,6 +22,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,7 @@ from crypto.trust import TrustStore
 from server.backup_manifest import BACKUP_NAME, MAX_MANIFEST_BYTES, Manifest, read_manifest
 from server.errors import BackupBusyError, BackupDamagedError, BackupRefusedError
 from server.line_files import FILE_MODE, READ_BYTES, check_file, open_regular, read_lines
+from server.store import DIGEST
 
 COLLECTIONS = ("orders", "packets")  # in the order of their names, as lists have them
 MANIFEST, OBJECTS, LOCK = "manifest.cms", "objects.gz", ".lock"
@@ -116,7 +118,7 @@ class BackupFolder:
 
     def load(self, name: str, trust: TrustStore) -> Backup:
         """A backup by its name. Raises `BackupDamagedError`, `BackupRefusedError` when there is none of this name."""
-        if not re.fullmatch(BACKUP_NAME, name) or not (self.root / name).is_dir():
+        if not re.fullmatch(BACKUP_NAME, name) or not _is_folder(self.root / name):
             raise BackupRefusedError(f"There is no backup of this name in {self.root}: look with `intake backup list`.")
         with open_regular(self.root / name / MANIFEST) as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)
@@ -132,7 +134,7 @@ class BackupFolder:
     def keep(self, one: ListedObject, data: bytes) -> None:
         """Store an object whose digest was checked; returns when it is durable."""
         target = self.path_of(one.collection, one.name)
-        if not target.parent.is_dir():
+        if not self._is_inside(target.parent):
             target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             for folder in (target.parent.parent, self.root / "objects", self.root):
                 sync_folder(folder)
@@ -197,6 +199,10 @@ class BackupFolder:
         objects, size = self._drop_objects(staying)
         return Dropped(tuple(one.name for one in over), objects, size)
 
+    def _is_inside(self, folder: Path) -> bool:
+        """Whether there is this folder of objects. Raises `BackupDamagedError` when a link leads to it."""
+        return all(_is_folder(one) for one in (self.root / "objects", folder.parent, folder))
+
     def _drop_objects(self, needing: Sequence[Backup]) -> tuple[int, int]:
         """Objects that no backup needs: one folder's names are in memory at a time."""
         count = size = 0
@@ -210,10 +216,10 @@ class BackupFolder:
                 if at == (collection, folder.name):
                     kept = {name for _, name in names}
                     at, names = next(by_folder, (None, iter(())))
-                if not folder.is_dir():
+                if not self._is_inside(folder):
                     continue
                 for path in folder.iterdir():
-                    if path.name not in kept:
+                    if path.name not in kept and DIGEST.fullmatch(path.name):
                         size += path.stat(follow_symlinks=False).st_size
                         path.unlink()
                         count += 1
@@ -241,6 +247,17 @@ def open_backups(root: Path, *, writing: bool, make: bool = False) -> Iterator[B
         yield BackupFolder(root)
     finally:
         os.close(descriptor)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is a folder. Raises `BackupDamagedError` when it is something else, above all a link to one."""
+    try:
+        mode = path.stat(follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(mode):
+        raise BackupDamagedError(f"{path.name} is no folder: nothing is followed out of the folder of backups.")
+    return True
 
 
 def _check_folder(root: Path) -> None:

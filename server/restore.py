@@ -166,8 +166,7 @@ async def _restore(rooms: RestoreRooms, folder: BackupFolder, backup: Backup) ->
                         await set_serials(connection, tables, manifest.serials)
                         await migrate_within(connection)
                 except BaseException:
-                    await asyncio.shield(_clear(objects))
-                    remove_mark(data)
+                    await asyncio.shield(_take_back(rooms, store, objects, backup))
                     raise
             audit = await rooms.audit(store, _witnesses(rooms, backup)) if backup.manifest.tree_head else None
             deleted = await rooms.delete_due(store, objects)
@@ -250,11 +249,17 @@ async def _copy_object(folder: BackupFolder, one: ListedObject, place: Collectio
     return True
 
 
-async def _clear(objects: Objects) -> None:
-    """Remove what was copied: the place was empty before."""
+async def _take_back(rooms: RestoreRooms, store: Store, objects: Objects, backup: Backup) -> None:
+    """Remove what was copied: the place was empty before. Not when the rows are there: an end that came with the commit may have come after it.
+
+    Where nobody can say (the database is gone), everything stays with its mark, and the same command goes on.
+    """
+    if await _is_there(store, backup):
+        return
     for collection in (objects.packets, objects.orders):
         async for one in collection.names():
             await collection.delete(one.name)
+    remove_mark(rooms.settings.data_dir)
 
 
 async def write_moment(

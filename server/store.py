@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import sqlite3
@@ -350,6 +351,7 @@ async def migrate_within(connection: AsyncConnection, revision: str = "head") ->
     await connection.run_sync(run)
 
 
+@functools.cache
 def schema_revisions() -> tuple[str, ...]:
     """The schema's revisions that this version knows, oldest first."""
     return tuple(one.revision for one in ScriptDirectory(str(MIGRATIONS)).walk_revisions())[::-1]

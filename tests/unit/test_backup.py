@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import shutil
@@ -20,14 +21,20 @@ from server.backup_folder import open_backups
 from server.backup_manifest import read_manifest, sign_manifest
 from server.cli import app
 from server.config import IntakeSettings
-from server.errors import BackupBusyError, BackupDamagedError, BackupRefusedError, SettingsError
+from server.errors import (
+    BackupBusyError,
+    BackupDamagedError,
+    BackupRefusedError,
+    SettingsError,
+    StorageUnavailableError,
+)
 from server.intake import run_intake
 from server.log_audit import audit_log
 from server.made_store import await_store
 from server.objects import open_objects
 from server.restore import RestoreRooms, restore_backup
 from server.restore_mark import MARK, put_mark
-from server.store import open_present_store, open_store, packets, schema_revisions
+from server.store import Store, open_present_store, open_store, packets, schema_revisions
 from server.table_rows import read_tables
 from tests.kept_log import SIZE, Kept, make_kept
 from tests.sealed_packets import Keys
@@ -360,6 +367,43 @@ async def test_nothing_is_restored_over_anything(kept, root, tmp_path):
     assert files_of(kept.data) == before
     assert not kept.database.exists()
     assert not (kept.data / MARK).exists()
+
+
+async def test_nothing_outside_of_the_folder_is_written_or_removed_whatever_lies_in_it(original, made, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / ("ab" * 32)).write_bytes(b"somebody else's")
+    collection = made / "objects" / "packets"
+    folder = min(collection.iterdir())
+    shutil.rmtree(folder)
+    folder.symlink_to(outside)
+    with pytest.raises(BackupDamagedError, match="is no folder"):
+        await back_up(original, made)
+    backup = made / "00000001-20261123T000000Z"
+    backup.symlink_to(outside)
+    code, _, told = run("backup", "prune", made, "--pki", original.keys.folder)
+    assert (code, "is no folder" in told) == (2, True)
+    assert [path.read_bytes() for path in outside.iterdir()] == [b"somebody else's"]
+
+
+async def test_a_commit_that_was_made_though_it_looked_otherwise_is_not_taken_back(
+    original, made, tmp_path, monkeypatch
+):
+    real = Store.writing
+
+    @contextlib.asynccontextmanager
+    async def writing(self):
+        async with real(self) as connection:
+            yield connection
+        raise StorageUnavailableError("the answer to the commit was lost")
+
+    monkeypatch.setattr(Store, "writing", writing)
+    with pytest.raises(StorageUnavailableError):
+        await restore(original, made, tmp_path / "new")
+    monkeypatch.undo()
+    assert (tmp_path / "new" / MARK).exists()
+    await restore(original, made, tmp_path / "new")  # goes on behind it
+    await require_whole(original, tmp_path / "new", sqlite_url(tmp_path / "new"))
 
 
 async def test_a_restore_that_is_stopped_by_hand_leaves_the_place_as_empty_as_it_was(original, made, tmp_path):
