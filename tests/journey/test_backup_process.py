@@ -170,6 +170,11 @@ def require_whole_backups(root: Path, keys: Keys) -> int:
     return len(names)
 
 
+def packets_in(data: Path) -> dict[str, bytes]:
+    """What was kept under its name; what a kill leaves in `incoming` goes at a later start."""
+    return {path.name: path.read_bytes() for path in (data / "objects" / "packets").rglob("?" * 64)}
+
+
 def kill_steps(steps: int, count: int) -> list[int]:
     """Moments over the whole of the work; what comes before is the program's start."""
     return random.Random(20261123).sample(range(steps // 2, steps + 1), count)
@@ -187,7 +192,7 @@ async def test_a_backup_that_is_killed_at_any_moment_leaves_the_former_ones_whol
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(former, root)
         code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki, die_at=at)
-        assert code == DIED, told
+        assert code in {0, DIED}, told  # 0: this run took fewer steps than the first one
         outcomes.add(require_whole_backups(root, kept.keys))
         code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki)
         assert (code, require_whole_backups(root, kept.keys) > 1) == (0, True), told
@@ -197,7 +202,7 @@ async def test_a_backup_that_is_killed_at_any_moment_leaves_the_former_ones_whol
 
 async def test_a_restore_that_is_killed_at_any_moment_is_finished_by_the_same_command(born, tmp_path, kept):
     root, new, pki = tmp_path / "backups", tmp_path / "new", kept.keys.folder
-    before = {path.name: path.read_bytes() for path in (kept.data / "objects").rglob("*") if path.is_file()}
+    before = packets_in(kept.data)
     restore = ("restore", root, "--data", new, "--pki", pki)
     command = Command(born, tmp_path)
     code, _, told = await command.run("backup", root, "--data", kept.data, "--pki", pki)
@@ -208,12 +213,12 @@ async def test_a_restore_that_is_killed_at_any_moment_is_finished_by_the_same_co
     for at in kill_steps(steps, KILLS):
         shutil.rmtree(new)
         code, _, told = await command.run(*restore, die_at=at)
-        assert code == DIED, told
+        assert code in {0, DIED}, told  # 0: this run took fewer steps than the first one
         marked += (new / MARK).exists()
-        if (new / MARK).exists() or not any((new / "objects").rglob("?" * 64)):
+        if (new / MARK).exists() or not packets_in(new):
             code, _, told = await command.run(*restore)
             assert code == 0, told
         assert Kept(kept.keys, new, [], []).rows("SELECT count(*) FROM packets") == [(SIZE,)]
-        assert {path.name: path.read_bytes() for path in (new / "objects").rglob("*") if path.is_file()} == before
+        assert packets_in(new) == before
         assert not (new / MARK).exists()
     assert marked
