@@ -164,7 +164,8 @@ async def _restore(rooms: RestoreRooms, folder: BackupFolder, backup: Backup) ->
                             connection, manifest.tables, manifest.revision, backup.folder, rooms.step
                         )
                         await set_serials(connection, tables, manifest.serials)
-                        await migrate_within(connection)
+                        if manifest.revision != schema_revisions()[-1]:
+                            await migrate_within(connection)
                 except BaseException:
                     await asyncio.shield(_take_back(rooms, store, objects, backup))
                     raise
