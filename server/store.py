@@ -280,16 +280,18 @@ def _connect_blocking(database: str, **more: Any) -> _Blocking:
 def make_engine(database_url: str, *, blocking: bool = False) -> AsyncEngine:
     """The engine with the rules for SQLite set on each connection; opens nothing yet. A new SQLite file is its owner's alone.
 
-    `blocking` is for a loop that waits for nothing but this database: then SQLite works in its thread.
+    `blocking` is for a loop that does one thing at a time and waits for nothing else: then there is one connection, and SQLite works in the loop's thread.
     """
     url = sa.make_url(database_url)
+    alone: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if blocking else {}
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        return create_async_engine(url, pool_pre_ping=True, **alone)
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):  # SQLite's own files beside it get its mode
             os.close(os.open(url.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    engine = create_async_engine(url, connect_args={"async_creator_fn": _connect_blocking} if blocking else {})
+    creator = {"async_creator_fn": _connect_blocking} if blocking else {}
+    engine = create_async_engine(url, connect_args=creator, **alone)
 
     def set_rules(connection: Any, record: Any) -> None:  # noqa: ARG001 (SQLAlchemy passes the pool's record)
         connection.isolation_level = None  # sqlite3 would otherwise begin by itself, and only before the first write
