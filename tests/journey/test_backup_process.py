@@ -104,23 +104,23 @@ async def empty(url: str) -> None:
         await connection.close()
 
 
-@pytest.fixture(params=["sqlite-sqlite", "sqlite-postgres", "postgres-postgres"])
-def engines(request) -> tuple[str, list[str]]:
-    """The engines of the lost machine and of the new one."""
-    names = request.param.split("-")
-    return request.getfixturevalue("postgres_url") if "postgres" in names else "", names
+@pytest.fixture(params=["sqlite to sqlite and to postgres", "postgres to postgres"])
+def engines(request) -> tuple[str, str, list[str]]:
+    """PostgreSQL's address, the engine of the lost machine, those of the new ones."""
+    source, *targets = request.param.replace("and ", "").split(" to ")
+    return request.getfixturevalue("postgres_url"), source, targets
 
 
 async def test_a_machine_is_lost_and_every_receipt_ever_issued_verifies_on_the_new_one(keys, born, tmp_path, engines):
-    postgres_url, names = engines
-    old, new, root, pki = tmp_path / "old", tmp_path / "new", tmp_path / "backups", keys.folder
-    source, target = ({"database_url": postgres_url} if one == "postgres" else {} for one in names)
-    options = {True: ("--database-url", postgres_url), False: ()}
+    postgres_url, source, targets = engines
+    old, root, pki = tmp_path / "old", tmp_path / "backups", keys.folder
+    options = {"postgres": ("--database-url", postgres_url), "sqlite": ()}
+    more = {"postgres": {"database_url": postgres_url}, "sqlite": {}}
     uploads = Uploads(keys)
     command = Command(born, tmp_path)
-    pid, base = await born.start(old, **source)
+    pid, base = await born.start(old, **more[source])
     await upload(uploads, base, EARLY)
-    back_up = ("backup", root, "--data", old, "--pki", pki, *options[bool(source)], "--json")
+    back_up = ("backup", root, "--data", old, "--pki", pki, *options[source], "--json")
     # The first one beside uploads; the last after the last receipt that a booth has.
     working = asyncio.create_task(upload(uploads, base, PACKETS))
     code, _, told = await command.run(*back_up)
@@ -134,26 +134,34 @@ async def test_a_machine_is_lost_and_every_receipt_ever_issued_verifies_on_the_n
     code, _, told = await command.run(*back_up)
     assert (code, json.loads(told)["log_size"] >= len(uploads.receipts)) == (0, True), told
     os.kill(pid, signal.SIGKILL)
+    await_end(pid)
     shutil.rmtree(old)
-    if source and target:
+    if source == "postgres":
         await empty(postgres_url)
     # What a booth holds is its receipts, nothing else of the lost machine.
     held = tmp_path / "booth"
     held.mkdir()
     for sha256, receipt in uploads.receipts.items():
         (held / sha256).write_bytes(receipt)
-    code, _, told = await command.run("restore", root, "--data", new, "--pki", pki, *options[bool(target)], "--json")
-    assert (code, json.loads(told)["sound"]) == (0, True), told
     receipts = [option for path in held.iterdir() for option in ("--receipt", path)]
-    code, _, told = await command.run(
-        "log", "verify", "--data", new, "--pki", pki, *options[bool(target)], "--files", *receipts
-    )
-    assert (code, f"continuation of all {len(uploads.receipts)} witnesses" in told) == (0, True), told
-    _, base = await born.start(new, **target)
+    for target in targets:
+        place = ("--data", tmp_path / target, "--pki", pki, *options[target])
+        code, _, told = await command.run("restore", root, *place, "--json")
+        assert (code, json.loads(told)["sound"]) == (0, True), told
+        code, _, told = await command.run("log", "verify", *place, "--files", *receipts)
+        assert (code, f"continuation of all {len(uploads.receipts)} witnesses" in told) == (0, True), told
+        pid, base = await born.start(tmp_path / target, **more[target])
+        await ask_for_receipts(keys, base, uploads.receipts)
+        os.kill(pid, signal.SIGKILL)
+        await_end(pid)
+
+
+async def ask_for_receipts(keys: Keys, base: str, receipts: dict[str, bytes]) -> None:
+    """The new intake gives every one again, proves that its log goes on from each, and goes on with it."""
     async with client_of(keys) as client:
         head = verify_tree_head((await client.get(f"{base}/v1/log/head")).content, keys.trust)
-        await compare_with_head(client, base, keys, uploads.receipts, head)
-        for sha256, receipt in uploads.receipts.items():
+        await compare_with_head(client, base, keys, receipts, head)
+        for sha256, receipt in receipts.items():
             url = f"{base}/v1/packets/{sha256}/receipt"
             assert (await client.get(url, headers=keys.headers("GET", url))).content == receipt
         answer = await put(client, keys, base, keys.packet({"visit.json": b"{}"}))
