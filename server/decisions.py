@@ -11,7 +11,8 @@ A crash or a second officer between 3 and 4 leaves a message without a row, whic
 without its message, nor two decisions.
 
 Sending anew does the same from step 2 on with the decision that there is, for the keys of now; the old order is superseded in the commit of the new one, and
-of several desks that do it at once one commits (`resend_of` is unique, and the old row is looked at again under the lock).
+of several desks that do it at once one commits (`resend_of` is unique, and the old row is looked at again under its lock). An order that its producer accepted
+meanwhile is not sent anew.
 """
 
 from __future__ import annotations
@@ -161,8 +162,9 @@ class HandOver:
         async with self._rooms.store.writing() as connection:
             if await lock_packet(connection, stored.sha256) is None:
                 return False
-            old = (await connection.execute(sa.select(orders).where(orders.c.id == order.id))).one()
-            if stored_order(old).superseded_at is not None:
+            locked = sa.select(orders).where(orders.c.id == order.id).with_for_update()
+            old = stored_order((await connection.execute(locked)).one())
+            if old.superseded_at is not None or old.answer_verdict == "accepted":
                 return False
             cursor = await take_turn(connection)
             change = sa.update(orders).where(orders.c.id == order.id).values(superseded_at=made.created_at)

@@ -6,7 +6,8 @@ Rules
     An answer is the producer's last word on an order: the same answer again changes nothing, another one is refused. To a rejection, whatever its code,
         nothing is sent back but its acknowledgement: no error is answered with an error (BSI TR-03104).
     An order that was not accepted may be asked for anew, at most MOST_SENDINGS times for one packet: the desk seals it again, which makes a new order with a
-        cursor of its own, and the old one is superseded. Only the newest is waited for.
+        cursor of its own, and the old one is superseded. Only the newest is waited for. Who accepts an order takes the wish for another one back.
+    Who changes an order locks its row before he takes anything of the counter (sending anew too): so an answer and a desk never wait for each other.
     An order that is neither answered nor superseded when its `answer_by` has passed, of a packet that is still here, is late: a person must look (server/orders_command.py, the desk's page).
 """
 
@@ -149,7 +150,7 @@ class Orders:
             "answer_verdict": answer.verdict,
             "answer_code": answer.code,
             "answer": signed,
-        }
+        } | ({"resend_asked_at": None} if answer.verdict == "accepted" else {})
         async with self._store.writing() as connection:
             first = sa.update(orders).where(orders.c.id == order.id, orders.c.answered_at.is_(None))
             if (await connection.execute(first.values(given))).rowcount:
@@ -183,7 +184,8 @@ class Orders:
 
 
 async def _present(connection: AsyncConnection, order: str) -> Order:
-    row = (await connection.execute(sa.select(orders).where(orders.c.id == order))).one_or_none()
+    """The order as it is now, its row locked until the transaction ends."""
+    row = (await connection.execute(sa.select(orders).where(orders.c.id == order).with_for_update())).one_or_none()
     if row is None:
         raise OrderUnknownError("There is no such order.")
     return stored_order(row)

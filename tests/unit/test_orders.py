@@ -20,7 +20,7 @@ from server.handover_errors import (
     OrderGoneError,
     OrderResentError,
 )
-from server.handover_rows import decisions, orders, stored_decision
+from server.handover_rows import decisions, order_counter, orders, stored_decision
 from server.log_audit import audit_log
 from server.log_command import checks_for
 from server.orders import MOST_SENDINGS
@@ -43,6 +43,24 @@ async def counter(keys, tmp_path):
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request):
     return {} if request.param == "sqlite" else {"database_url": request.getfixturevalue("postgres_url")}
+
+
+async def answered_while_it_is_sent_anew(counter, order):
+    """On PostgreSQL, where two transactions write at once: the answer is held up half-way while a desk sends the order anew."""
+    store, locked = counter.intake.rooms.store, sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    order = await counter.orders.ask_again(order)
+    async with asyncio.timeout(30):
+        async with store.writing() as connection:
+            await connection.execute(sa.update(order_counter).values(last=order_counter.c.last))
+            answering = asyncio.create_task(counter.answer(order))
+            while not (await connection.execute(locked)).scalar_one():
+                pass
+            sending = asyncio.create_task(counter.hand_over.resend(order))
+            while (await connection.execute(locked)).scalar_one() < 2:
+                pass
+        assert (await answering).status_code == 200
+        assert not await sending
+    assert await counter.orders.successor(order.id) is None
 
 
 async def all_decisions(counter):
@@ -127,6 +145,8 @@ async def test_desks_that_accept_at_once_make_one_decision_each_and_no_cursor_pa
         await counter.answer(made_orders[0])
         await counter.orders.ask_again(made_orders[1])
         assert await second.send_anew() == 1
+        if database:
+            await answered_while_it_is_sent_anew(counter, made_orders[2])
         store, checks = counter.intake.rooms.store, checks_for(keys.trust)
         assert (await audit_log(store, keys.trust, checks=checks)).sound
         async with store.writing() as connection:
@@ -193,7 +213,6 @@ async def test_a_desk_without_a_key_or_a_producer_accepts_nothing_nor_one_whose_
     assert counter.messages() == set()
 
     from server.errors import StorageCorruptError
-    from server.handover_rows import order_counter
 
     stored = await counter.receive()
     async with counter.intake.rooms.store.writing() as connection:
@@ -221,6 +240,11 @@ async def test_an_order_that_is_asked_for_anew_comes_as_a_new_one_once_for_the_k
     assert opened[0].decision_cms == opened[1].decision_cms
     assert await counter.orders.asked(10) == []
     assert await counter.hand_over.send_anew() == 0
+
+    order = await counter.orders.ask_again(await counter.accept())
+    assert (await counter.answer(order)).status_code == 200  # it came after all
+    assert await counter.orders.asked(10) == []
+    assert not await counter.hand_over.resend(order)
 
     from crypto.keys import generate_recipient_key
 
