@@ -173,7 +173,7 @@ def _load_trust(pki: Path | None, trust: Path | None) -> TrustStore:
     from server.errors import SettingsError
 
     if (pki is None) == (trust is None):
-        raise SettingsError("Say with --pki or with --trust, not with both, whose signatures count.")
+        raise SettingsError("Say whose signatures count: either --pki or --trust, one of the two.")
     return load_trust(trust or Path(pki or ".") / "ca.pem")
 
 

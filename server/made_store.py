@@ -17,7 +17,7 @@ from server.config import StoreSettings
 from server.errors import SettingsError, StorageUnavailableError
 from server.objects import lacking_place
 from server.restore_mark import require_no_mark
-from server.store import make_engine
+from server.store import make_engine, read_address
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ async def _lacking(settings: StoreSettings) -> str | None:
     place = await lacking_place(settings)
     if place is not None:
         return place
-    url = sa.make_url(settings.resolved_database_url)
+    url = read_address(settings.resolved_database_url)
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
         return None if await asyncio.to_thread(file.is_file) else f"the database {file}"

@@ -38,7 +38,7 @@ from server.log_audit import Audit, Witness
 from server.log_rows import log_heads
 from server.objects import Collection, Objects, open_objects
 from server.restore_mark import is_marked, put_mark, remove_mark
-from server.store import Store, make_engine, migrate_within, schema_revisions
+from server.store import Store, make_engine, migrate_within, read_address, schema_revisions
 from server.table_rows import Table, insert_rows, read_revision, read_tables, set_serials
 
 # A backup with so much damage is judged by its first.
@@ -178,7 +178,7 @@ async def _restore(rooms: RestoreRooms, folder: BackupFolder, backup: Backup) ->
 @contextlib.asynccontextmanager
 async def _bare_store(settings: StoreSettings) -> AsyncIterator[Store]:
     """The database, whatever is in it; a file of SQLite that stays empty is removed."""
-    url = sa.make_url(settings.resolved_database_url)
+    url = read_address(settings.resolved_database_url)
     file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
     engine = make_engine(settings.resolved_database_url)
     store = Store(engine)

@@ -245,9 +245,11 @@ async def open_store(database_url: str) -> AsyncIterator[Store]:
 @contextlib.asynccontextmanager
 async def open_present_store(database_url: str) -> AsyncIterator[Store]:
     """Open a database that an intake has made, for looking only. Raises `StorageUnavailableError`."""
-    url = sa.make_url(database_url)
+    url = read_address(database_url)
     if url.get_backend_name() == "sqlite" and not await asyncio.to_thread(os.path.isfile, url.database or ""):
-        raise StorageUnavailableError("There is no database yet: it is made when the intake starts.")
+        raise StorageUnavailableError(
+            f"There is no database yet: {url.database} is made when the intake starts. Is --data the folder that the intake uses?"
+        )
     with _translated():
         engine = make_engine(database_url)
     try:
@@ -277,12 +279,25 @@ def _connect_blocking(database: str, **more: Any) -> _Blocking:
     return made
 
 
+def read_address(database_url: str) -> sa.URL:
+    """The address of a database. Raises `SettingsError` for one that is not understood; no part of it is told, for it may hold a password."""
+    try:
+        url = sa.make_url(database_url)
+    except (SQLAlchemyError, ValueError):
+        url = None
+    if url is None or url.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+        raise SettingsError(
+            "The database_url is not understood: postgresql+asyncpg://user@host/database, or none for SQLite in the data folder."
+        )
+    return url
+
+
 def make_engine(database_url: str, *, blocking: bool = False) -> AsyncEngine:
     """The engine with the rules for SQLite set on each connection; opens nothing yet. A new SQLite file is its owner's alone.
 
     `blocking` is for a loop that does one thing at a time and waits for nothing else: then there is one connection, and SQLite works in the loop's thread.
     """
-    url = sa.make_url(database_url)
+    url = read_address(database_url)
     alone: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if blocking else {}
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, pool_pre_ping=True, **alone)

@@ -22,7 +22,7 @@ from server.errors import (
 )
 from server.folder_objects import ABANDONED_S, open_folder_objects
 from server.made_store import await_store
-from server.store import NewPacket, Nonce, make_engine, metadata, migrate, open_store
+from server.store import NewPacket, Nonce, make_engine, metadata, migrate, open_present_store, open_store
 from server.store import packets as rows
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -295,3 +295,17 @@ async def test_a_desk_does_not_take_a_database_that_no_intake_has_made(tmp_path,
         await await_store(settings)
     async with open_store(postgres_url):
         await await_store(settings)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://u:hidden@host/x", "postgres://host/x", "mysql://h:none/x"])
+async def test_the_address_of_a_database_that_is_not_understood_is_told_without_what_it_holds(url, tmp_path):
+    with pytest.raises(SettingsError, match="postgresql\\+asyncpg") as refused:
+        async with open_store(url):
+            pass
+    assert "hidden" not in str(refused.value)
+    with pytest.raises(SettingsError, match="postgresql\\+asyncpg"):
+        async with open_present_store(url):
+            pass
+    (tmp_path / "objects" / "packets").mkdir(parents=True)
+    with pytest.raises(SettingsError, match="postgresql\\+asyncpg"):
+        await await_store(StoreSettings(data_dir=tmp_path, database_url=url))
