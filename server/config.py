@@ -175,7 +175,8 @@ class IntakeSettings(ListenSettings, StoreSettings):
         default=10_000, description="Packets deleted at most in one run: 240 000 a day are four times a country's."
     )
     status_asks_per_minute: PositiveInt = Field(
-        default=30, description="Questions of one address (IPv6 /64) on the status page; behind a proxy set trusted_proxies."
+        default=30,
+        description="Questions of one address (IPv6 /64) on the status page; behind a proxy set trusted_proxies.",
     )
     blocked_software: dict[str, str] = Field(
         default={}, description='Booth software that is refused, and why: {"<0.1.5": "Update to 0.1.5."}.'
