@@ -1,7 +1,9 @@
 """What `intake log verify` looks at for deletions and holds (server/log_audit.py takes these as an account and as checks).
 
 - A packet without a row is accounted for by a signed deletion record that says what the packet's entry in the log says.
-- Every deletion: its columns are what its record says, its packet is in the log and has no row, an erasure names this very deletion.
+- Every deletion: its columns are what its record says, its packet is in the log and has no row, an erasure names this very deletion. Its reason fits: nothing that
+  was decided about is deleted as undecided, and nothing else without a decision; no hold of the packet is open. So rows that somebody put in for the moment
+  of a deletion, or took out, and put back as they were, leave a trace.
 - Every hold: its columns are what its record says; numbers have no gap; each names the digest of the one before; the signed head names the last.
 """
 
@@ -18,9 +20,11 @@ from crypto.keys import TrustStore
 from crypto.receipt import LogEntry
 from crypto.retention_records import NOTHING_BEFORE, DeletionRecord, ErasureRecord, HoldHead, HoldRecord, digest_of
 from server.deletions import Deletion, deletions, find_deletions, read_deletion
-from server.holds import Hold, hold_head, holds, read_hold
+from server.handover_rows import decisions
+from server.holds import Hold, hold_head, holds, open_holds, read_hold
 from server.log_audit import Account, Audit, Check
 from server.log_rows import log_entries
+from server.retention import Fate
 from server.store import packets
 
 PAGE = 500
@@ -44,10 +48,10 @@ def check_deletions(trust: TrustStore) -> Check:
     """Every row of `deletions`."""
 
     async def check(connection: AsyncConnection, audit: Audit) -> None:
-        last = ""
+        last, decided = "", sa.exists().where(decisions.c.packet_sha256 == deletions.c.packet_sha256)
         while True:
             query = (
-                sa.select(deletions, packets.c.serial, log_entries.c.position)
+                sa.select(deletions, packets.c.serial, log_entries.c.position, decided.label("decided"))
                 .outerjoin(packets, packets.c.sha256 == deletions.c.packet_sha256)
                 .outerjoin(log_entries, log_entries.c.packet_sha256 == deletions.c.packet_sha256)
                 .where(deletions.c.packet_sha256 > last)
@@ -55,8 +59,13 @@ def check_deletions(trust: TrustStore) -> Check:
                 .limit(PAGE)
             )
             rows = (await connection.execute(query)).all()
+            held = await open_holds(connection, [row.packet_sha256 for row in rows]) if rows else {}
             for row in rows:
                 deletion = read_deletion(row)
+                if deletion.packet_sha256 in held:
+                    audit.add("deletion.held", "A packet that is held was deleted.", row.position)
+                if row.decided == (deletion.reason == Fate.UNDECIDED):
+                    audit.add("deletion.reason", "The reason of a deletion is not what was decided.", row.position)
                 if deletion.packet_sha256 == last:
                     audit.add("deletion.changed", "A deletion stands there twice.", row.position)
                 last = deletion.packet_sha256

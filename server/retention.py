@@ -9,7 +9,8 @@
 The days are assumed: BSI TR-03121 and ICAO Doc 9303 give none, the operator's law does. A packet that is held is never due. One whose hold was released is
 not due before `release_days` (7, assumed) are over, so that a hold that was released by mistake can be placed again.
 
-What is dated after `now` is not believed to have happened where that would delete: a release then has not come yet. (Clocks of several machines differ.)
+What is dated after `now` is not believed to have happened where that would delete: a release then has not come yet. (Clocks of several machines differ.) Nor is
+what is dated before the receipt, which the log has signed: no row that somebody made older by hand makes a packet due before the shortest time of the policy.
 """
 
 from __future__ import annotations
@@ -95,13 +96,14 @@ def final_event(facts: PacketFacts) -> tuple[Fate, datetime]:
     """What has become of a packet, and when."""
     if facts.decided_at is None:
         return Fate.UNDECIDED, facts.received_at
+    decided_at = max(facts.decided_at, facts.received_at)
     if not facts.accepted:
-        return Fate.REJECTED, facts.decided_at
+        return Fate.REJECTED, decided_at
     answers = [order.answered_at for order in facts.orders if order.answered_at is not None and not order.asked_anew]
     if not facts.orders or len(answers) < len(facts.orders):
-        return Fate.WAITING, facts.decided_at
+        return Fate.WAITING, decided_at
     fate = Fate.HANDED_OVER if all(order.accepted for order in facts.orders) else Fate.REJECTED
-    return fate, max(answers)
+    return fate, max([decided_at, *answers])
 
 
 def due(facts: PacketFacts, policy: Policy, holds: Sequence[HoldSpan], now: datetime) -> datetime | None:

@@ -19,7 +19,7 @@ from server.applications import NewApplication, State
 from server.deletion_audit import account_for_deletions, check_deletions, check_holds
 from server.deletions import Deletions, count_unfinished, deletions, lock_packet
 from server.errors import ReceiptUnavailableError, StorageCorruptError, UnknownPacketError
-from server.handover_rows import orders
+from server.handover_rows import decisions, orders
 from server.holds import HoldReason, Holds, hold_head, holds
 from server.log_audit import Audit, audit_log
 from server.retention_errors import HeldError, HoldUnknownError
@@ -130,7 +130,7 @@ async def any_rig(url):  # noqa: F811 (the fixture of that name)
 
 
 async def test_a_deletion_takes_the_row_the_links_the_bytes_and_the_messages_and_leaves_signed_records(any_rig):
-    deletion = await any_rig.deletions.delete_packet(any_rig.one.sha256, "handed_over")
+    deletion = await any_rig.deletions.delete_packet(any_rig.one.sha256, "undecided")
     assert await any_rig.store.find(any_rig.one.sha256) is None
     assert await any_rig.store.find(any_rig.other.sha256) is not None
     assert any_rig.sealed.names == {any_rig.other.sha256}
@@ -141,7 +141,7 @@ async def test_a_deletion_takes_the_row_the_links_the_bytes_and_the_messages_and
     assert (record.packet_sha256, record.position, record.reason, record.messages) == (
         any_rig.one.sha256,
         0,
-        "handed_over",
+        "undecided",
         2,
     )
     assert (record.at, record.backups_end_at, record.signer) == (NOW, NOW + BACKUPS, "intake-1")
@@ -217,9 +217,9 @@ async def test_a_deletion_of_a_packet_that_is_here_deletes_nothing_and_is_found(
 
 CHANGES = [
     ("DELETE FROM deletions", ["packet.missing"]),
-    ("UPDATE deletions SET reason = 'rejected'", ["deletion.changed"]),
+    ("UPDATE deletions SET reason = 'rejected'", ["deletion.changed", "deletion.reason"]),
     ("UPDATE deletions SET size = size + 1", ["deletion.changed"]),
-    ("UPDATE deletions SET reason = CAST(reason AS BLOB)", ["deletion.changed", "row.kind"]),
+    ("UPDATE deletions SET reason = CAST(reason AS BLOB)", ["deletion.changed", "deletion.reason", "row.kind"]),
     ("UPDATE deletions SET erasure = NULL", ["deletion.changed"]),
     ("UPDATE deletions SET erased_at = NULL", ["deletion.changed"]),
     ("UPDATE deletions SET erasure = record", ["deletion.changed"]),
@@ -231,6 +231,10 @@ CHANGES = [
     ("UPDATE holds SET number = 4 WHERE number = 3", ["hold.changed", "hold.head", "hold.missing"]),
     ("UPDATE hold_head SET number = 2", ["hold.head"]),
     ("DELETE FROM hold_head", ["hold.head"]),
+    (
+        "INSERT INTO decisions SELECT 1, packet_sha256, deleted_at, 'accepted', record, record FROM deletions",
+        ["deletion.reason"],
+    ),
     ("UPDATE hold_head SET head = (SELECT record FROM holds WHERE number = 3)", ["hold.head"]),
 ]
 
@@ -241,7 +245,7 @@ async def test_every_change_by_direct_sql_is_found(rig):
     await rig.holds.release(rig.other.sha256, HoldReason.COURT, "officer-2")
     await rig.deletions.delete_packet(rig.one.sha256, "undecided")
     assert await rig.audit() == []
-    tables = (deletions, holds, hold_head)
+    tables = (deletions, holds, hold_head, decisions)
     async with rig.store.reading() as connection:
         before = [[row._asdict() for row in await connection.execute(sa.select(table))] for table in tables]
     for statement, codes in CHANGES:
@@ -251,7 +255,8 @@ async def test_every_change_by_direct_sql_is_found(rig):
         async with rig.store.writing() as connection:
             for table, rows in zip(tables, before, strict=True):
                 await connection.execute(sa.delete(table))
-                await connection.execute(sa.insert(table), rows)
+                if rows:
+                    await connection.execute(sa.insert(table), rows)
     assert await rig.audit() == []
 
 
@@ -272,6 +277,15 @@ async def test_a_hold_keeps_a_packet_until_every_one_is_released(rig):
     with pytest.raises(UnknownPacketError):
         await rig.holds.place(rig.one.sha256, HoldReason.COURT, "officer-1")
     assert await rig.audit() == []
+
+
+async def test_a_hold_that_was_away_while_its_packet_was_deleted_is_found(rig):
+    """Somebody who can write the database takes a hold out, waits for the job, and puts it back."""
+    await rig.holds.place(rig.one.sha256, HoldReason.COURT, "officer-1")
+    await rig.sql("UPDATE holds SET action = 'released'")
+    await rig.deletions.delete_packet(rig.one.sha256, "undecided")
+    await rig.sql("UPDATE holds SET action = 'placed'")
+    assert await rig.audit() == ["deletion.held"]
 
 
 async def test_a_hold_that_comes_during_a_deletion_is_too_late_or_keeps_the_packet(any_rig):
