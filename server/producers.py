@@ -94,7 +94,8 @@ class ProducerRequests:
             raise ProducerUnknownError(_NOBODY)
         assert self._folder is not None
         roots, listed = self._folder / name / "ca.pem", self._folder / name / "ca.crl"
-        crl = listed if await asyncio.to_thread(listed.is_file) else None
+        # A list that was there is asked for as long as the process runs: a file that is gone for a moment makes nobody good again (server/booth_trust.py).
+        crl = listed if (name, listed) in self._trusts or await asyncio.to_thread(listed.is_file) else None
         if (name, crl) not in self._trusts:
             try:
                 self._trusts[name, crl] = await asyncio.to_thread(BoothTrust, roots, crl)

@@ -216,6 +216,8 @@ async def test_a_producer_sees_his_own_orders_alone_by_a_good_certificate_of_his
     lists = make_crl(counter.root, 1, [gone], at - timedelta(minutes=1), at + timedelta(days=1))
     (counter.folder / "other" / "ca.crl").write_bytes(lists)
     problem(await counter.ask("/v1/orders", signer=counter.other), 403, "producer.unknown")
+    (counter.folder / "other" / "ca.crl").unlink()  # while somebody puts the next one there
+    problem(await counter.ask("/v1/orders", signer=counter.other), 403, "producer.unknown")
 
     (counter.folder / "third").mkdir()
     (counter.folder / "third" / "ca.pem").write_text("no certificate")
