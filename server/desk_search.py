@@ -73,6 +73,9 @@ class Wanted:
 def read_wanted(form: Mapping[str, str]) -> Wanted:
     """The fields of a form or of an address."""
     word, booth = form.get("q", "").strip()[:MAX_WORD], form.get("booth", "").strip()[:MAX_BOOTH]
+    booth = "".join(
+        filter(str.isprintable, booth)
+    )  # no booth's name has others, and PostgreSQL takes no text with a zero in it
     first, last = form.get("from", "").strip()[:MAX_BOOTH], form.get("to", "").strip()[:MAX_BOOTH]
     since, until = _midnight(first), _midnight(last)
     wrong = "from" if first and since is None else "to" if last and until is None else None

@@ -72,9 +72,10 @@ async def test_booth_and_days_stand_in_the_address_and_lead_from_page_to_page(of
         older = re.search(r'href="/\?(booth=[^"]+behind=[^"]+)"', page.text)
         address = older and "/?" + older[1].replace("&amp;", "&")
     assert seen == packets[::-1]
+    assert listed(await officer.client.get("/?booth=booth%00-0002%0A")) != []
     changed = (await officer.client.get("/?booth=booth-0001&behind=5-3")).text
     assert "booth=booth-0001" in re.search(r'href="\?([^"]+)" lang="de"', changed)[1]
-    for empty in (f"/?to={day - timedelta(days=1)}", f"/?from={day + timedelta(days=1)}", "/?booth=booth-0009"):
+    for empty in (f"/?to={day - timedelta(days=1)}", f"/?from={day + timedelta(days=1)}", "/?booth=%00booth-0009"):
         assert "No packet matches" in (await officer.client.get(empty)).text
 
 
