@@ -168,3 +168,7 @@ def test_the_containerfile_names_what_it_copies_and_says_that_it_was_not_built()
     told = options_of(arguments)
     assert all(option in told for option in arguments if option.startswith("--"))
     assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE), "not root"
+    # The running image writes no bytecode, so whatever goes into its environment is compiled when it is built.
+    installs = [line for line in text.splitlines() if "--python /opt/passbooth/" in line]
+    assert len(installs) == 2
+    assert all("--compile-bytecode" in line for line in installs)
