@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,9 @@ from server.retention_command import retention_app
 from server.scrub_command import scrub
 from server.slip_command import slip_app
 from server.staff_command import staff_app
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 app = typer.Typer(
     name="intake",
@@ -257,7 +260,12 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     except ServerError as error:
         _fail(str(error))
     except ValidationError as error:
-        _fail(f"The setting {'.'.join(map(str, error.errors()[0]['loc']))} is wrong: {error.errors()[0]['msg']}.")
+        _fail(_wrong_setting(error))
+
+
+def _wrong_setting(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"The setting {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}."
 
 
 def _fail(sentence: str) -> None:
@@ -266,8 +274,16 @@ def _fail(sentence: str) -> None:
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    app()
+    """Entry point of the console script. A variable with a wrong value is told in one sentence by commands too."""
+    try:
+        app()
+    except ValueError as error:
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError) or not error.title.endswith("Settings"):
+            raise
+        print(f"intake: {_wrong_setting(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

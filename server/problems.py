@@ -16,7 +16,13 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import MalformedRequestError, MethodNotAllowedError, ServerError, UnknownRouteError
+from server.errors import (
+    DrainingError,
+    MalformedRequestError,
+    MethodNotAllowedError,
+    ServerError,
+    UnknownRouteError,
+)
 from server.metrics import Metrics
 
 MEDIA_TYPE = "application/problem+json"
@@ -67,7 +73,8 @@ def known(error: Exception) -> ServerError:
 def note_problem(request: Request, told: ServerError, error: Exception) -> None:
     """For the request's line in the log and for the metrics; what we failed at has a line of its own."""
     request.scope[PROBLEM] = told.code
-    if told.status >= 500:
+    # Whoever asks whether work is taken is told so at the end, as it should be.
+    if told.status >= 500 and not isinstance(told, DrainingError):
         log.error("A request failed.", exc_info=error, extra={"code": told.code, "method": request.method})
 
 
