@@ -3,8 +3,8 @@
 Order of operation
   manifest believed (server/backup_manifest.py), its time not over, its schema known here → every file of rows and the list of objects read through, digests compared;
   every object there with its size → the place is empty, or holds what an interrupted restore of this same backup left → a mark is put into the data
-  folder: while it is there neither intake nor desk starts (server/restore_mark.py) → objects are copied, each with its digest checked, each durable → one
-  transaction: tables of the backup's schema, compared with the backup's; rows; serials; migrations to the schema of this version; commit → the receipt log is
+  folder: while it is there neither intake nor desk starts on this machine (server/restore_mark.py) → objects are copied, each with its digest checked, each durable → one
+  transaction: still no tables (an intake on another machine may have begun in the same database) → tables of the backup's schema, compared with the backup's; rows; serials; migrations to the schema of this version; commit → the receipt log is
   verified, with the tree head of the manifest as a witness → what is due for deletion by now is deleted → the mark is removed.
 Rows come last and at once, so whatever ends a restore before, there is no store. Then what was copied is removed again; after a kill it is still there, with the mark,
 and the same command goes on with it. After the commit it goes on behind it.
@@ -38,7 +38,7 @@ from server.log_audit import Audit, Witness
 from server.log_rows import log_heads
 from server.objects import Collection, Objects, open_objects
 from server.restore_mark import is_marked, put_mark, remove_mark
-from server.store import Store, make_engine, migrate_within, read_address, schema_revisions
+from server.store import Store, make_engine, migrate_within, read_address, schema_revisions, wait_for_migrations
 from server.table_rows import Table, insert_rows, read_revision, read_tables, set_serials
 
 # A backup with so much damage is judged by its first.
@@ -150,7 +150,8 @@ async def _restore(rooms: RestoreRooms, folder: BackupFolder, backup: Backup) ->
     async with _bare_store(rooms.settings) as store:
         committed = marked and await _is_there(store, backup)
         if not committed:
-            await _require_no_tables(store, backup)
+            async with store.reading() as connection:
+                await _require_no_tables(connection, backup)
         async with open_objects(rooms.settings) as objects:
             if not marked:
                 await _require_no_objects(objects)
@@ -160,6 +161,8 @@ async def _restore(rooms: RestoreRooms, folder: BackupFolder, backup: Backup) ->
                     copied = await _copy_objects(rooms, folder, backup, objects)
                     async with store.writing() as connection:
                         manifest = backup.manifest
+                        await wait_for_migrations(connection)
+                        await _require_no_tables(connection, backup)  # an intake on another machine knows no mark
                         tables = await write_moment(
                             connection, manifest.tables, manifest.revision, backup.folder, rooms.step
                         )
@@ -197,6 +200,11 @@ async def _tables(store: Store) -> list[str]:
         return await connection.run_sync(lambda plain: sa.inspect(plain).get_table_names())
 
 
+async def _our_tables(connection: AsyncConnection, backup: Backup) -> set[str]:
+    there = await connection.run_sync(lambda plain: sa.inspect(plain).get_table_names())
+    return {"alembic_version", *(one.name for one in backup.manifest.tables)} & set(there)
+
+
 async def _is_there(store: Store, backup: Backup) -> bool:
     """Whether the rows of this backup were committed by a restore that was interrupted after it."""
     async with store.reading() as connection:
@@ -209,9 +217,8 @@ async def _is_there(store: Store, backup: Backup) -> bool:
         return head is not None and bytes(head) == backup.manifest.signed_head
 
 
-async def _require_no_tables(store: Store, backup: Backup) -> None:
-    ours = {"alembic_version", *(one.name for one in backup.manifest.tables)} & set(await _tables(store))
-    if ours:
+async def _require_no_tables(connection: AsyncConnection, backup: Backup) -> None:
+    if await _our_tables(connection, backup):
         raise BackupRefusedError("The database is not empty: a backup is restored into an empty one, never over rows.")
 
 
@@ -253,11 +260,14 @@ async def _copy_object(folder: BackupFolder, one: ListedObject, place: Collectio
 async def _take_back(rooms: RestoreRooms, store: Store, objects: Objects, backup: Backup) -> None:
     """Remove what was copied: the place was empty before. Not when the rows are there: an end that came with the commit may have come after it.
 
+    When an intake on another machine has made its tables meanwhile, the objects are its own too: then none is removed, and its collector of orphans looks after them.
     Where nobody can say (the database is gone), everything stays with its mark, and the same command goes on.
     """
     if await _is_there(store, backup):
         return
-    for collection in (objects.packets, objects.orders):
+    async with store.reading() as connection:
+        shared = await _our_tables(connection, backup)
+    for collection in () if shared else (objects.packets, objects.orders):
         async for one in collection.names():
             await collection.delete(one.name)
     remove_mark(rooms.settings.data_dir)

@@ -353,8 +353,6 @@ async def migrate_within(connection: AsyncConnection, revision: str = "head") ->
     config.set_main_option("script_location", str(MIGRATIONS))
 
     def run(plain: Connection) -> None:
-        if plain.dialect.name == "postgresql":
-            plain.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         config.attributes["connection"] = plain
         order = ("base", *schema_revisions(), "head")
         present = MigrationContext.configure(plain).get_current_revision() or "base"
@@ -365,7 +363,14 @@ async def migrate_within(connection: AsyncConnection, revision: str = "head") ->
         else:
             command.upgrade(config, revision)
 
+    await wait_for_migrations(connection)
     await connection.run_sync(run)
+
+
+async def wait_for_migrations(connection: AsyncConnection) -> None:
+    """Nobody else makes or changes tables until the transaction ends. With SQLite a writing transaction is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 import shutil
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -414,6 +415,32 @@ async def test_a_restore_that_is_stopped_by_hand_leaves_the_place_as_empty_as_it
     with pytest.raises(asyncio.CancelledError):
         await asyncio.create_task(restore(original, made, tmp_path / "new", step=stop))
     assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == []
+
+
+async def test_an_intake_on_another_machine_that_begins_meanwhile_keeps_its_rows_and_its_objects(
+    original, made, tmp_path
+):
+    """It shares database and place, and knows nothing of the mark in the data folder of this machine."""
+    data, theirs = tmp_path / "new", []
+
+    def begin(name: str, done: int, total: int) -> None:
+        if name == "objects" and done == total and not theirs:
+            theirs.append(threading.Thread(target=asyncio.run, args=(migrated(sqlite_url(data)),)))
+            theirs[0].start()
+            theirs[0].join()
+
+    async def migrated(url: str) -> None:
+        async with open_store(url):
+            pass
+
+    with pytest.raises(BackupRefusedError, match="not empty"):
+        await restore(original, made, data, step=begin)
+    assert theirs
+    assert not (data / MARK).exists()
+    async with open_store(sqlite_url(data)) as store:
+        assert await store.newest(1) == []
+    copied = [path for path in (data / "objects" / "packets").rglob("*") if path.is_file()]
+    assert copied, "they lie among the other intake's, which may need them"
 
 
 async def test_while_a_restore_is_marked_no_other_one_and_no_program_begins(original, made, tmp_path):
