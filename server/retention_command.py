@@ -173,7 +173,7 @@ def hold(
 
     [bold]Example[/bold]: intake retention hold b7355214 --reason court --by officer-17 --data ./data --pki ./pki
     """
-    _hold(data, pki, database_url, packet, lambda holds, sha256: holds.place(sha256, _reason(reason), by), as_json)
+    _hold(data, pki, database_url, packet, lambda holds, sha256: holds.place(sha256, _reason(reason), _by(by)), as_json)
 
 
 @retention_app.command()
@@ -190,7 +190,9 @@ def release(
 
     [bold]Example[/bold]: intake retention release b7355214 --reason court --by officer-17 --data ./data --pki ./pki
     """
-    _hold(data, pki, database_url, packet, lambda holds, sha256: holds.release(sha256, _reason(reason), by), as_json)
+    _hold(
+        data, pki, database_url, packet, lambda holds, sha256: holds.release(sha256, _reason(reason), _by(by)), as_json
+    )
 
 
 def _hold(
@@ -220,6 +222,20 @@ def _reason(text: str) -> Any:
         return HoldReason(text)
     except ValueError:
         raise typer.BadParameter(f"one of {', '.join(HoldReason)}", param_hint="--reason") from None
+
+
+def _by(text: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from crypto.package import Identity
+
+    try:
+        TypeAdapter(Identity).validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(
+            "an opaque id of letters, digits, '.', '_' and '-', at most 64; no name", param_hint="--by"
+        ) from None
+    return text
 
 
 async def _standing(rooms: Rooms) -> dict[str, Any]:
@@ -277,10 +293,16 @@ def _packet_text(told: dict[str, Any]) -> str:
             f"objects       {told['stored_objects']} in the store",
         ]
     else:
-        due = f"due {told['due']}, gone from the last backup {told['backups_until']}" if told["due"] else "not due"
+        due = f"due {told['due']}, gone from the last backup {told['backups_until']}" if told["due"] else _undue(told)
         lines.append(f"{told['fate']:<13} {due}")
     lines += [f"{one['action']:<13} {one['at']} for {one['reason']} by {one['by']}" for one in told["holds"]]
     return "\n".join(lines)
+
+
+def _undue(told: dict[str, Any]) -> str:
+    held: dict[str, bool] = {one["reason"]: one["action"] == "placed" for one in told["holds"]}
+    reasons = [reason for reason, open_still in held.items() if open_still]
+    return f"not due while it is held for {', '.join(reasons)}" if reasons else "not due"
 
 
 def _hold_facts(one: Hold) -> dict[str, Any]:

@@ -68,7 +68,23 @@ def test_a_life_of_packets_by_command(store, monkeypatch):
     assert "deleted" in asked("hold", old, "--reason", "court", "--by", "officer-17", code=1)
     assert "no such packet" in asked("show", "0" * 64, code=1)
     asked("hold", held, "--reason", "because", "--by", "officer-17", code=2)
-    assert "cannot be signed" in asked("hold", held, "--reason", "other", "--by", "Anna Muster", code=2)
+    assert "opaque id" in asked("hold", held, "--reason", "other", "--by", "Anna Muster", code=2)
     with closing(sqlite3.connect(folder / "data" / "intake.sqlite3")) as connection, connection:
         connection.execute("UPDATE deletions SET record = erasure")
     assert told("show", old, code=1)["deletion"]["genuine"] is False
+
+
+def test_who_holds_is_an_opaque_id_and_a_held_packet_says_why_it_is_not_due(store):
+    folder, (_, _, young) = store
+
+    def asked(*arguments: str, code: int = 0) -> str:
+        where = ["--data", str(folder / "data"), "--pki", str(folder / "pki")]
+        result = CliRunner().invoke(app, ["retention", *arguments, *where])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    assert "opaque id" in asked("hold", young, "--reason", "fraud", "--by", "A. Person", code=2)
+    asked("hold", young, "--reason", "fraud", "--by", "officer-17")
+    assert "not due while it is held for fraud" in asked("show", young)
+    asked("release", young, "--reason", "fraud", "--by", "officer-17")
+    assert "not due while" not in asked("show", young)
