@@ -62,7 +62,8 @@ class BoothTrust:
         except CryptoError as error:
             raise SettingsError(str(error)) from error
         if not self._trust.crls:
-            log.warning("No revocation list is configured: a booth whose certificate was taken back is not noticed.")
+            message = "No revocation list is configured: a certificate that its authority took back is not noticed."
+            log.warning(message, extra={"roots_of": roots.parent.name})
         self._looked_at = monotonic()
         self._tell_stale()
 
