@@ -118,6 +118,10 @@ def read_lines(path: Path, expected: WrittenFile) -> Generator[bytes]:
                 if len(rest) > MAX_LINE_BYTES:
                     raise BackupDamagedError(f"{path.name} has a line longer than any row.")
                 lines += len(whole)
+                if lines > expected.lines:  # before a small file becomes work without an end
+                    raise BackupDamagedError(
+                        f"{path.name} holds more lines than the {expected.lines} that were written."
+                    )
                 yield from whole
     if digest.hexdigest() != expected.sha256 or not unpacking.eof or rest or unpacking.unused_data:
         raise BackupDamagedError(f"{path.name} is not what was written: its digest is another one.")

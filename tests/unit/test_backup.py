@@ -30,6 +30,7 @@ from server.errors import (
     StorageUnavailableError,
 )
 from server.intake import run_intake
+from server.line_files import WrittenFile, new_lines, read_lines
 from server.log_audit import audit_log
 from server.made_store import await_store
 from server.objects import open_objects
@@ -325,8 +326,6 @@ async def test_what_a_signed_manifest_must_not_name_is_refused_too(original, roo
     shuffled = made.folder / "objects.gz"
     lines = gzip.decompress(shuffled.read_bytes()).splitlines()
     shuffled.unlink()
-    from server.line_files import new_lines
-
     with new_lines(shuffled) as writer:
         writer.add([*lines[:-1], b"packets ../../../etc/passwd 7"])
         facts = writer.finish()
@@ -455,6 +454,14 @@ async def test_while_a_restore_is_marked_no_other_one_and_no_program_begins(orig
         await await_store(settings(original, data))
 
 
+def test_a_file_with_more_lines_than_were_written_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(b"\n" * 30_000_000))  # 30 kB
+    read = read_lines(path, WrittenFile(5, path.stat().st_size, "0" * 64))
+    with pytest.raises(BackupDamagedError, match="more lines"):
+        next(read)
+
+
 async def test_two_commands_do_not_work_in_one_folder(original, made):
     with open_backups(made, writing=False), pytest.raises(BackupBusyError):
         await back_up(original, made)
@@ -467,7 +474,7 @@ async def test_backups_are_not_strewn_among_other_files_and_not_made_on_a_disk_t
     (tmp_path / "full" / "letter.txt").write_text("x")
     with pytest.raises(BackupRefusedError, match="holds other files"):
         await back_up(original, tmp_path / "full")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BackupRefusedError, match="is its disk mounted"):
         await back_up(original, tmp_path / "not mounted" / "backups")
     with pytest.raises(BackupRefusedError, match="no folder of backups"), open_backups(tmp_path, writing=False):
         pass
