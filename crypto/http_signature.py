@@ -112,6 +112,7 @@ class _Sender:
 _SENDERS: dict[str, _Sender] = {}
 _REMEMBERING = threading.Lock()
 _REMEMBERED_SENDERS = 2048
+_REMEMBERED_CHARACTERS = 6_144  # a longer text is read each time: whoever has one key cannot fill the memory with certificates of his own making
 
 
 @dataclass(slots=True)
@@ -223,7 +224,7 @@ def verify_request_head(
         raise RequestSignatureError(f"The request's certificate is refused: {err}") from err
     message = _Message(method, url, fields)
     created, nonce = _verify_plain(message, sender) or _read_parameters(_verify(message, sender.leaf), method, fields)
-    if text not in _SENDERS:
+    if text not in _SENDERS and len(text) <= _REMEMBERED_CHARACTERS:
         with _REMEMBERING:
             while len(_SENDERS) >= _REMEMBERED_SENDERS:
                 del _SENDERS[next(iter(_SENDERS))]

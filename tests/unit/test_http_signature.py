@@ -338,8 +338,14 @@ def test_whatever_is_changed_both_ways_of_reading_say_the_same(world, data):
     assert verdicts[0] == verdicts[1]
 
 
-def test_senders_are_remembered_only_when_their_signature_was_right_and_are_judged_each_time(world, headers):
+def test_senders_are_remembered_only_when_their_signature_was_right_and_are_judged_each_time(
+    world, headers, monkeypatch
+):
     http_signature._SENDERS.clear()
+    with monkeypatch.context() as longer:
+        longer.setattr(http_signature, "_REMEMBERED_CHARACTERS", len(headers["Booth-Certificate"]) - 1)
+        verify_request("PUT", URL, headers, BODY, world.trust, NOW)
+    assert http_signature._SENDERS == {}
     verify_request("PUT", URL, headers, BODY, world.trust, NOW)
     assert list(http_signature._SENDERS) == [headers["Booth-Certificate"]]
     stranger = make_signer(make_authority("stranger"))
