@@ -124,7 +124,12 @@ class HandOver:
             return present
         if producer not in await self.producers():
             raise AcceptRefusedError("There is no such producer: choose one that the desk names.")
-        opened = (await self._rooms.opener.content(stored)).opened
+        try:
+            opened = (await self._rooms.opener.content(stored)).opened
+        except StorageCorruptError as error:
+            if await self._rooms.store.find(stored.sha256) is None:
+                raise UnknownPacketError("The packet was deleted meanwhile.") from error
+            raise
         at = self._at()
 
         def decide(signer: Signer) -> bytes:

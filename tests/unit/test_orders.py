@@ -12,7 +12,7 @@ from crypto.decision import verify_decision, verify_link
 from crypto.errors import CertificateRefusedError
 from crypto.handover import verify_order
 from server.decisions import check_signer
-from server.errors import StorageUnavailableError, UnknownPacketError
+from server.errors import StorageCorruptError, StorageUnavailableError, UnknownPacketError
 from server.handover_errors import (
     AcceptRefusedError,
     HandOverUnavailableError,
@@ -178,13 +178,17 @@ async def test_neither_an_end_before_the_commit_nor_a_deletion_meanwhile_leaves_
     order = await counter.accept(stored)
     assert order.message_sha256 in counter.messages()
 
-    stored, other = await counter.receive(), await counter.receive()
+    stored, other, closed = [await counter.receive() for _ in range(3)]
     order = await counter.accept(other)
     await counter.hand_over._rooms.opener.content(stored)
+    await counter.intake.rooms.objects.packets.delete(closed.sha256)
+    with pytest.raises(StorageCorruptError):
+        await counter.hand_over.accept(closed, PRODUCER, OFFICER)
     async with counter.intake.rooms.store.writing() as connection:
         await connection.execute(sa.delete(packets))
-    with pytest.raises(UnknownPacketError):
-        await counter.hand_over.accept(stored, PRODUCER, OFFICER)
+    for one in (stored, closed):  # opened before, and not
+        with pytest.raises(UnknownPacketError):
+            await counter.hand_over.accept(one, PRODUCER, OFFICER)
     with pytest.raises(OrderGoneError):
         await counter.orders.check_kept(order)
     with pytest.raises(OrderGoneError):
@@ -211,8 +215,6 @@ async def test_a_desk_without_a_key_or_a_producer_accepts_nothing_nor_one_whose_
         with pytest.raises(HandOverUnavailableError):
             await impostor.accept(stored, PRODUCER, OFFICER)
     assert counter.messages() == set()
-
-    from server.errors import StorageCorruptError
 
     stored = await counter.receive()
     async with counter.intake.rooms.store.writing() as connection:
