@@ -231,7 +231,12 @@ class BackupFolder:
 def open_backups(root: Path, *, writing: bool, make: bool = False) -> Iterator[BackupFolder]:
     """A folder of backups, for one who writes or for any number of those who read. Raises `BackupRefusedError`, `BackupBusyError`, OSError. Blocks."""
     if make:
-        root.mkdir(mode=FOLDER_MODE, exist_ok=True)  # never its parents: a disk that is not mounted must be noticed
+        try:
+            root.mkdir(mode=FOLDER_MODE, exist_ok=True)  # never its parents: a disk that is not mounted must be noticed
+        except FileNotFoundError as error:
+            raise BackupRefusedError(
+                f"{root} cannot be made, there is no {root.parent}: is its disk mounted?"
+            ) from error
         _check_folder(root)
     if not root.is_dir() or not (make or (root / LOCK).is_file()):
         raise BackupRefusedError(
