@@ -27,9 +27,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.keys import Signer, TrustStore, common_name
+from server.backup_errors import BackupRefusedError
 from server.backup_folder import COLLECTIONS, OBJECTS, BackupFolder, Dropped, ListedObject, open_backups
 from server.backup_manifest import MAX_LACKING, ColumnFacts, FileFacts, Manifest, TableFacts, sign_manifest
-from server.errors import BackupRefusedError, StorageCorruptError
+from server.errors import StorageCorruptError
 from server.line_files import WrittenFile, new_lines, read_lines
 from server.log_rows import log_heads, log_identity
 from server.object_rows import is_needed, needed_objects

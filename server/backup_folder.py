@@ -32,8 +32,8 @@ from typing import NamedTuple
 
 from crypto.key_folder import sync_folder, write_whole
 from crypto.trust import TrustStore
+from server.backup_errors import BackupBusyError, BackupDamagedError, BackupRefusedError
 from server.backup_manifest import BACKUP_NAME, MAX_MANIFEST_BYTES, Manifest, read_manifest
-from server.errors import BackupBusyError, BackupDamagedError, BackupRefusedError
 from server.line_files import FILE_MODE, READ_BYTES, check_file, open_regular, read_lines
 from server.store import DIGEST
 

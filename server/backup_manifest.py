@@ -20,7 +20,7 @@ from crypto.errors import CanonicalJsonError, CertificateRefusedError, CryptoErr
 from crypto.keys import Signer
 from crypto.package import Instant, Sha256, broken_fields, write_instant
 from crypto.trust import ARC, Purpose, TrustStore, common_name
-from server.errors import BackupDamagedError, BackupRefusedError
+from server.backup_errors import BackupDamagedError, BackupRefusedError
 from server.line_files import WrittenFile
 from server.table_rows import Table
 

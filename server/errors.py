@@ -18,7 +18,7 @@ it is what leaves the process. The HTTP status of a leaf is the `status` beside 
     │                            CsrRefusedError, BoothRevokedError, RevocationListUnknownError
     ├── OverloadError            more work than this process takes at once
     ├── DrainingError            the process is about to end
-    ├── BackupError              BackupRefusedError, BackupDamagedError, BackupBusyError
+    ├── BackupError              server/backup_errors.py; RetentionError and others have files of their own, too
     ├── StorageError             StorageUnavailableError, StorageFullError, StorageCorruptError, ReceiptUnavailableError
     └── DeskError                LoginRequiredError, LoginRefusedError, LoginLockedError, CsrfError,
                                  PacketNotOpenedError, PartUnknownError
@@ -432,35 +432,6 @@ class StorageCorruptError(StorageError):
     status = 500
     retry = False
     title = "A stored packet is damaged"
-
-
-class BackupError(ServerError):
-    """A backup or a restore did not come to its end; what was there before is as it was."""
-
-    code = "backup"
-    blame: ClassVar[Blame] = "operator"
-    title = "The backup cannot be made or used"
-
-
-class BackupRefusedError(BackupError):
-    """What was asked cannot be done with this backup, this place or this database."""
-
-    code = "backup.refused"
-
-
-class BackupDamagedError(BackupError):
-    """A file of a backup is missing, changed, or not signed by an intake that is trusted."""
-
-    code = "backup.damaged"
-    title = "The backup is damaged"
-
-
-class BackupBusyError(BackupError):
-    """Another command works in the same place."""
-
-    code = "backup.busy"
-    retry = True
-    title = "Another command works with these backups"
 
 
 class DeskError(ServerError):

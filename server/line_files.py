@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.errors import BackupDamagedError
+from server.backup_errors import BackupDamagedError
 
 # A row holds at most a receipt (60 kB) or a signed record; base64 and JSON add less than a half.
 MAX_LINE_BYTES = 4 * 1024 * 1024

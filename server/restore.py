@@ -29,10 +29,10 @@ from crypto.errors import ReceiptError
 from crypto.keys import TrustStore
 from crypto.tree_head import verify_tree_head
 from server.backup import AT_ONCE, Step
+from server.backup_errors import BackupDamagedError, BackupRefusedError
 from server.backup_folder import Backup, BackupFolder, ListedObject, open_backups
 from server.backup_manifest import TableFacts
 from server.config import StoreSettings
-from server.errors import BackupDamagedError, BackupRefusedError
 from server.line_files import check_file
 from server.log_audit import Audit, Witness
 from server.log_rows import log_heads

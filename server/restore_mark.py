@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 
 from crypto.key_folder import read_file, sync_folder, write_whole
-from server.errors import BackupRefusedError, SettingsError
+from server.backup_errors import BackupRefusedError
+from server.errors import SettingsError
 
 MARK = "restoring.json"
 MAX_MARK_BYTES = 1_024

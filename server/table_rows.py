@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.errors import BackupDamagedError, BackupRefusedError
+from server.backup_errors import BackupDamagedError, BackupRefusedError
 from server.line_files import LineWriter, WrittenFile, read_lines
 from server.store import Store, UtcDateTime
 

@@ -93,6 +93,10 @@ async def test_a_visit_from_the_camera_to_the_intake(opening, simulator, intake,
         assert (
             await pictures(station, 3) > 0.35
         )  # nobody is there: few pictures are decoded, the rate told is the camera's
+        for _ in range(20):  # a busy machine has a slow camera for a while
+            if watcher.booth.technician().preview_fps > 10:
+                break
+            await pictures(station, 5)
         assert watcher.booth.technician().preview_fps > 10
         watcher.booth.post(Start())
         watcher.booth.post(ChooseLanguage(language="de"))

@@ -433,6 +433,8 @@ def test_development_keys_are_an_authority_too(tmp_path):
         ("desk-on-loopback", Profile.TLS),
         ("centre-development", Profile.CENTRE),
         ("staff-development", Profile.STAFF),
+        ("desk-development", Profile.DESK),
+        ("producer-development", Profile.PRODUCER),
     }
     authority.revoke(BOOTH, ReasonFlags.key_compromise)
     make_development_pki(folder)

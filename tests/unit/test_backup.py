@@ -18,17 +18,12 @@ from typer.testing import CliRunner
 from crypto.keys import load_trust
 from crypto.receipt import verify_receipt
 from server.backup import BackupRooms, make_backup
+from server.backup_errors import BackupBusyError, BackupDamagedError, BackupRefusedError
 from server.backup_folder import open_backups
 from server.backup_manifest import read_manifest, sign_manifest
 from server.cli import app
 from server.config import IntakeSettings
-from server.errors import (
-    BackupBusyError,
-    BackupDamagedError,
-    BackupRefusedError,
-    SettingsError,
-    StorageUnavailableError,
-)
+from server.errors import SettingsError, StorageUnavailableError
 from server.intake import run_intake
 from server.line_files import WrittenFile, new_lines, read_lines
 from server.log_audit import audit_log
