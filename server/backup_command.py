@@ -296,7 +296,7 @@ async def _restore(
     async def delete_again(store: Store, objects: Objects) -> int:
         await Registry(store, now).forget_old(timedelta(days=settings.applications_kept_days))
         signer = SignerSource(settings.receipt_signer, certificate=settings.receipt_certificate).current
-        return await delete_due(store, objects, signer, settings.retention, now)
+        return await delete_due(store, objects, signer, trust, settings.retention, now)
 
     return await restore_backup(
         RestoreRooms(settings, trust, now, audit, delete_again, step, even_expired), target, name

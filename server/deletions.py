@@ -27,8 +27,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.errors import CryptoError, ReceiptError
-from crypto.keys import Signer
+from crypto.errors import CryptoError, ReceiptError, RetentionRecordError
+from crypto.keys import Signer, TrustStore
 from crypto.receipt import read_entry
 from crypto.retention_records import DeletionRecord, ErasureRecord, digest_of
 from server.application_rows import unlink
@@ -96,11 +96,12 @@ class Deletions:
         sealed: Erasable,
         messages: Erasable,
         signer: Callable[[], Signer],
+        trust: TrustStore,
         now: Callable[[], datetime],
         backups_kept: timedelta,
     ) -> None:
         self._store, self._sealed, self._messages = store, sealed, messages
-        self._signer, self._now, self._backups_kept = signer, now, backups_kept
+        self._signer, self._trust, self._now, self._backups_kept = signer, trust, now, backups_kept
 
     async def delete_packet(
         self, sha256: str, reason: str, *, check: Condition = _nothing_more, unlinked: bool = True
@@ -159,6 +160,17 @@ class Deletions:
         log.info("A packet was deleted.", extra={"packet": sha256[:16], "reason": reason})
         return deletion
 
+    def _check_record(self, deletion: Deletion) -> None:
+        """That an intake decided to delete this packet: a row alone, which anybody can write who has the database, deletes no bytes."""
+        try:
+            named = DeletionRecord.verify(deletion.record, self._trust).packet_sha256
+        except RetentionRecordError as error:
+            raise StorageCorruptError(
+                "A deletion's record is not one of a trusted intake: look with `intake log verify`."
+            ) from error
+        if named != deletion.packet_sha256:
+            raise StorageCorruptError("A deletion's record is for another packet: look with `intake log verify`.")
+
     async def _sign(self, packet: StoredPacket, reason: str, messages: int) -> Deletion:
         at = self._now().replace(microsecond=0)
 
@@ -189,6 +201,7 @@ class Deletions:
             messages = await messages_of(connection, sha256)
         if kept is not None:
             raise StorageCorruptError("A packet is here and said to be deleted: look with `intake log verify`.")
+        await asyncio.to_thread(self._check_record, deletion)
         for place, name in self._places(sha256, messages):
             await place.delete(name)
             if await place.delete(name) or await place.holds(name):

@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp
 
 from crypto.errors import CryptoError
-from crypto.keys import Signer, SignerSource
+from crypto.keys import Signer, SignerSource, load_trust
 from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
 from crypto.tree_head import TREE_HEAD_TYPE
 from server.application_routes import Lookups, make_application_routes
@@ -214,6 +214,7 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
         if settings.staff_signer is not None:
             staff = SignerSource(settings.staff_signer, certificate=settings.staff_certificate)
             staff.current()
+        roots = load_trust(settings.trust)
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     issuer = open_issuer(settings)
@@ -231,7 +232,7 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
         )
         app, intake = make_intake(rooms)
         await tell_policy(store, settings.retention)
-        retention = Retention(store, objects, source.current, settings.retention, rooms.now)
+        retention = Retention(store, objects, source.current, roots, settings.retention, rooms.now)
         work = [
             retention_job(retention, settings.retention_every_s, settings.retention_per_run),
             *storage_jobs(store, objects, settings.scrub_bytes),

@@ -344,7 +344,7 @@ def _run(
 @contextlib.asynccontextmanager
 async def _opened(data: Path, pki: Path, database_url: str | None, *, changes: bool) -> AsyncIterator[Rooms]:
     """The rows and the place of an intake that was started once; nothing is made where no store is, nothing migrated to look only."""
-    from crypto.keys import Purpose, SignerSource
+    from crypto.keys import Purpose, SignerSource, load_trust
     from server.config import IntakeSettings
     from server.holds import Holds
     from server.made_store import await_store
@@ -364,5 +364,5 @@ async def _opened(data: Path, pki: Path, database_url: str | None, *, changes: b
     await await_store(settings)
     opening = open_store if changes else open_present_store
     async with opening(settings.resolved_database_url) as store, open_objects(settings) as objects:
-        retention = Retention(store, objects, signer, settings.retention, now)
+        retention = Retention(store, objects, signer, load_trust(settings.trust), settings.retention, now)
         yield Rooms(settings, store, retention, Holds(store, signer, Purpose.INTAKE, now), now())

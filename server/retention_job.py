@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.keys import Signer
+from crypto.keys import Signer, TrustStore
 from server.deletions import Deletions
 from server.errors import StorageError, UnknownPacketError
 from server.jobs import Job, database_now
@@ -66,11 +66,12 @@ class Retention:
         store: Store,
         objects: Objects,
         signer: Callable[[], Signer],
+        trust: TrustStore,
         policy: Policy,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store, self._policy, self._now = store, policy, now
-        self.deletions = Deletions(store, objects.packets, objects.orders, signer, now, policy.backups)
+        self.deletions = Deletions(store, objects.packets, objects.orders, signer, trust, now, policy.backups)
 
     async def plan(self, at: datetime) -> AsyncGenerator[Planned]:
         """What a run at that time would delete, oldest first, if nothing happened until then. Changes nothing."""
@@ -157,10 +158,15 @@ class _Attempts:
 
 
 async def delete_due(
-    store: Store, objects: Objects, signer: Callable[[], Signer], policy: Policy, now: Callable[[], datetime]
+    store: Store,
+    objects: Objects,
+    signer: Callable[[], Signer],
+    trust: TrustStore,
+    policy: Policy,
+    now: Callable[[], datetime],
 ) -> int:
     """Delete everything that is due; how many packets. What a restore does before anything is served."""
-    retention, deleted = Retention(store, objects, signer, policy, now), 0
+    retention, deleted = Retention(store, objects, signer, trust, policy, now), 0
     while True:
         run = await retention.run(1_000)
         deleted += run.deleted + run.finished

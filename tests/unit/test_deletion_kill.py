@@ -73,7 +73,8 @@ async def opened(folder: Path, steps: Steps):
         dying.steps = steps
         sealed, messages = Dying(objects.packets, steps), Dying(objects.orders, steps)
         try:
-            yield dying, objects, Deletions(dying, sealed, messages, lambda: WORLD.intake, clock, timedelta(days=30))
+            made = Deletions(dying, sealed, messages, lambda: WORLD.intake, WORLD.trust, clock, timedelta(days=30))
+            yield dying, objects, made
         finally:
             await engine.dispose()
 

@@ -61,7 +61,7 @@ class Rig:
         self.holds = Holds(self.store, lambda: DESK, Purpose.DESK, clock)
 
     def made(self, signer=lambda: WORLD.intake) -> Deletions:
-        return Deletions(self.store, self.sealed, self.messages, signer, clock, BACKUPS)
+        return Deletions(self.store, self.sealed, self.messages, signer, WORLD.trust, clock, BACKUPS)
 
     async def fill(self) -> None:
         links = Links(application_digest(NUMBER).hex(), "ab" * 32)
@@ -213,6 +213,14 @@ async def test_a_deletion_of_a_packet_that_is_here_deletes_nothing_and_is_found(
         await finish(rig.deletions)
     assert rig.other.sha256 in rig.sealed.names
     assert await rig.audit() == ["deletion.changed", "deletion.packet", "packet.missing"]
+    # The packet's row taken away, too: its bytes stay for whoever brings the row back.
+    await rig.sql(f"DELETE FROM packets WHERE sha256 = '{rig.other.sha256}'")
+    with pytest.raises(StorageCorruptError, match="another packet"):
+        await finish(rig.deletions)
+    await rig.sql("UPDATE deletions SET record = X'3000'")
+    with pytest.raises(StorageCorruptError, match="not one of a trusted intake"):
+        await finish(rig.deletions)
+    assert rig.other.sha256 in rig.sealed.names
 
 
 CHANGES = [

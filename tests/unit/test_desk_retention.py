@@ -66,7 +66,7 @@ async def send(officer: Desk, sha256: str, what: str, reason: str, csrf: str) ->
 def deletions_of(officer: Desk, keys: Keys) -> Deletions:
     signer = SignerSource(f"file:{keys.folder / 'intake.key'}").current
     objects = officer.objects
-    return Deletions(officer.rooms.store, objects.packets, objects.orders, signer, now, timedelta(days=30))
+    return Deletions(officer.rooms.store, objects.packets, objects.orders, signer, keys.trust, now, timedelta(days=30))
 
 
 async def test_the_countdown_says_both_days_in_every_language(desk, keys):

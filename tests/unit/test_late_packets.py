@@ -39,7 +39,9 @@ def deletions_of(run, keys) -> Deletions:
     signer = SignerSource(run.rooms.settings.receipt_signer).current
     place = run.rooms.objects
     return Deletions(
-        run.rooms.store, place.packets, place.orders, signer, lambda: datetime.now(UTC), timedelta(days=30)
+        *(run.rooms.store, place.packets, place.orders, signer, keys.trust),
+        lambda: datetime.now(UTC),
+        timedelta(days=30),
     )
 
 

@@ -94,7 +94,7 @@ class Rig:
         self.receipts, self.store, self.clock = receipts, store_of(receipts), Clock()
         self.place = SimpleNamespace(packets=Shelf(), orders=Shelf())
         self.holds = Holds(self.store, lambda: DESK, Purpose.DESK, self.clock)
-        self.retention = Retention(self.store, self.place, lambda: INTAKE, POLICY, self.clock)
+        self.retention = Retention(self.store, self.place, lambda: INTAKE, WORLD.trust, POLICY, self.clock)
 
         async def same(_connection):
             return self.clock.now
@@ -209,7 +209,7 @@ async def test_when_nothing_works_a_run_ends(rig, monkeypatch):
     def gone():
         raise KeyUnavailableError("The token is unplugged.")
 
-    broken = Retention(rig.store, rig.place, gone, POLICY, rig.clock)
+    broken = Retention(rig.store, rig.place, gone, WORLD.trust, POLICY, rig.clock)
     with pytest.raises(ReceiptUnavailableError):
         await broken.run(100)
     assert await rig.deleted() == {}
@@ -223,7 +223,7 @@ async def test_a_run_ends_at_its_most_and_a_restore_goes_on_until_all_is_done(ri
     assert (run.deleted, run.more) == (2, True)
     assert len(await rig.deleted()) == 2
     assert await retention_job(rig.retention, 3600, 1).work() == 1
-    assert await delete_due(rig.store, rig.place, lambda: INTAKE, POLICY, rig.clock) == 2
+    assert await delete_due(rig.store, rig.place, lambda: INTAKE, WORLD.trust, POLICY, rig.clock) == 2
 
 
 async def test_a_clock_that_is_not_the_database_s_deletes_nothing(rig, monkeypatch):
