@@ -21,7 +21,7 @@ from tests.s3_rig import s3_endpoint, s3_place  # noqa: F401 - fixtures
 PROJECT = Path(__file__).resolve().parent.parent
 APPLICANTS = PROJECT / "hardware" / "sim" / "applicants"
 # How long a thread or descriptor that is already being closed may take to go; nothing waits this long when all is well.
-GRACE_S = 3.0
+GRACE_S = 15.0
 
 
 def pytest_addoption(parser):
