@@ -156,11 +156,7 @@ def make_order_pages(work: OrderPages) -> APIRouter:
             request,
             "accept.html",
             session=session,
-            stored=stored,
-            reference=views.reference(stored),
-            summary=summary,
-            result_key=views.verdict_key(summary),
-            result_tone=views.verdict_tone(summary),
+            **views.heading(stored, summary),
             portrait=content.opened.parts.get("portrait.jpg", b"").startswith(JPEG_START),
             producers=producers,
         )

@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -221,6 +222,17 @@ def verdict_tone(summary: Summary) -> str:
         "result.no_report": "care",
     }
     return tones.get(key, "bad")
+
+
+def heading(stored: StoredPacket, summary: Summary) -> dict[str, Any]:
+    """What each page about one opened packet has at its head, by the names of its template."""
+    return {
+        "stored": stored,
+        "reference": reference(stored),
+        "summary": summary,
+        "result_key": verdict_key(summary),
+        "result_tone": verdict_tone(summary),
+    }
 
 
 def signature_facts(content: PacketContent, language: Language) -> list[Fact]:
