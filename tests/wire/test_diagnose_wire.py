@@ -97,7 +97,10 @@ async def test_lamps_that_are_dead_weak_swapped_or_misaddressed_are_told_apart(b
     }
     assert {each["verdict"] for each in found.values()} == {"fail"}
     assert found["lamp.fill_top"]["value"] == pytest.approx(60, abs=2)
-    assert found["lamp.fill_top"]["about"] == {"lamp": "fill_top", "percent": "60"}
+    assert found["lamp.fill_top"]["about"] == {
+        "lamp": "fill_top",
+        "percent": format(found["lamp.fill_top"]["value"], ".0f"),
+    }
     assert found["lamp.key_left"]["about"]["other"] == "key_right"
 
     booth.control(swap=None)
