@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from crypto.desk_secret import generate_desk_secret
 from crypto.errors import KeyUnavailableError
 from crypto.issuance import Issuer, Profile, Revoked, issue, make_crl, make_root
 from crypto.key_folder import PRIVATE, PUBLIC, make_key_folder, only_writer, write_whole
@@ -47,7 +48,7 @@ def make_development_pki(folder: Path, booth: str = "booth-0001", *, at: datetim
     """Fills `folder` with what is missing and returns it; safe when two processes start at once.
 
     Files: ca.pem ca.key ca.crl booth.pem booth.key intake.pem intake.key intake-tls.pem intake-tls.key desk-tls.pem desk-tls.key
-    centre.pem centre.key centres.pem (what the intake tells of centres) staff.pem staff.key (signs the list of staff codes) desk.pem desk.key (signs decisions) desk.hpke (private) desk.hpke.pub
+    centre.pem centre.key centres.pem (what the intake tells of centres) staff.pem staff.key (signs the list of staff codes) desk.pem desk.key (signs decisions) desk.hpke (private) desk.hpke.pub desk.secret
     producer.pem producer.key (signs requests and answers) producer.hpke (private), and what intake and desk know of that producer:
     producers/producer-development/ca.pem producers/producer-development/producer.hpke.pub.
     """
@@ -88,6 +89,8 @@ def _fill(folder: Path, booth: str, now: datetime) -> None:
         write_whole(folder / "centres.pem", (folder / "centre.pem").read_bytes(), PUBLIC)
     _refresh_list(folder, now)
     _fill_recipient(folder / "desk.hpke", folder / "desk.hpke.pub")
+    if not (folder / "desk.secret").exists():
+        write_whole(folder / "desk.secret", generate_desk_secret().to_pem(), PRIVATE)
     known = folder / "producers" / PRODUCER_NAME
     for one in (known.parent, known):
         make_key_folder(one)

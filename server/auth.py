@@ -24,6 +24,7 @@ from pathlib import Path
 from crypto.tries import Tries
 from server.addresses import network_of
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
+from server.roles import Permission, Role, granted
 
 # Letters and digits that cannot be mistaken for each other on paper; 10 of them are 49 bits.
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"[:30]
@@ -69,6 +70,11 @@ class Session:
     opened_at: float
     seen_at: float
     officer: str  # tells sessions apart in what is signed, and says nothing of a person
+    roles: frozenset[Role]
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this session's person may do something."""
+        return permission in granted(self.roles)
 
 
 class Doorkeeper:
@@ -116,7 +122,7 @@ class Doorkeeper:
         """A new session and its token, which is kept by the browser alone."""
         token = secrets.token_urlsafe(32)
         now = self._clock()
-        session = Session(secrets.token_urlsafe(32), now, now, f"session-{secrets.token_hex(8)}")
+        session = Session(secrets.token_urlsafe(32), now, now, f"session-{secrets.token_hex(8)}", frozenset(Role))
         self._sessions[_key(token)] = session
         return token, session
 

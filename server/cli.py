@@ -228,6 +228,30 @@ def pki_recipient(
         print(f"{file}: key {key.key_id}; for the booths: {public}")
 
 
+@pki_app.command("secret")
+def pki_secret(file: Annotated[Path, typer.Argument(metavar="FILE", help="File for the secret (0600).")]) -> None:
+    """Make a desk's secret: what it keeps of opened packets, and of its users, lies in the database under it. An existing one is never replaced.
+
+    All desks of one database have the same. Without it they open the database, but find nothing of what they kept: keep a copy beside the private key's.
+
+    [bold]Example[/bold]: intake pki secret ./pki/desk.secret
+    """
+    from crypto.desk_secret import generate_desk_secret
+    from crypto.errors import CryptoError
+    from crypto.key_folder import PRIVATE, only_writer, write_whole
+
+    try:
+        with only_writer(file.parent):
+            if file.exists():
+                _fail(f"{file} is there already: it is never replaced.")
+            write_whole(file, generate_desk_secret().to_pem(), PRIVATE)
+    except CryptoError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{file} cannot be made: {error.strerror}.")
+    print(file)
+
+
 def _tell_ready(name: str, facts: dict[str, str], json_ready: bool, ready_file: Path | None) -> None:
     """Say that connections are accepted."""
     line = json.dumps({"ready": True, **facts})

@@ -244,6 +244,9 @@ class DeskSettings(ListenSettings, StoreSettings):
     recipient_keys: tuple[Path, ...] = Field(
         min_length=1, description="The private keys that open packets: the present one, and others while keys overlap."
     )
+    secret: Path = Field(
+        description="The desk's secret: what it keeps of opened packets lies under it (`intake pki secret`)."
+    )
     decision_signer: str | None = Field(
         default=None, description="URI of the key that signs decisions and what is handed over; None accepts nothing."
     )
@@ -274,13 +277,14 @@ class DeskSettings(ListenSettings, StoreSettings):
     @classmethod
     def from_pki(cls, pki: Path, data: Path, **more: object) -> Self:
         """Settings that use the development keys in `pki`. Raises `SettingsError` when a file is missing."""
-        files = _present(pki, "ca.pem", "desk.hpke", "desk-tls.pem", "desk-tls.key")
+        files = _present(pki, "ca.pem", "desk.hpke", "desk.secret", "desk-tls.pem", "desk-tls.key")
         return cls.model_validate(
             {
                 "data_dir": data,
                 "trust": files["ca.pem"],
                 "crl": _list_in(pki),
                 "recipient_keys": [files["desk.hpke"]],
+                "secret": files["desk.secret"],
                 **_decision_key_in(pki),
                 **_producers_in(pki, "DESK"),
                 "tls_certificate": files["desk-tls.pem"],

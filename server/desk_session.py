@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
 
+from server.access_errors import PermissionDeniedError
 from server.auth import Doorkeeper, Session
 from server.errors import CsrfError, LoginRequiredError
 from server.receiving import read_small_body
+from server.roles import Permission
 
 SESSION_COOKIE = "__Host-desk"
 MAX_FORM_BYTES = 4096
@@ -26,6 +28,17 @@ async def officer(request: Request) -> Session:
 
 
 Officer = Annotated[Session, Depends(officer)]
+
+
+def needs(permission: Permission) -> Any:
+    """The dependency of a route: the session, if its person may do this. Raises `LoginRequiredError`, `PermissionDeniedError`."""
+
+    async def allowed(session: Officer) -> Session:
+        if not session.may(permission):
+            raise PermissionDeniedError("Your role does not allow this.")
+        return session
+
+    return Depends(allowed)
 
 
 async def read_form(request: Request) -> dict[str, str]:

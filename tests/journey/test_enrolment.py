@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from booth.config import Config
 from booth.kiosk import Accept, Cancel, ChooseLanguage, Consent, Identify, Start
 from booth.runner import open_booth
+from crypto.desk_secret import generate_desk_secret
 from crypto.keys import generate_recipient_key, load_recipient_key, load_trust
 from crypto.private_key import private_pem
 from crypto.seal import open_packet
@@ -73,7 +74,11 @@ class Organisation:
         await self.certify("intake", "intake", "--for", "intake")
         await self.certify("intake-tls", "intake-on-loopback", "--for", "tls", "--name", "127.0.0.1")
         desk = generate_recipient_key()
-        for name, data in (("desk.hpke", desk.to_pem()), ("desk.hpke.pub", desk.public.to_pem())):
+        for name, data in (
+            ("desk.secret", generate_desk_secret().to_pem()),
+            ("desk.hpke", desk.to_pem()),
+            ("desk.hpke.pub", desk.public.to_pem()),
+        ):
             (self.folder / name).touch(mode=0o600)
             (self.folder / name).write_bytes(data)
 

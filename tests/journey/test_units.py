@@ -28,7 +28,7 @@ def install(there: Machine, given: Path) -> None:
     make_development_pki(pki, booth="booth-0001")
     for program, keys in {
         "intake": ("ca.pem", "ca.crl", "intake.pem", "intake.key", "intake-tls.pem", "intake-tls.key"),
-        "desk": ("ca.pem", "ca.crl", "desk.hpke", "desk-tls.pem", "desk-tls.key"),
+        "desk": ("ca.pem", "ca.crl", "desk.hpke", "desk.secret", "desk-tls.pem", "desk-tls.key"),
         "booth": ("ca.pem", "booth.pem", "booth.key", "desk.hpke.pub"),
     }.items():
         (given / program).mkdir()

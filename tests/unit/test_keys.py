@@ -33,7 +33,16 @@ from tests.packets import BOOTH
 PEM = serialization.Encoding.PEM
 FILES = {
     *("ca.pem", "ca.key", "ca.crl", "booth.pem", "booth.key", "intake.pem", "intake.key"),
-    *("intake-tls.pem", "intake-tls.key", "desk-tls.pem", "desk-tls.key", "desk.hpke", "desk.hpke.pub", ".lock"),
+    *(
+        "intake-tls.pem",
+        "intake-tls.key",
+        "desk-tls.pem",
+        "desk-tls.key",
+        "desk.hpke",
+        "desk.hpke.pub",
+        "desk.secret",
+        ".lock",
+    ),
     *("centre.pem", "centre.key", "centres.pem", "staff.pem", "staff.key", "desk.pem", "desk.key"),
     *("producer.pem", "producer.key", "producer.hpke"),
     *("producers/producer-development/ca.pem", "producers/producer-development/producer.hpke.pub"),
@@ -57,7 +66,7 @@ def test_the_first_start_makes_every_file_and_keeps_the_private_ones_private(pki
     for folder in (pki, *(path for path in pki.rglob("*") if path.is_dir())):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in map(pki.joinpath, FILES):
-        private = path.suffix in {".key", ".hpke"}
+        private = path.suffix in {".key", ".hpke", ".secret"}
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == (0 if private or path.name == ".lock" else 0o044), path
 
 

@@ -8,6 +8,7 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
+from crypto.desk_secret import load_desk_secret
 from crypto.recipient import load_recipient_key, load_recipient_public_key
 from server import memory
 from server.cli import app
@@ -54,3 +55,13 @@ def test_what_cannot_be_done_is_told_in_one_sentence(tmp_path):
         told = run(file, code=2).stderr
         assert told.startswith("intake: ")
         assert (str(file) in told, told.count("\n")) == (True, 1)
+
+
+def test_a_desks_secret_is_made_once(tmp_path):
+    file = tmp_path / "desk.secret"
+    told = CliRunner().invoke(app, ["pki", "secret", str(file)])
+    assert (told.exit_code, told.stdout.strip()) == (0, str(file))
+    before = load_desk_secret(file)
+    again = CliRunner().invoke(app, ["pki", "secret", str(file)])
+    assert (again.exit_code, "never replaced" in again.stderr) == (2, True)
+    assert load_desk_secret(file) == before
