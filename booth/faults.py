@@ -192,6 +192,7 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "The intake's receipts contradict each other: tell its operator, and keep this booth's data folder as it is.",
         ),
         "crypto.retention_record": (_T, "fault.network", _INTAKE),
+        "crypto.audit_entry": (_T, "fault.network", _INTAKE),
         "crypto.revocation_list": (_T, "fault.booth", _KEYS),
         "crypto.request_signature": (_T, "fault.network", _KEYS),
         "crypto.request_revoked": (_T, "fault.network", _ENROL),

@@ -206,11 +206,25 @@ class LogProofError(ReceiptError):
     code = "crypto.log_proof"
 
 
+class AuditEntryError(CryptoError):
+    """An entry of the desk's audit log is not genuine, or cannot be made."""
+
+    code = "crypto.audit_entry"
+    blame = "us"
+
+
 class RetentionRecordError(CryptoError):
     """A record of a deletion or of a hold is not genuine, or cannot be made."""
 
     code = "crypto.retention_record"
     blame = "us"
+
+
+class HeartbeatError(CryptoError):
+    """A heartbeat, or the answer to one, has another form than it must, or is too long."""
+
+    code = "crypto.heartbeat"
+    blame = "peer"
 
 
 class CalibrationRefusedError(CryptoError):

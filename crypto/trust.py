@@ -112,6 +112,7 @@ CONTENT_DECISION_LINK = f"{ARC}.2.7"
 CONTENT_HANDOVER = f"{ARC}.2.8"
 CONTENT_ORDER = f"{ARC}.2.9"
 CONTENT_ANSWER = f"{ARC}.2.10"
+CONTENT_AUDIT_ENTRY = f"{ARC}.2.16"  # crypto/audit_entry.py
 
 
 @dataclass(frozen=True, slots=True)
