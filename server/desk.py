@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -27,7 +28,7 @@ from crypto.errors import CryptoError
 from crypto.keys import Purpose, SignerSource, load_recipient_key
 from server import views
 from server.application_rows import Registry
-from server.auth import Doorkeeper
+from server.auth import Doorkeeper, Session
 from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
 from server.config import DeskSettings
@@ -36,7 +37,7 @@ from server.desk_api import find_packet, make_api
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
 from server.desk_retention import RetentionPages, RetentionRooms, make_retention_pages
 from server.desk_search import ListRooms, make_list_pages
-from server.desk_session import SESSION_COOKIE, Officer, officer, read_form, read_officers_form
+from server.desk_session import SESSION_COOKIE, Officer, needs, read_form, read_officers_form
 from server.errors import (
     LoginRequiredError,
     PacketNotOpenedError,
@@ -56,6 +57,7 @@ from server.opening import Opener, open_opener, summarise
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
 from server.retention_errors import PacketDeletedError
+from server.roles import Permission
 from server.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -142,7 +144,9 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         return answer
 
     @app.get("/packets/{sha256}")
-    async def packet_page(request: Request, sha256: str, session: Officer) -> Response:
+    async def packet_page(
+        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_READ)]
+    ) -> Response:
         language = pages.language(request)
         try:
             stored = await find_packet(store, sha256)
@@ -185,16 +189,16 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             retention=card,
         )
 
-    @app.get("/packets/{sha256}/portrait.jpg")
-    async def portrait(sha256: str, session: Officer) -> Response:  # noqa: ARG001 (asks for the session)
+    @app.get("/packets/{sha256}/portrait.jpg", dependencies=[needs(Permission.PACKETS_READ)])
+    async def portrait(sha256: str) -> Response:
         content = await opener.content(await find_packet(store, sha256))
         data = _portrait(content.opened.parts)
         if data is None:
             raise PartUnknownError("The packet holds no portrait that can be shown.")
         return Response(data, media_type="image/jpeg")
 
-    @app.get("/packets/{sha256}/pad/{name}")
-    async def pad_frame(sha256: str, name: str, session: Officer) -> Response:  # noqa: ARG001 (asks for the session)
+    @app.get("/packets/{sha256}/pad/{name}", dependencies=[needs(Permission.PACKETS_READ)])
+    async def pad_frame(sha256: str, name: str) -> Response:
         content = await opener.content(await find_packet(store, sha256))
         data = frame_of(content.opened.parts, name)
         if data is None:
@@ -206,7 +210,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     app.include_router(make_retention_pages(retention))
     length = rooms.settings.list_length
     app.include_router(make_list_pages(ListRooms(store, opener, registry, rooms.hand_over, pages, rooms.now, length)))
-    app.include_router(make_api(store, opener, officer, length))
+    app.include_router(make_api(store, opener, length))
     app.mount("/static", StaticFiles(directory=STATIC))
 
     async def answer_error(request: Request, error: Exception) -> Response:

@@ -6,18 +6,19 @@ What a packet holds leaves only as an attachment with a fixed type and `nosniff`
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic_core import from_json
 
 from server.deletions import find_deletions
+from server.desk_session import needs
 from server.errors import PartUnknownError, UnknownPacketError
 from server.opening import Opener, PacketContent, Summary
 from server.records import MAX_DOCUMENT_BYTES
 from server.retention_errors import PacketDeletedError
+from server.roles import Permission
 from server.store import Store, StoredPacket, check_digest
 
 # Types by name; whatever else a packet holds is bytes.
@@ -36,11 +37,12 @@ async def find_packet(store: Store, sha256: str) -> StoredPacket:
     raise UnknownPacketError("No packet with this digest is stored.")
 
 
-def make_api(store: Store, opener: Opener, officer: Callable[[Request], Awaitable[Any]], list_length: int) -> APIRouter:
-    """The routes under /api; each asks `officer` for a session first."""
-    api = APIRouter(prefix="/api", dependencies=[Depends(officer)])
+def make_api(store: Store, opener: Opener, list_length: int) -> APIRouter:
+    """The routes under /api. What a packet holds as a file leaves the desk with it: that needs the right to export."""
+    api = APIRouter(prefix="/api")
+    reads, exports = [needs(Permission.PACKETS_READ)], [needs(Permission.PACKETS_EXPORT)]
 
-    @api.get("/packets")
+    @api.get("/packets", dependencies=reads)
     async def list_packets(
         before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = list_length,
@@ -52,13 +54,13 @@ def make_api(store: Store, opener: Opener, officer: Callable[[Request], Awaitabl
             "next": rows[-1].serial if len(rows) == limit else None,
         }
 
-    @api.get("/packets/{sha256}")
+    @api.get("/packets/{sha256}", dependencies=reads)
     async def packet(sha256: str) -> JSONResponse:
         """Facts, report and visit of one packet."""
         content = await opener.content(await find_packet(store, sha256))
         return JSONResponse(_facts(content))
 
-    @api.get("/packets/{sha256}/parts/{name:path}")
+    @api.get("/packets/{sha256}/parts/{name:path}", dependencies=exports)
     async def part(sha256: str, name: str) -> Response:
         """One part as the booth made it."""
         content = await opener.content(await find_packet(store, sha256))
@@ -68,19 +70,19 @@ def make_api(store: Store, opener: Opener, officer: Callable[[Request], Awaitabl
         extension = "." + name.rpartition(".")[2]
         return attachment(data, name.rpartition("/")[2], TYPES.get(extension, "application/octet-stream"))
 
-    @api.get("/packets/{sha256}/packet")
+    @api.get("/packets/{sha256}/packet", dependencies=exports)
     async def sealed(sha256: str) -> Response:
         """The sealed packet as it arrived."""
         stored = await find_packet(store, sha256)
         return attachment(await opener.sealed(stored), f"{stored.packet_id}.packet", "application/vnd.passbooth.packet")
 
-    @api.get("/packets/{sha256}/package.zip")
+    @api.get("/packets/{sha256}/package.zip", dependencies=exports)
     async def package(sha256: str) -> Response:
         """The signed package: a ZIP."""
         content = await opener.content(await find_packet(store, sha256))
         return attachment(content.opened.package_bytes, f"{content.stored.packet_id}.zip", "application/zip")
 
-    @api.get("/packets/{sha256}/cms")
+    @api.get("/packets/{sha256}/cms", dependencies=exports)
     async def cms(sha256: str) -> Response:
         """The signature around the package: CMS SignedData in DER."""
         content = await opener.content(await find_packet(store, sha256))

@@ -16,15 +16,17 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server import views
+from server.auth import Session
 from server.decisions import HandOver
 from server.desk_api import find_packet
-from server.desk_session import Officer, read_officers_form
+from server.desk_session import needs, read_officers_form
 from server.handover_errors import HandOverUnavailableError
 from server.handover_rows import Order
 from server.layout import Pages
 from server.messages import Language
 from server.opening import Opener, summarise
 from server.pad_card import JPEG_START
+from server.roles import Permission
 from server.store import Store, StoredPacket
 
 LENGTH = 50
@@ -142,7 +144,9 @@ def make_order_pages(work: OrderPages) -> APIRouter:
     hand_over, pages = rooms.hand_over, rooms.pages
 
     @api.get("/packets/{sha256}/accept")
-    async def accept_page(request: Request, sha256: str, session: Officer) -> Response:
+    async def accept_page(
+        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_DECIDE)]
+    ) -> Response:
         """Say what accepting means, and ask."""
         stored = await find_packet(rooms.store, sha256)
         if await hand_over.decision(sha256) is not None:
@@ -162,7 +166,9 @@ def make_order_pages(work: OrderPages) -> APIRouter:
         )
 
     @api.post("/packets/{sha256}/accept")
-    async def accept(request: Request, sha256: str, session: Officer) -> Response:
+    async def accept(
+        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_DECIDE)]
+    ) -> Response:
         """Accept, sign, seal for the producer; twice is once."""
         form = await read_officers_form(request, session)
         stored = await find_packet(rooms.store, sha256)
@@ -171,7 +177,9 @@ def make_order_pages(work: OrderPages) -> APIRouter:
 
     @api.get("/handover")
     async def list_page(
-        request: Request, session: Officer, before: Annotated[int | None, Query(ge=1, le=2**53)] = None
+        request: Request,
+        session: Annotated[Session, needs(Permission.HANDOVER_READ)],
+        before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     ) -> Response:
         """The orders, late ones first."""
         late, page = await work.listed(pages.language(request), before)
@@ -188,7 +196,9 @@ def make_order_pages(work: OrderPages) -> APIRouter:
         )
 
     @api.post("/handover/{order}/resend")
-    async def resend(request: Request, order: str, session: Officer) -> Response:
+    async def resend(
+        request: Request, order: str, session: Annotated[Session, needs(Permission.HANDOVER_RESEND)]
+    ) -> Response:
         """Seal an order anew; asking twice is asking once."""
         await read_officers_form(request, session)
         await hand_over.orders.ask_again(await hand_over.orders.find(order))

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server.auth import Session
 from server.desk_api import find_packet
-from server.desk_session import Officer, read_officers_form
+from server.desk_session import needs, read_officers_form
 from server.errors import MalformedRequestError
 from server.holds import Hold, HoldReason, Holds
 from server.layout import Pages
@@ -24,6 +25,7 @@ from server.messages import Language
 from server.retention import Fate
 from server.retention_errors import HoldsUnavailableError
 from server.retention_state import RetentionState, read_state
+from server.roles import Permission
 from server.store import Store, StoredPacket
 from server.views import Fact
 
@@ -97,7 +99,9 @@ def make_retention_pages(work: RetentionPages) -> APIRouter:
     api, rooms = APIRouter(), work.rooms
 
     @api.post("/packets/{sha256}/hold")
-    async def hold(request: Request, sha256: str, session: Officer) -> Response:
+    async def hold(
+        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_HOLD)]
+    ) -> Response:
         """Hold a packet; twice for one reason is once."""
         form = await read_officers_form(request, session)
         holds, stored = _signing(rooms), await find_packet(rooms.store, sha256)
@@ -105,7 +109,9 @@ def make_retention_pages(work: RetentionPages) -> APIRouter:
         return RedirectResponse(f"/packets/{stored.sha256}#retention-title", 303)
 
     @api.post("/packets/{sha256}/release")
-    async def release(request: Request, sha256: str, session: Officer) -> Response:
+    async def release(
+        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_HOLD)]
+    ) -> Response:
         """Release the hold for one reason."""
         form = await read_officers_form(request, session)
         holds, stored = _signing(rooms), await find_packet(rooms.store, sha256)

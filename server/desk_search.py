@@ -25,11 +25,12 @@ from server.application_rows import Registry
 from server.applications import Outcome
 from server.auth import Session
 from server.decisions import HandOver
-from server.desk_session import Officer, read_officers_form
+from server.desk_session import needs, read_officers_form
 from server.layout import Pages
 from server.opening import Opener
 from server.packet_counts import count_packets
 from server.packet_search import Matches, Place, Range, find_packets, page_of, read_place, read_term
+from server.roles import Permission
 from server.store import Store, StoredPacket
 
 MAX_WORD = 200
@@ -94,7 +95,7 @@ def make_list_pages(rooms: ListRooms) -> APIRouter:
     @routes.get("/")
     async def list_page(
         request: Request,
-        session: Officer,
+        session: Annotated[Session, needs(Permission.PACKETS_READ)],
         before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
         behind: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Response:
@@ -111,13 +112,13 @@ def make_list_pages(rooms: ListRooms) -> APIRouter:
         older = wanted.query(behind=str(_place(found.rows[-1]))) if found.more else None
         return await _page(request, session, wanted, found, older, first_page=place is None)
 
-    @routes.get("/search")
-    async def no_search(request: Request, session: Officer) -> Response:  # noqa: ARG001 (asks for the session)
+    @routes.get("/search", dependencies=[needs(Permission.PACKETS_READ)])
+    async def no_search(request: Request) -> Response:
         """Where a change of language leads on the page of a search, which has no address."""
         return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/", 303)
 
     @routes.post("/search")
-    async def search(request: Request, session: Officer) -> Response:
+    async def search(request: Request, session: Annotated[Session, needs(Permission.PACKETS_READ)]) -> Response:
         wanted = read_wanted(await read_officers_form(request, session))
         if not wanted.word:
             return RedirectResponse(f"/?{wanted.query()}" if wanted else "/", 303)
