@@ -29,7 +29,7 @@ from booth.diagnostics import CHECKS, Check, Progress, Prompt, chosen, run_check
 from booth.errors import HistoryUnusableError, MaintenanceRefusedError, OutOfServiceError
 from booth.faults import UNKNOWN_CODE, fault_of
 from booth.health import Health
-from booth.heartbeat import HeartbeatSummary, summarise
+from booth.heartbeat import summarise
 from booth.history import DAYS, History
 from booth.self_test import CheckFinding
 from booth.service_switch import OUT_REASONS, OutOfService, OutReason, ServiceSwitch, utc_text
@@ -37,7 +37,7 @@ from booth.support_bundle import BundleFacts, make_bundle
 from booth.trends import Point, Trend
 from capture.calibration_run import CalibrationRun, StepState
 from capture.frames import Latest
-from validation.check import software
+from crypto.heartbeat import SelfTests
 
 __all__ = ["OUT_REASONS", "Maintenance", "MaintenanceState", "OutOfService", "OutReason", "TestRun"]
 
@@ -297,16 +297,13 @@ class Maintenance:
         found = [await bench.blocking(self._history.trend, check.id) for check in CHECKS]
         return tuple(trend for trend in found if trend is not None)
 
-    async def summary(self) -> HeartbeatSummary:
+    async def summary(self) -> SelfTests:
         """The booth's health in a few numbers. Raises HistoryUnusableError, MaintenanceRefusedError."""
-        bench, state = self._opened(), self.state
+        tests = self.state.tests
         return summarise(
-            booth=bench.config.booth.id,
-            software=software(),
-            tested_at=None if state.tests is None else state.tests.finished_at or state.tests.started_at,
-            findings=() if state.tests is None else state.tests.findings,
+            tested_at=None if tests is None else tests.finished_at or tests.started_at,
+            findings=() if tests is None else tests.findings,
             trends=await self.trends(),
-            out_of_service=None if state.switch is None else state.switch.reason,
         )
 
     async def bundle(self) -> bytes:

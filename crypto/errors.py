@@ -227,6 +227,13 @@ class HeartbeatError(CryptoError):
     blame = "peer"
 
 
+class BoothOrderError(CryptoError):
+    """An order for a booth, its answer or its bundle is not genuine, or cannot be made."""
+
+    code = "crypto.booth_order"
+    blame = "peer"
+
+
 class CalibrationRefusedError(CryptoError):
     """A booth's calibration is not genuine: changed, another booth's, or of an unknown form."""
 

@@ -9,11 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from booth.config import DiagnosticsSection
-from booth.heartbeat import HeartbeatSummary, summarise
+from booth.heartbeat import summarise
 from booth.kiosk import Start
 from booth.nightly import Nightly, next_night, open_nightly
 from booth.trends import Trend
 from booth.visit import State
+from crypto.heartbeat import SelfTests
 from tests.bench_rig import open_bench
 from tests.runner_rig import open_stage
 from tests.unit.test_history import finding
@@ -107,7 +108,7 @@ async def test_a_night_leaves_its_summary_in_the_event_log(tmp_path):
         told = [event.text for event in stage.booth._health.events]
         assert "technician: this night: 2 in order, 0 to watch, 0 failed, 0 not assessed" in told
         summary = await work.summary()
-        assert (summary.booth, summary.passed, summary.failed) == ("booth-0001", 2, 0)
+        assert (summary.passed, summary.failed) == (2, 0)
 
 
 def trend(check, days):
@@ -119,17 +120,14 @@ def trend(check, days):
 
 def test_the_summary_says_what_to_see_to_and_what_is_coming():
     summary = summarise(
-        booth="booth-0001",
-        software="passbooth 0.6",
         tested_at="2026-11-24T02:30:00Z",
         findings=[finding(), finding(85.0, "warn", "disk.free"), finding(60.0, "fail")],
         trends=[trend("lamp.fill_top", 12.4), trend("camera.rate", None)],
-        out_of_service=None,
     )
     assert [each.id for each in summary.poor] == ["lamp.key_left", "disk.free"]
     assert summary.line == (
         "1 in order, 1 to watch, 1 failed, 0 not assessed; see to lamp.key_left, disk.free; limits ahead: lamp.fill_top in 12 days"
     )
-    assert HeartbeatSummary.model_validate_json(summary.model_dump_json()) == summary
-    empty = summarise(booth="b", software="s", tested_at=None, findings=(), trends=(), out_of_service="cleaning")
+    assert SelfTests.model_validate_json(summary.model_dump_json()) == summary
+    empty = summarise(tested_at=None, findings=(), trends=())
     assert empty.line == "no self-tests yet"
