@@ -2,11 +2,15 @@
 
 A decision is canonical JSON inside a CMS SignedData (crypto.cms, content type ARC.2.6) by a desk's key (purpose ARC.1.5). It names the sealed packet by its
 SHA-256, the package inside by its id and by the SHA-256 of the booth's CMS, so that it says the same to one who never sees the sealed packet. The officer is an
-opaque id, never a name; the office is the common name of the desk's certificate. An acceptance gives no reasons.
+opaque id, never a name; the office is the common name of the desk's certificate. An acceptance gives no reasons, a refusal one to three. `second_officer` is another
+person without whom the first one's acceptance would not have counted. Version 1, which knew acceptances by one person alone, has no such field; it is read, and made no more.
 
 A link is a second small SignedData (ARC.2.7) by the same key: the number of a decision, its SHA-256, and the SHA-256 of the link before. Numbers start at 1 and
 have no gap: a decision that is changed, exchanged or taken out is found from the links alone. What is taken off the end with its links shows only beside
 something that was kept elsewhere, as the producer keeps the decisions that he was handed.
+
+A proposal (ARC.2.16) is the first person's signed word where two are needed: that a packet be accepted for a producer, and why one person is not enough; or that
+this is withdrawn, or rejected by the other person. Proposals have a chain of their own, each naming the SHA-256 of the one before. The second person's yes is the decision itself.
 
 Verifying, in this order: size; CMS form, signature, path to a root for the purpose "desk" at the signing time; JSON form and schema; office and time against
 certificate and signing time.
@@ -15,8 +19,9 @@ certificate and signing time.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -25,19 +30,27 @@ from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
 from crypto.errors import CanonicalJsonError, CertificateRefusedError, DecisionError, SignatureRefusedError
 from crypto.keys import Signer
 from crypto.package import Identity, Instant, PacketId, Sha256, broken_fields, read_sequence, write_instant
-from crypto.trust import CONTENT_DECISION, CONTENT_DECISION_LINK, Purpose, TrustStore, common_name
+from crypto.trust import (
+    CONTENT_DECISION,
+    CONTENT_DECISION_LINK,
+    CONTENT_PROPOSAL,
+    Purpose,
+    TrustStore,
+    common_name,
+)
 
 MEDIA_TYPE = "application/vnd.passbooth.decision"
-MAX_CONTENT_BYTES = 4_096  # 16 reasons of 64 characters, and room
+MAX_CONTENT_BYTES = 4_096  # twice what the longest ids and reasons need
 MAX_DECISION_BYTES = MAX_CONTENT_BYTES + MAX_FRAME_BYTES
-MAX_REASONS = 16
+MAX_REASONS = 3  # what an applicant can bear in mind on the way to the booth; assumed
+MAX_CAUSES = 8
 NO_LINK = "0" * 64  # what stands before the first link
 
 Reason = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.\-]{0,63}\z")]
 # Tells officers apart and says nothing of them: a name has spaces or capitals, or another alphabet.
 OfficerId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9\-]{0,63}\z")]
 
-_Document = TypeVar("_Document", "Decision", "DecisionLink")
+_Document = TypeVar("_Document", "Decision", "DecisionLink", "Proposal")
 
 
 class Decision(BaseModel):
@@ -45,20 +58,27 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     packet_sha256: Sha256
     packet_id: PacketId
     cms_sha256: Sha256
-    verdict: Literal["accepted"]
+    verdict: Literal["accepted", "refused"]
     reasons: Annotated[tuple[Reason, ...], Field(max_length=MAX_REASONS), BeforeValidator(read_sequence)]
     decided_at: Instant
     officer: OfficerId
+    second_officer: OfficerId | None = None
     office: Identity
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.reasons:
-            raise ValueError("an acceptance gives no reasons")
+        if self.version == 1 and (self.verdict != "accepted" or self.second_officer is not None):
+            raise ValueError("version 1 knows one person's acceptance alone")
+        if (self.verdict == "refused") != bool(self.reasons):
+            raise ValueError("a refusal gives reasons, an acceptance none")
+        if len(set(self.reasons)) != len(self.reasons):
+            raise ValueError("a reason is given once")
+        if self.second_officer is not None and (self.verdict == "refused" or self.second_officer == self.officer):
+            raise ValueError("the second person is another one, and accepts")
         return self
 
     @property
@@ -68,7 +88,8 @@ class Decision(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: what is signed."""
-        return canonical_json(self.model_dump() | {"decided_at": write_instant(self.decided_at)})
+        said = self.model_dump(exclude={"second_officer"} if self.version == 1 else None)
+        return canonical_json(said | {"decided_at": write_instant(self.decided_at)})
 
 
 class DecisionLink(BaseModel):
@@ -93,21 +114,68 @@ class DecisionLink(BaseModel):
         return canonical_json(self.model_dump() | {"linked_at": write_instant(self.linked_at)})
 
 
-def sign_acceptance(
-    *, packet_sha256: str, packet_id: str, cms: bytes, officer: str, at: datetime, signer: Signer
+class Proposal(BaseModel):
+    """What the first of two persons proposed, took back, or was refused by the other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: Literal[1] = 1
+    number: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    previous: Sha256
+    packet_sha256: Sha256
+    action: Literal["proposed", "withdrawn", "rejected"]
+    producer: Identity | None = None  # whom the packet is to be handed over to
+    causes: Annotated[tuple[Reason, ...], Field(max_length=MAX_CAUSES), BeforeValidator(read_sequence)] = ()
+    reason: Reason | None = None  # why it was rejected
+    made_at: Instant
+    officer: OfficerId
+    office: Identity
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.action == "proposed") != (self.producer is not None) or (self.action == "proposed") != bool(
+            self.causes
+        ):
+            raise ValueError("a proposal names a producer and causes, its end neither")
+        if (self.action == "rejected") != (self.reason is not None):
+            raise ValueError("a rejection gives a reason")
+        return self
+
+    @property
+    def signed_at(self) -> datetime:
+        """When it was signed."""
+        return self.made_at
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: what is signed."""
+        return canonical_json(self.model_dump() | {"made_at": write_instant(self.made_at)})
+
+
+def sign_decision(
+    *,
+    packet_sha256: str,
+    packet_id: str,
+    cms: bytes,
+    verdict: str,
+    reasons: Sequence[str] = (),
+    officer: str,
+    second_officer: str | None = None,
+    at: datetime,
+    signer: Signer,
 ) -> bytes:
-    """The decision that accepts a packet. Raises DecisionError for what no decision can say, SealingError for a signer that nobody would believe."""
+    """A decision about a packet. Raises DecisionError for what no decision can say, SealingError for a signer that nobody would believe."""
+    said: dict[str, Any] = {
+        "packet_sha256": packet_sha256,
+        "packet_id": packet_id,
+        "cms_sha256": hashlib.sha256(cms).hexdigest(),
+        "verdict": verdict,
+        "reasons": tuple(reasons),
+        "decided_at": at,
+        "officer": officer,
+        "second_officer": second_officer,
+    }
     try:
-        made = Decision(
-            packet_sha256=packet_sha256,
-            packet_id=packet_id,
-            cms_sha256=hashlib.sha256(cms).hexdigest(),
-            verdict="accepted",
-            reasons=(),
-            decided_at=at,
-            officer=officer,
-            office=common_name(signer.certificate),
-        )
+        made = Decision(office=common_name(signer.certificate), **said)
     except ValidationError as err:
         raise DecisionError(f"No decision can say this: wrong {broken_fields(err)}.") from err
     return sign_content(made.to_bytes(), CONTENT_DECISION, signer, Purpose.DESK, made.decided_at)
@@ -145,8 +213,25 @@ def verify_link(
     return link
 
 
+def sign_proposal(*, previous: bytes | None, signer: Signer, **said: Any) -> bytes:
+    """A proposal or its end, with the fields of `Proposal`; `previous` is the one before, None for the first. Raises as `sign_decision` does."""
+    try:
+        made = Proposal(previous=digest_of(previous), office=common_name(signer.certificate), **said)
+    except ValidationError as err:
+        raise DecisionError(f"No proposal can say this: wrong {broken_fields(err)}.") from err
+    return sign_content(made.to_bytes(), CONTENT_PROPOSAL, signer, Purpose.DESK, made.made_at)
+
+
+def verify_proposal(data: bytes, trust: TrustStore, *, number: int, previous: bytes | None) -> Proposal:
+    """The proposal in `data` if a trusted desk put it at this place, or DecisionError."""
+    proposal = _verified(data, CONTENT_PROPOSAL, "proposal", Proposal, trust)
+    if proposal.number != number or proposal.previous != digest_of(previous):
+        raise DecisionError("The proposal does not follow the one before it.")
+    return proposal
+
+
 def digest_of(link: bytes | None) -> str:
-    """How a link is named by the next one."""
+    """How a link or a proposal is named by the next one."""
     return NO_LINK if link is None else hashlib.sha256(link).hexdigest()
 
 

@@ -199,6 +199,8 @@ def open_message(message: bytes, keys: Iterable[RecipientKey], desks: TrustStore
         manifest, inner = read_contents(by_booth.view)
     except PackageError as err:
         raise HandOverError(f"The booth's package is broken: {err}", CONTENT) from err
+    if decision.verdict != "accepted":
+        raise HandOverError("The desk's decision does not accept the packet.", CONTENT)
     _check_together(wrapper, decision, manifest, by_booth, cms)
     return HandedOver(decision, decision_cms, cms, manifest, inner, handed_by, by_desk.signing_time)
 

@@ -109,9 +109,12 @@ CONTENT_DELETION, CONTENT_ERASURE = f"{ARC}.2.12", f"{ARC}.2.13"
 CONTENT_HOLD, CONTENT_HOLD_HEAD = f"{ARC}.2.14", f"{ARC}.2.15"
 CONTENT_DECISION = f"{ARC}.2.6"
 CONTENT_DECISION_LINK = f"{ARC}.2.7"
+CONTENT_PROPOSAL = f"{ARC}.2.17"
 CONTENT_HANDOVER = f"{ARC}.2.8"
 CONTENT_ORDER = f"{ARC}.2.9"
 CONTENT_ANSWER = f"{ARC}.2.10"
+# What a booth is asked from afar, its answer, its support bundle (crypto/booth_order.py).
+CONTENT_BOOTH_ORDER, CONTENT_BOOTH_ANSWER, CONTENT_BOOTH_BUNDLE = f"{ARC}.2.20", f"{ARC}.2.21", f"{ARC}.2.22"
 CONTENT_AUDIT_ENTRY = f"{ARC}.2.16"  # crypto/audit_entry.py
 
 

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.decision import sign_acceptance, sign_link
+from crypto.decision import sign_decision, sign_link
 from crypto.errors import CryptoError, HandOverError
 from crypto.handover import make_message, sign_order
 from crypto.issuance import check_identity
@@ -133,10 +133,11 @@ class HandOver:
         at = self._at()
 
         def decide(signer: Signer) -> bytes:
-            return sign_acceptance(
+            return sign_decision(
                 packet_sha256=stored.sha256,
                 packet_id=stored.packet_id,
                 cms=opened.cms,
+                verdict="accepted",
                 officer=officer,
                 at=at,
                 signer=signer,

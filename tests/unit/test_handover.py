@@ -10,7 +10,7 @@ import pytest
 
 from crypto.canonical import canonical_json
 from crypto.cms import sign_content
-from crypto.decision import Decision, DecisionLink, sign_acceptance
+from crypto.decision import Decision, DecisionLink, Proposal, sign_decision
 from crypto.errors import HandOverError
 from crypto.handover import (
     CONTENT,
@@ -38,6 +38,7 @@ from crypto.trust import (
     CONTENT_DECISION_LINK,
     CONTENT_HANDOVER,
     CONTENT_ORDER,
+    CONTENT_PROPOSAL,
 )
 from server.desk_orders import CODES
 from tests.packets import NOW, make_authority, make_signer
@@ -68,9 +69,9 @@ class World:
         fields = {"packet_id": packet_id, "booth": "booth-0001", "centre": "centre-1"} | more
         return build_package(ManifestFields(**fields, recipients=("ab" * 16,), created_at=NOW), PARTS)
 
-    def decided(self, cms: bytes, packet_id: str = PACKET_ID) -> bytes:
-        told = {"packet_sha256": SHA256, "packet_id": packet_id, "officer": "o1", "at": NOW}
-        return sign_acceptance(**told, cms=cms, signer=self.desk)
+    def decided(self, cms: bytes, packet_id: str = PACKET_ID, **more) -> bytes:
+        told = {"packet_sha256": SHA256, "packet_id": packet_id, "verdict": "accepted", "officer": "o1", "at": NOW}
+        return sign_decision(**(told | more), cms=cms, signer=self.desk)
 
     def made(self, cms: bytes, decision: bytes, *, signer=None, recipients=None) -> bytes:
         keys = recipients or [self.key.public]
@@ -150,6 +151,7 @@ def test_parts_are_these_two_and_belong_together(world):
         (good | {PACKET_PART: b"packet"}, SIGNATURE),
         (good | {DECISION_PART: world.decided(another)}, CONTENT),  # about another package
         (good | {DECISION_PART: world.decided(world.cms, other_id)}, CONTENT),
+        (good | {DECISION_PART: world.decided(world.cms, verdict="refused", reasons=("light",))}, CONTENT),
         ({PACKET_PART: another, DECISION_PART: world.decided(another, other_id)}, CONTENT),  # the wrapper names another
         ({PACKET_PART: late, DECISION_PART: world.decided(late)}, CONTENT),
     ):
@@ -244,10 +246,11 @@ def test_nobody_answers_for_a_producer_and_no_order_is_an_answer(world):
 
 def test_the_document_tells_every_field_and_code():
     text = (Path(__file__).resolve().parents[2] / "docs" / "handover.md").read_text(encoding="utf-8")
-    for model in (Decision, DecisionLink, OrderNote, Answer):
+    for model in (Decision, DecisionLink, Proposal, OrderNote, Answer):
         for name in model.model_fields:
             assert f"`{name}`" in text, (model, name)
     for code in CODES:
         assert f"| `{code}` |" in text
-    for content_type in (CONTENT_DECISION, CONTENT_DECISION_LINK, CONTENT_HANDOVER, CONTENT_ORDER, CONTENT_ANSWER):
+    kinds = (CONTENT_DECISION, CONTENT_DECISION_LINK, CONTENT_PROPOSAL, CONTENT_HANDOVER, CONTENT_ORDER, CONTENT_ANSWER)
+    for content_type in kinds:
         assert f"`{content_type.removeprefix(ARC)}`" in text
