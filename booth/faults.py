@@ -52,6 +52,7 @@ _SLIP = "Look at the applicant's slip: is it whole, is it ours? Often: print one
 _CENTRES = "No known centre signed this slip: does `GET /v1/centres` give the centre's certificate, and did this booth fetch it?"
 _DISK = "Check the disk of data_dir: space, health, owner."
 _INTAKE = "Look at the intake's log for this packet; `booth outbox list` shows it. Nothing is lost meanwhile."
+_ORDERS = "Somebody sent this booth an order that no trusted desk gave: nothing was done. Find out who; look at [intake] trust."
 _NET = "Check the network and the intake; packets wait and are sent by themselves."
 
 # code: (severity, applicant's message key, technician's hint)
@@ -183,6 +184,8 @@ TABLE: Mapping[str, tuple[Severity, str, str]] = MappingProxyType(
             "fault.booth",
             "The token with the signing key does not answer: plug it in, or look at `booth keys show`; it is used again by itself.",
         ),
+        "crypto.heartbeat": (_T, "fault.network", _DEFECT),
+        "crypto.booth_order": (_T, "fault.network", _ORDERS),
         "crypto.decision": (_T, "fault.network", _INTAKE),
         "crypto.hand_over": (_T, "fault.network", _INTAKE),
         "crypto.receipt": (_T, "fault.network", _INTAKE),
