@@ -6,12 +6,14 @@ from alembic import context
 
 from server import (
     application_rows,
+    audit,
     deletions,
     handover_rows,
     holds,
     jobs,
     log_rows,
     packet_counts,
+    queue_rows,
     retention_rows,
     scrub,
     staff,
@@ -21,12 +23,14 @@ from server.store import metadata
 # Imported, so that the metadata of server/store.py has their tables too.
 TABLES_OF = (
     application_rows,
+    audit,
     deletions,
     handover_rows,
     holds,
     jobs,
     log_rows,
     packet_counts,
+    queue_rows,
     retention_rows,
     scrub,
     staff,
