@@ -2,8 +2,8 @@
 
 Order of operation
   1. One transaction: the packet's row is locked (PostgreSQL: FOR UPDATE; SQLite: BEGIN IMMEDIATE) → what the caller wants to be still true is looked at
-     again, and the row is compared with the log's entry → holds are looked at → the deletion record is signed (crypto/retention_records.py) → the packet's row and its links to an application go, the
-     record is inserted → commit. Whoever places a hold or makes an order locks the same row first: he comes before, and then the packet stays, or
+     again, and the row is compared with the log's entry → holds are looked at → the deletion record is signed (crypto/retention_records.py) → the packet's row, its links to an application and what desks kept of it
+     (server/queue_rows.py) go, the record is inserted → commit. Whoever places a hold or makes an order locks the same row first: he comes before, and then the packet stays, or
      after, and then there is no packet.
   2. The sealed packet and every message that was made of it for producers are deleted from the store, those put aside too; each is asked for afterwards.
   3. The erasure record is signed and written beside the deletion record.
@@ -37,6 +37,7 @@ from server.handover_rows import orders
 from server.holds import open_holds
 from server.log_rows import log_entries
 from server.packet_counts import note_deletion
+from server.queue_rows import forget_packet
 from server.retention_errors import HeldError
 from server.store import Store, StoredPacket, UtcDateTime, metadata, packets, stored_packet
 
@@ -152,6 +153,7 @@ class Deletions:
                 await unlink(connection, sha256, deletion.deleted_at)
             await connection.execute(sa.insert(deletions).values(_columns(deletion)))
             await note_deletion(connection)
+            await forget_packet(connection, sha256)
             gone = await connection.execute(sa.delete(packets).where(packets.c.serial == packet.serial))
             if gone.rowcount != 1:
                 raise StorageCorruptError(
