@@ -126,6 +126,11 @@ def is_slip(text: str) -> bool:
     return False
 
 
+def claimed_number(text: str) -> str:
+    """The number that a slip claims, whoever signed it: to look an application up by, as if it had been typed. Raises SlipMalformedError."""
+    return _read_body(_to_bytes(text)[:-SIGNATURE_BYTES]).number
+
+
 def read_slip(text: str, centres: Mapping[bytes, Centre], today: date) -> Slip:
     """What a slip says, now that a centre of `centres` (by key id) signed it and its day has not passed.
 

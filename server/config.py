@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Secret
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.errors import SettingsError
+from server.number_rules import read_rule
 from server.retention import Policy
 from server.software import read_range
 
@@ -256,6 +257,18 @@ class DeskSettings(ListenSettings, StoreSettings):
     producers: Path | None = Field(
         default=None, description="Folder of the producers that packets are handed over to (server/producers.py)."
     )
+    slip_signers: tuple[str, ...] = Field(
+        default=(),
+        description="URIs of the centres' keys that sign slips at the counter (file:/etc/passbooth/centre-north.key).",
+    )
+    number_rules: dict[str, str] = Field(
+        default={},
+        description='How a counter makes numbers, by centre, "*" for every other: {"*": "{year}{random:8}"}.',
+    )
+    # Assumed, as the slip's: an office appointment for a document lies within three months.
+    application_days: PositiveInt = Field(
+        default=90, le=366, description="Days that an application is open when the counter names no other last day."
+    )
     # Assumed: TR-03104 has a deadline and leaves its length to a regulation. Three days are a weekend and a working day.
     answer_within_h: PositiveFloat = Field(
         default=72.0, le=8_760, description="An order that the producer did not answer within this time is late."
@@ -274,6 +287,13 @@ class DeskSettings(ListenSettings, StoreSettings):
     opened_kept_s: PositiveFloat = Field(default=10 * 60.0, description="How long an opened packet is kept in memory.")
     list_length: PositiveInt = Field(default=25, le=200, description="Packets on one page of the list.")
 
+    @field_validator("number_rules")
+    @classmethod
+    def _are_rules(cls, rules: dict[str, str]) -> dict[str, str]:
+        for line in rules.values():
+            read_rule(line)
+        return rules
+
     @classmethod
     def from_pki(cls, pki: Path, data: Path, **more: object) -> Self:
         """Settings that use the development keys in `pki`. Raises `SettingsError` when a file is missing."""
@@ -286,6 +306,7 @@ class DeskSettings(ListenSettings, StoreSettings):
                 "recipient_keys": [files["desk.hpke"]],
                 "secret": files["desk.secret"],
                 **_decision_key_in(pki),
+                **_centre_key_in(pki),
                 **_producers_in(pki, "DESK"),
                 "tls_certificate": files["desk-tls.pem"],
                 "tls_key": files["desk-tls.key"],
@@ -306,6 +327,13 @@ def _decision_key_in(folder: Path) -> dict[str, str]:
     key = (folder / "desk.key").resolve()
     named = "DESK_DECISION_SIGNER" in os.environ
     return {"decision_signer": f"file:{key}"} if key.is_file() and not named else {}
+
+
+def _centre_key_in(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The key of a centre when a key folder has one; the environment goes first."""
+    key = (folder / "centre.key").resolve()
+    named = "DESK_SLIP_SIGNERS" in os.environ
+    return {"slip_signers": (f"file:{key}",)} if key.is_file() and not named else {}
 
 
 def _producers_in(folder: Path, program: str) -> dict[str, Path]:

@@ -31,7 +31,7 @@ slip_app = typer.Typer(
     """,
 )
 
-MAX_DAYS = 366
+MAX_DAYS = 366  # as in server/slips.py, which is slow to import
 
 
 class Form(StrEnum):
@@ -118,16 +118,15 @@ def make(
 
     intake slip make DEMO2026000017Q --signer file:$PWD/centre.key --until 2027-02-28 --format svg --code datamatrix
     """
-    from babel.dates import format_date
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    from crypto.application import grouped_number, parse_number
+    from crypto.application import parse_number
     from crypto.keys import Purpose, open_signer
-    from crypto.slip import Slip, centre_of, write_slip
-    from crypto.trust import check_leaf
+    from crypto.trust import check_leaf, common_name
     from server.memory import forbid_dumps
-    from server.messages import LANGUAGES, load_messages
-    from server.slip_paper import Code, Paper, Words, draw_slip, slip_page
+    from server.messages import load_messages
+    from server.slip_paper import Code, slip_page
+    from server.slips import slip_drawing, slip_text
 
     with _told():
         forbid_dumps()
@@ -137,27 +136,14 @@ def make(
         key = open_signer(signer, _passphrase(passphrase_file), certificate, ec.SECP256R1)
         check_leaf(key.certificate, Purpose.CENTRE)
         _check_day(last, today, key.certificate.not_valid_after_utc.date())
-        centre = centre_of(key.certificate)
-        text = write_slip(Slip(plain, last, centre.name, centre.key_id), key.sign)
+        text = slip_text(plain, last, key)
         kind = Code(code.value)
         if kind is Code.CODE128:
             text = plain
         if form is Form.TEXT:
             _give(f"{text}\n", out)
             return
-        messages = load_messages()
-        spoken = [messages.languages[one] for one in LANGUAGES]
-        words = tuple(
-            Words(
-                one.code,
-                one.direction,
-                one("slip.title"),
-                one("slip.until", date=format_date(last, "medium", locale=one.form)),
-                one("slip.steps"),
-            )
-            for one in spoken
-        )
-        svg = draw_slip(Paper(centre.name, grouped_number(plain), text, kind, words))
+        svg = slip_drawing(plain, last, common_name(key.certificate), text, load_messages(), kind)
         _give(svg if form is Form.SVG else slip_page(svg), out)
 
 
