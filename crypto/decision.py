@@ -9,7 +9,7 @@ A link is a second small SignedData (ARC.2.7) by the same key: the number of a d
 have no gap: a decision that is changed, exchanged or taken out is found from the links alone. What is taken off the end with its links shows only beside
 something that was kept elsewhere, as the producer keeps the decisions that he was handed.
 
-A proposal (ARC.2.16) is the first person's signed word where two are needed: that a packet be accepted for a producer, and why one person is not enough; or that
+A proposal (ARC.2.17) is the first person's signed word where two are needed: that a packet be accepted for a producer, and why one person is not enough; or that
 this is withdrawn, or rejected by the other person. Proposals have a chain of their own, each naming the SHA-256 of the one before. The second person's yes is the decision itself.
 
 Verifying, in this order: size; CMS form, signature, path to a root for the purpose "desk" at the signing time; JSON form and schema; office and time against

@@ -6,7 +6,9 @@ Rules:
   - State changes follow server/applications.py, one transaction after the other (`_alone`): a portrait that arrives while another one is decided, or
     while its application is imported, is not missed. A decision is the application's and the newest capture's in one transaction; an older capture keeps the
     outcome that it had.
-  - What an applicant learns by his token is his own capture's outcome.
+  - The desk's decision about a packet reaches its capture, and the application by all its captures, within the decision's own transaction (`decide_capture`).
+  - What an applicant learns by his token is his own capture's outcome; once another portrait of his is accepted, a refused one asks for nothing any more.
+  - Reasons of a retake stand in one column with spaces between them, as key ids do in `packets`.
   - `forget` removes applications some time after their last day, with their captures; captures that no application ever came for go by their age.
     Packets are not concerned. `unlink` removes the capture of a packet that is deleted (server/deletions.py).
 No number is logged here or stands in an error.
@@ -25,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.application import application_digest
 from server.application_errors import ApplicationUndecidableError, ApplicationUnknownError
-from server.applications import Application, NewApplication, Outcome, State, decided, is_reason_right
+from server.applications import Application, NewApplication, Outcome, State, are_reasons_right, decided, settled
 from server.store import Store, UtcDateTime, metadata
 
 BATCH = 500
@@ -77,7 +79,7 @@ class Status:
     """What an applicant may know of his portrait."""
 
     state: Outcome
-    reason: str | None
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Capture:
 
     packet_sha256: str
     outcome: Outcome
-    reason: str | None
+    reasons: tuple[str, ...]
     received_at: datetime
 
 
@@ -149,7 +151,7 @@ class Registry:
         query = sa.select(captures).where(captures.c.application == application_digest(number).hex())
         async with self._store.reading() as connection:
             rows = await connection.execute(query.order_by(captures.c.serial))
-            return [Capture(row.packet_sha256, Outcome(row.outcome), row.reason, row.received_at) for row in rows]
+            return [_capture(row) for row in rows]
 
     async def listed(self, state: State | None, centre: str | None, limit: int) -> list[Application]:
         """Applications in the order of their numbers."""
@@ -176,10 +178,16 @@ class Registry:
 
     async def status(self, digest: str) -> Status | None:
         """What the bearer of a status token may know; None when nothing came for it."""
-        query = sa.select(captures.c.outcome, captures.c.reason).where(captures.c.status == digest)
+        joined = captures.outerjoin(applications, applications.c.digest == captures.c.application)
+        query = sa.select(captures.c.outcome, captures.c.reason, applications.c.state).select_from(joined)
+        newest = query.where(captures.c.status == digest).order_by(captures.c.serial.desc()).limit(1)
         async with self._store.reading() as connection:
-            row = (await connection.execute(query.order_by(captures.c.serial.desc()).limit(1))).first()
-        return None if row is None else Status(Outcome(row.outcome), row.reason)
+            row = (await connection.execute(newest)).first()
+        if row is None:
+            return None
+        if row.outcome == Outcome.RETAKE and row.state == State.ACCEPTED:
+            return Status(Outcome.ACCEPTED, ())
+        return Status(Outcome(row.outcome), _reasons(row.reason))
 
     async def file(
         self,
@@ -243,23 +251,35 @@ class Registry:
         return Imported(done.added + len(added), done.changed + len(changed), done.unchanged + unchanged)
 
     async def settle(self) -> int:
-        """Applications whose portrait arrived before they did become captured; how many. Safe beside uploads, and again."""
-        waiting = sa.select(captures.c.application).where(
-            captures.c.application == applications.c.digest, captures.c.outcome == Outcome.RECEIVED
+        """Applications whose portrait arrived before they did become captured, or what the desk has decided meanwhile; how many. Safe beside uploads, and again."""
+        mine = sa.select(captures.c.serial).where(captures.c.application == applications.c.digest)
+        newest = sa.select(captures.c.reason).where(captures.c.application == applications.c.digest)
+        why = newest.order_by(captures.c.serial.desc()).limit(1).scalar_subquery()
+        steps: tuple[tuple[Outcome, State, Any], ...] = (
+            (Outcome.ACCEPTED, State.ACCEPTED, None),
+            (Outcome.RECEIVED, State.CAPTURED, None),
+            (Outcome.RETAKE, State.RETAKE, why),
         )
-        change = sa.update(applications).where(applications.c.state == State.FILED, waiting.exists())
+        done = 0
         async with self._store.writing() as connection:
             await _alone(connection)
-            done = await connection.execute(change.values(state=State.CAPTURED, changed_at=self._now()))
-            return int(done.rowcount)
+            for outcome, state, reason in steps:
+                there = mine.where(captures.c.outcome == outcome).exists()
+                change = sa.update(applications).where(applications.c.state == State.FILED, there)
+                values = {"state": state, "reason": reason, "changed_at": self._now()}
+                done += int((await connection.execute(change.values(values))).rowcount)
+        return done
 
-    async def decide(self, number: str, outcome: Outcome, reason: str | None, packet: str | None = None) -> Application:
-        """The desk's decision about the newest portrait, which is that of `packet` (the beginning of its digest) where one is named.
+    async def decide(
+        self, number: str, outcome: Outcome, reasons: Sequence[str], packet: str | None = None
+    ) -> Application:
+        """An operator's decision about the newest portrait, which is that of `packet` (the beginning of its digest) where one is named.
 
         Raises `ApplicationUnknownError`, `ApplicationUndecidableError`.
         """
-        if not is_reason_right(outcome, reason):
-            raise ApplicationUndecidableError("A retake has one of the known reasons, acceptance has none.")
+        if not are_reasons_right(outcome, reasons):
+            raise ApplicationUndecidableError("A retake has one to three of the known reasons, acceptance has none.")
+        reason = " ".join(reasons) or None
         async with self._store.writing() as connection:
             await _alone(connection)
             found = await _find(connection, number)
@@ -280,7 +300,7 @@ class Registry:
             if newest is not None:  # else it was forgotten
                 decision = sa.update(captures).where(captures.c.packet_sha256 == newest)
                 await connection.execute(decision.values(outcome=outcome, reason=reason))
-        return Application(found.number, found.centre, found.expires, state, reason)
+        return Application(found.number, found.centre, found.expires, state, tuple(reasons))
 
     async def remove(self, numbers: Iterable[str]) -> int:
         """Applications and their captures, by number; how many there were."""
@@ -312,6 +332,31 @@ class Registry:
     async def forget_old(self, kept: timedelta) -> int:
         """What is due for removal today."""
         return await self.forget(self._now().date() - kept)
+
+
+async def decide_capture(
+    connection: AsyncConnection, packet: str, outcome: Outcome, reasons: Sequence[str], at: datetime
+) -> None:
+    """Within the transaction that decides about a packet: what its applicant may know, and the state of his application where one is known."""
+    await _alone(connection)
+    change = sa.update(captures).where(captures.c.packet_sha256 == packet)
+    told = change.values(outcome=outcome, reason=" ".join(reasons) or None).returning(captures.c.application)
+    digest = (await connection.execute(told)).scalar_one_or_none()
+    if digest is None:
+        return
+    its = sa.select(applications.c.state).where(applications.c.digest == digest)
+    present = (await connection.execute(its)).scalar_one_or_none()
+    if present is None:
+        return
+    rows = await connection.execute(
+        sa.select(captures.c.outcome, captures.c.reason)
+        .where(captures.c.application == digest)
+        .order_by(captures.c.serial)
+    )
+    portraits = [(Outcome(row.outcome), _reasons(row.reason)) for row in rows]
+    state, why = settled(State(present), portraits)
+    follow = sa.update(applications).where(applications.c.digest == digest)
+    await connection.execute(follow.values(state=state, reason=" ".join(why) or None, changed_at=at))
 
 
 async def unlink(connection: AsyncConnection, packet: str, at: datetime) -> None:
@@ -353,4 +398,12 @@ async def _newest(connection: AsyncConnection, number: str) -> str | None:
 
 
 def _application(row: sa.Row[Any]) -> Application:
-    return Application(row.number, row.centre, row.expires, State(row.state), row.reason)
+    return Application(row.number, row.centre, row.expires, State(row.state), _reasons(row.reason))
+
+
+def _capture(row: sa.Row[Any]) -> Capture:
+    return Capture(row.packet_sha256, Outcome(row.outcome), _reasons(row.reason), row.received_at)
+
+
+def _reasons(text: str | None) -> tuple[str, ...]:
+    return tuple(text.split()) if text else ()

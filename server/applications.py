@@ -6,12 +6,13 @@
 
 Rules: a portrait that arrives is never refused for the registry's sake: an application that is captured stays so, an accepted one stays accepted, an expired
 one still becomes captured (a booth may have been without network when it was taken). Whether a visit may begin is `objection`'s: asked by a booth beforehand.
-A decision needs a portrait that waits for one; the same decision again changes nothing. A retake has a reason, acceptance has none.
+A decision of an operator (`decided`) needs a portrait that waits for one; the same decision again changes nothing. A retake has reasons, acceptance has none.
+The desk decides about portraits, whichever came first, and the application follows all of them (`settled`): once one is accepted it stays accepted; else the newest counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -56,6 +57,7 @@ REASONS = (
     "technical",
     "other",
 )
+MAX_REASONS = 3  # of one decision; crypto/decision.py has room for no more
 
 AFTER_CAPTURE: Mapping[State, State] = MappingProxyType(
     {
@@ -92,7 +94,7 @@ class Application:
     centre: str
     expires: date
     state: State
-    reason: str | None
+    reasons: tuple[str, ...]  # of a retake
 
 
 def objection(application: Application, today: date) -> Objection | None:
@@ -107,6 +109,18 @@ def decided(state: State, outcome: Outcome) -> State | None:
     return AFTER_DECISION.get((state, outcome))
 
 
-def is_reason_right(outcome: Outcome, reason: str | None) -> bool:
-    """A retake has a known reason, acceptance has none."""
-    return reason in REASONS if outcome is Outcome.RETAKE else reason is None
+def settled(present: State, portraits: Sequence[tuple[Outcome, tuple[str, ...]]]) -> tuple[State, tuple[str, ...]]:
+    """The state, and the reasons of a retake, by what became of an application's portraits, oldest first; `present` where none is left."""
+    if present is State.ACCEPTED or any(outcome is Outcome.ACCEPTED for outcome, _ in portraits):
+        return State.ACCEPTED, ()
+    if not portraits:
+        return present, ()
+    outcome, reasons = portraits[-1]
+    return (State.RETAKE, reasons) if outcome is Outcome.RETAKE else (State.CAPTURED, ())
+
+
+def are_reasons_right(outcome: Outcome, reasons: Sequence[str]) -> bool:
+    """A retake has one to three known reasons, each once; acceptance has none."""
+    if outcome is not Outcome.RETAKE:
+        return not reasons
+    return 1 <= len(reasons) <= MAX_REASONS and len(set(reasons)) == len(reasons) and set(reasons) <= set(REASONS)

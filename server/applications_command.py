@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from server.typed_number import read_number
 
 if TYPE_CHECKING:
     from server.application_import import ReadFile
-    from server.application_rows import Registry
+    from server.application_rows import Capture, Registry
     from server.applications import Application
 
 T = TypeVar("T")
@@ -138,7 +138,8 @@ def list_applications(
         return
     for row in rows:
         print(
-            f"{_grouped(row):24} {row.state:9} {row.expires}  {row.centre}" + (f"  {row.reason}" if row.reason else "")
+            f"{_grouped(row):24} {row.state:9} {row.expires}  {row.centre}"
+            + (f"  {', '.join(row.reasons)}" if row.reasons else "")
         )
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
 
@@ -151,29 +152,22 @@ def show(number: Number, data: Data, database_url: DatabaseUrl = None, as_json: 
     """
     wanted = _number(number)
 
-    async def ask(registry: Registry) -> tuple[Application, list[dict[str, object]]]:
+    async def ask(registry: Registry) -> tuple[Application, list[Capture]]:
         found = await registry.find(wanted)
         if found is None:
             _stop("There is no such application.", 1)
-        portraits: list[dict[str, object]] = [
-            {
-                "packet": one.packet_sha256,
-                "outcome": one.outcome,
-                "reason": one.reason,
-                "received_at": f"{one.received_at:%Y-%m-%dT%H:%M:%SZ}",
-            }
-            for one in await registry.captures_of(wanted)
-        ]
-        return found, portraits
+        return found, await registry.captures_of(wanted)
 
     found, portraits = _with_registry(data, database_url, ask)
     if as_json:
-        print(json.dumps(_facts(found) | {"portraits": portraits}))
+        told = [asdict(one) | {"received_at": _time(one)} for one in portraits]
+        for each in told:
+            each["packet"] = each.pop("packet_sha256")
+        print(json.dumps(_facts(found) | {"portraits": told}))
         return
     _tell(found)
-    for each in portraits:
-        why = f" ({each['reason']})" if each["reason"] else ""
-        print(f"  {each['received_at']}  {str(each['packet'])[:12]}  {each['outcome']}{why}")
+    for one in portraits:
+        print(f"  {_time(one)}  {one.packet_sha256[:12]}  {one.outcome}{_why(one.reasons)}")
 
 
 @applications_app.command()
@@ -182,7 +176,8 @@ def decide(
     decision: Annotated[Decision, typer.Argument(help="accepted, or retake.")],
     data: Data,
     reason: Annotated[
-        str | None, typer.Option(help="Why another portrait is needed; its words are the applicant's.")
+        list[str] | None,
+        typer.Option(help="Why another portrait is needed; its words are the applicant's. Up to three times."),
     ] = None,
     packet: Annotated[
         str | None,
@@ -197,15 +192,16 @@ def decide(
 
     [bold]Example[/bold]: intake applications decide DEMO-2026-0000-17Q retake --reason eyes --packet 3f9a0c21b7d4 --data ./data
     """
-    from server.applications import REASONS, Outcome
+    from server.applications import REASONS, Outcome, are_reasons_right
 
-    if (reason in REASONS) is not (decision is Decision.RETAKE) or (reason and reason not in REASONS):
-        _stop(f"A retake needs one of these reasons, acceptance none: {', '.join(REASONS)}.", 2)
+    reasons = tuple(reason or ())
+    if not are_reasons_right(Outcome(decision.value), reasons):
+        _stop(f"A retake needs one to three of these reasons, acceptance none: {', '.join(REASONS)}.", 2)
     if packet is not None and not PACKET.fullmatch(packet):
         _stop("A packet is named by 12 to 64 of its digits, as `intake applications show` tells them.", 2)
     wanted = _number(number)
     found = _with_registry(
-        data, database_url, lambda registry: registry.decide(wanted, Outcome(decision.value), reason, packet)
+        data, database_url, lambda registry: registry.decide(wanted, Outcome(decision.value), reasons, packet)
     )
     print(json.dumps(_facts(found))) if as_json else _tell(found)
 
@@ -308,13 +304,20 @@ def _facts(found: Application) -> dict[str, object]:
         "centre": found.centre,
         "expires": found.expires.isoformat(),
         "state": found.state,
-        "reason": found.reason,
+        "reasons": found.reasons,
     }
 
 
 def _tell(found: Application) -> None:
-    why = f" ({found.reason})" if found.reason else ""
-    print(f"{_grouped(found)}: {found.state}{why}; {found.centre}, until {found.expires}.")
+    print(f"{_grouped(found)}: {found.state}{_why(found.reasons)}; {found.centre}, until {found.expires}.")
+
+
+def _time(portrait: Capture) -> str:
+    return f"{portrait.received_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _why(reasons: Sequence[str]) -> str:
+    return f" ({', '.join(reasons)})" if reasons else ""
 
 
 @contextlib.contextmanager

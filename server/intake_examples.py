@@ -172,7 +172,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("/v1/ready", "get"): {"status": "ready", "revocation_list": "current"},
     ("/v1/log/consistency", "get"): {"proof": [_SHA256]},
     ("/v1/applications/lookup", "post"): {"state": "filed", "centre": "centre-07", "expires": "2027-01-31"},
-    ("/status/v1/lookup", "post"): {"state": "retake", "reason": "eyes"},
+    ("/status/v1/lookup", "post"): {"state": "retake", "reasons": ["eyes"]},
 }
 
 

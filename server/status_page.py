@@ -1,4 +1,4 @@
-"""The public status page: whoever has a visit's token learns received, accepted, or retake and why. Nothing else, and nothing about anybody.
+"""The public status page: whoever has a visit's token learns received, accepted, or retake and why (up to three reasons). Nothing else, and nothing about anybody.
 
 Rules:
   - The token stands behind the number sign of the page's address, which a browser never sends; the page's script reads it there and asks
@@ -12,7 +12,7 @@ The page is rendered with all outcomes hidden but one, so that a language's word
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -26,7 +26,7 @@ from crypto.status_token import LENGTH, make_status_token, read_status_token, st
 from server.addresses import network_of
 from server.application_errors import StatusAsksError, StatusUnknownError
 from server.application_rows import Registry, Status
-from server.applications import REASONS, Outcome
+from server.applications import MAX_REASONS, REASONS, Outcome
 from server.errors import MalformedRequestError, UnknownRouteError
 from server.messages import LANGUAGES, load_messages
 from server.rates import Rate, Rates
@@ -63,9 +63,9 @@ _TOLD = {
     "type": "object",
     "properties": {
         "state": {"type": "string", "enum": list(Outcome)},
-        "reason": {"type": ["string", "null"], "enum": [*REASONS, None]},
+        "reasons": {"type": "array", "items": {"type": "string", "enum": list(REASONS)}, "maxItems": MAX_REASONS},
     },
-    "required": ["state", "reason"],
+    "required": ["state", "reasons"],
     "additionalProperties": False,
 }
 
@@ -98,9 +98,9 @@ def make_status_routes(desk: StatusDesk) -> APIRouter:
         loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("status.html")
 
-    def rendered(request: Request, view: str, reason: str | None = None, status: int = HTTPStatus.OK) -> Response:
+    def rendered(request: Request, view: str, told: Sequence[str] = (), status: int = HTTPStatus.OK) -> Response:
         language = messages.language(request.query_params.get("lang"), None, request.headers.get("accept-language"))
-        html = page.render(t=language, languages=LANGUAGES, reasons=REASONS, view=view, reason=reason, length=LENGTH)
+        html = page.render(t=language, languages=LANGUAGES, reasons=REASONS, view=view, told=told, length=LENGTH)
         return Response(html, status, HEADERS | {"Vary": "Accept-Language"}, "text/html; charset=utf-8")
 
     @api.get("/status", include_in_schema=False)
@@ -123,7 +123,7 @@ def make_status_routes(desk: StatusDesk) -> APIRouter:
             answer = rendered(request, "busy", status=error.status)
             answer.headers["Retry-After"] = str(error.retry_after_s)
             return answer
-        return rendered(request, found.state, found.reason)
+        return rendered(request, found.state, found.reasons)
 
     @api.get("/status/{name}", include_in_schema=False)
     async def file(name: str) -> Response:
@@ -151,6 +151,6 @@ def make_status_routes(desk: StatusDesk) -> APIRouter:
             # Without its cause: that would hold what was sent.
             raise MalformedRequestError("Send JSON with exactly one text: token.") from None
         found = await desk.answer(request, token)
-        return JSONResponse({"state": found.state, "reason": found.reason}, headers=HEADERS)
+        return JSONResponse({"state": found.state, "reasons": found.reasons}, headers=HEADERS)
 
     return api

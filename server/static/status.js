@@ -6,10 +6,10 @@ let asked = 0;
 
 if (location.hash.length > 1) document.documentElement.classList.add("has-token"); // before anything is painted
 
-function show(view, reason = null) {
+function show(view, reasons = []) {
   document.documentElement.classList.remove("has-token");
   for (const each of document.querySelectorAll("[data-view]")) each.hidden = each.dataset.view !== view;
-  for (const each of document.querySelectorAll("[data-reason]")) each.hidden = each.dataset.reason !== reason;
+  for (const each of document.querySelectorAll("[data-reason]")) each.hidden = !reasons.includes(each.dataset.reason);
   document.querySelector(`[data-view="${view}"] h1`).focus({ preventScroll: true });
 }
 
@@ -27,8 +27,8 @@ async function ask() {
       referrerPolicy: "no-referrer",
     });
     if (answer.ok) {
-      const { state, reason } = await answer.json();
-      show(state, reason);
+      const { state, reasons } = await answer.json();
+      show(state, reasons);
     } else {
       show({ 404: "unknown", 429: "busy" }[answer.status] ?? "failed");
     }

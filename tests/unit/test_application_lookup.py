@@ -85,10 +85,10 @@ async def test_the_answers_of_the_registry(intake, registry):
     problem(await look_up(intake, {"number": number(9)}), 404, "application.expired")
     assert (await put(intake, intake.keys.packet(), NUMBER)).status_code == 201
     problem(await look_up(intake, {"number": NUMBER}), 409, "application.captured")
-    await registry.decide(NUMBER, Outcome.RETAKE, "light")
+    await registry.decide(NUMBER, Outcome.RETAKE, ("light",))
     assert (await look_up(intake, {"number": NUMBER})).json()["state"] == "retake"
     assert (await put(intake, intake.keys.packet(), NUMBER)).status_code == 201
-    await registry.decide(NUMBER, Outcome.ACCEPTED, None)
+    await registry.decide(NUMBER, Outcome.ACCEPTED, ())
     problem(await look_up(intake, {"number": NUMBER}), 409, "application.captured")
 
 
@@ -164,9 +164,9 @@ async def test_an_upload_links_application_and_status_with_its_commit(intake, re
     packet, token = intake.keys.packet(), make_status_token()
     assert (await put(intake, packet, NUMBER, token)).status_code == 201
     assert (await registry.find(NUMBER)).state is State.CAPTURED
-    assert await registry.status(status_digest(token).hex()) == Status(Outcome.RECEIVED, None)
+    assert await registry.status(status_digest(token).hex()) == Status(Outcome.RECEIVED, ())
     assert [one.packet_sha256 for one in await registry.captures_of(NUMBER)] == [digest(packet)]
-    await registry.decide(NUMBER, Outcome.RETAKE, "eyes")
+    await registry.decide(NUMBER, Outcome.RETAKE, ("eyes",))
     assert (await put(intake, packet, NUMBER, token)).status_code == 200, "a duplicate"
     assert (await registry.find(NUMBER)).state is State.RETAKE, "which is no new portrait"
     assert len(await registry.captures_of(NUMBER)) == 1
@@ -217,7 +217,7 @@ async def test_an_upload_in_pieces_is_linked_by_its_last_request(intake, registr
         answer = await intake.client.request(method, url, content=body, headers=signed)
         assert answer.status_code == 201
     assert (await registry.find(NUMBER)).state is State.CAPTURED
-    assert await registry.status(status_digest(token).hex()) == Status(Outcome.RECEIVED, None)
+    assert await registry.status(status_digest(token).hex()) == Status(Outcome.RECEIVED, ())
 
 
 async def test_a_commit_that_fails_links_nothing(intake, registry, monkeypatch):

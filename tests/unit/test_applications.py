@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from datetime import UTC, date, datetime, timedelta
 
@@ -13,18 +14,30 @@ from hypothesis import strategies as st
 from crypto.application import application_digest, check_character
 from crypto.status_token import make_status_token, status_digest
 from server.application_errors import ApplicationUndecidableError, ApplicationUnknownError
-from server.application_rows import NO_LINKS, Imported, Links, Registry, Status, note_captures
+from server.application_rows import (
+    NO_LINKS,
+    Imported,
+    Links,
+    Registry,
+    Status,
+    applications,
+    captures,
+    decide_capture,
+    note_captures,
+)
 from server.applications import (
     AFTER_CAPTURE,
+    MAX_REASONS,
     REASONS,
     Application,
     NewApplication,
     Objection,
     Outcome,
     State,
+    are_reasons_right,
     decided,
-    is_reason_right,
     objection,
+    settled,
 )
 from server.store import open_store
 
@@ -82,14 +95,44 @@ def test_an_application_is_accepted_or_asked_for_again_only_after_a_portrait_and
     ],
 )
 def test_when_a_visit_may_begin(state, days, told):
-    assert objection(Application(number(1), "c", TODAY + timedelta(days=days), state, None), TODAY) is told
+    assert objection(Application(number(1), "c", TODAY + timedelta(days=days), state, ()), TODAY) is told
 
 
-def test_a_retake_has_a_known_reason_and_acceptance_none():
-    assert all(is_reason_right(Outcome.RETAKE, reason) for reason in REASONS)
-    assert not any(is_reason_right(Outcome.RETAKE, reason) for reason in (None, "", "Eyes", "nose"))
-    assert is_reason_right(Outcome.ACCEPTED, None)
-    assert not is_reason_right(Outcome.ACCEPTED, "eyes")
+def test_a_retake_has_one_to_three_known_reasons_and_acceptance_none():
+    assert all(are_reasons_right(Outcome.RETAKE, (reason,)) for reason in REASONS)
+    assert are_reasons_right(Outcome.RETAKE, REASONS[:MAX_REASONS])
+    for wrong in ((), ("",), ("Eyes",), ("nose",), ("eyes", "eyes"), ("eyes", "nose"), REASONS[: MAX_REASONS + 1]):
+        assert not are_reasons_right(Outcome.RETAKE, wrong)
+    assert are_reasons_right(Outcome.ACCEPTED, ())
+    assert not are_reasons_right(Outcome.ACCEPTED, ("eyes",))
+
+
+def test_the_column_has_room_for_the_longest_reasons():
+    longest = sorted(REASONS, key=len)[-MAX_REASONS:]
+    assert len(" ".join(longest)) <= captures.c.reason.type.length == applications.c.reason.type.length
+
+
+RECEIVED, ACCEPTED = (Outcome.RECEIVED, ()), (Outcome.ACCEPTED, ())
+EYES, LIGHT = (Outcome.RETAKE, ("eyes",)), (Outcome.RETAKE, ("light", "pose"))
+
+
+@pytest.mark.parametrize(
+    ("portraits", "state", "reasons"),
+    [
+        ([], State.FILED, ()),
+        ([RECEIVED], State.CAPTURED, ()),
+        ([EYES], State.RETAKE, ("eyes",)),
+        ([EYES, RECEIVED], State.CAPTURED, ()),
+        ([RECEIVED, EYES], State.RETAKE, ("eyes",)),
+        ([EYES, LIGHT], State.RETAKE, ("light", "pose")),
+        ([EYES, ACCEPTED], State.ACCEPTED, ()),
+        ([ACCEPTED, EYES], State.ACCEPTED, ()),
+        ([ACCEPTED, RECEIVED], State.ACCEPTED, ()),
+    ],
+)
+def test_an_application_follows_all_its_portraits(portraits, state, reasons):
+    assert settled(State.FILED, portraits) == (state, reasons)
+    assert settled(State.ACCEPTED, portraits) == (State.ACCEPTED, ()), "and is accepted for good"
 
 
 def test_a_number_is_in_no_repr():
@@ -133,17 +176,16 @@ async def test_the_course_of_an_application_with_a_retake(registry, store):
     seen.append((await registry.find(number(1))).state)
     await capture(store, "one", links_of(1, first))
     seen.append((await registry.find(number(1))).state)
-    refused = await registry.decide(number(1), Outcome.RETAKE, "eyes")
-    assert (refused.state, refused.reason) == (State.RETAKE, "eyes")
+    refused = await registry.decide(number(1), Outcome.RETAKE, ("eyes",))
+    assert (refused.state, refused.reasons) == (State.RETAKE, ("eyes",))
     await capture(store, "two", links_of(1, second))
+    assert await registry.status(status_digest(first).hex()) == Status(Outcome.RETAKE, ("eyes",)), "his own portrait's"
     seen.append((await registry.find(number(1))).state)
-    await registry.decide(number(1), Outcome.ACCEPTED, None)
+    await registry.decide(number(1), Outcome.ACCEPTED, ())
     seen.append((await registry.find(number(1))).state)
     assert seen == [None, State.FILED, State.CAPTURED, State.CAPTURED, State.ACCEPTED]
-    assert await registry.status(status_digest(first).hex()) == Status(Outcome.RETAKE, "eyes"), (
-        "each his own portrait's"
-    )
-    assert await registry.status(status_digest(second).hex()) == Status(Outcome.ACCEPTED, None)
+    assert await registry.status(status_digest(second).hex()) == Status(Outcome.ACCEPTED, ())
+    assert await registry.status(status_digest(first).hex()) == Status(Outcome.ACCEPTED, ()), "nothing is asked for"
     assert await registry.status(status_digest(make_status_token()).hex()) is None
     assert [one.packet_sha256 for one in await registry.captures_of(number(1))] == [packet("one"), packet("two")]
     found = await registry.outcomes([packet("one"), packet("two"), packet("three")])
@@ -155,18 +197,18 @@ async def test_the_course_of_an_application_with_a_retake(registry, store):
 async def test_what_cannot_be_decided_changes_nothing(registry, store):
     await registry.file([filed(1)])
     with pytest.raises(ApplicationUndecidableError, match="filed"):
-        await registry.decide(number(1), Outcome.ACCEPTED, None)
+        await registry.decide(number(1), Outcome.ACCEPTED, ())
     await capture(store, "one", links_of(1))
-    for outcome, reason in ((Outcome.RETAKE, None), (Outcome.RETAKE, "nose"), (Outcome.ACCEPTED, "eyes")):
+    for outcome, reasons in ((Outcome.RETAKE, ()), (Outcome.RETAKE, ("nose",)), (Outcome.ACCEPTED, ("eyes",))):
         with pytest.raises(ApplicationUndecidableError, match="reason"):
-            await registry.decide(number(1), outcome, reason)
+            await registry.decide(number(1), outcome, reasons)
     with pytest.raises(ApplicationUnknownError):
-        await registry.decide(number(2), Outcome.ACCEPTED, None)
+        await registry.decide(number(2), Outcome.ACCEPTED, ())
     assert (await registry.find(number(1))).state is State.CAPTURED
-    await registry.decide(number(1), Outcome.ACCEPTED, None)
+    await registry.decide(number(1), Outcome.ACCEPTED, ())
     with pytest.raises(ApplicationUndecidableError, match="accepted"):
-        await registry.decide(number(1), Outcome.RETAKE, "eyes")
-    assert (await registry.decide(number(1), Outcome.ACCEPTED, None)).state is State.ACCEPTED
+        await registry.decide(number(1), Outcome.RETAKE, ("eyes",))
+    assert (await registry.decide(number(1), Outcome.ACCEPTED, ())).state is State.ACCEPTED
 
 
 async def test_uploads_need_no_registry_and_an_accepted_application_stays_accepted(registry, store):
@@ -174,15 +216,51 @@ async def test_uploads_need_no_registry_and_an_accepted_application_stays_accept
     await capture(store, "early", links_of(1, token))
     await capture(store, "bare", NO_LINKS)
     await capture(store, "status only", Links(None, status_digest(make_status_token()).hex()))
-    assert await registry.status(status_digest(token).hex()) == Status(Outcome.RECEIVED, None)
+    assert await registry.status(status_digest(token).hex()) == Status(Outcome.RECEIVED, ())
     assert await registry.file([filed(1), filed(2)]) == Imported(added=2)
     assert (await registry.find(number(1))).state is State.CAPTURED, "it was captured before it was imported"
-    await registry.decide(number(1), Outcome.ACCEPTED, None)
+    await registry.decide(number(1), Outcome.ACCEPTED, ())
     await capture(store, "late", links_of(1))
-    assert (await registry.decide(number(1), Outcome.ACCEPTED, None)).state is State.ACCEPTED
+    assert (await registry.decide(number(1), Outcome.ACCEPTED, ())).state is State.ACCEPTED
     outcomes = [one.outcome for one in await registry.captures_of(number(1))]
     assert outcomes == [Outcome.ACCEPTED, Outcome.RECEIVED], "the late portrait was looked at by nobody"
     assert await registry.settle() == 0
+
+
+async def test_a_decision_of_the_desk_reaches_the_applicant_in_its_own_transaction(registry, store):
+    first, second = make_status_token(), make_status_token()
+    await registry.file([filed(1)])
+    await capture(store, "one", links_of(1, first))
+
+    async def decided_at_desk(name: str, outcome: Outcome, *reasons: str) -> None:
+        async with store.writing() as connection:
+            await decide_capture(connection, packet(name), outcome, reasons, NOW)
+
+    with contextlib.suppress(ZeroDivisionError):
+        async with store.writing() as connection:
+            await decide_capture(connection, packet("one"), Outcome.RETAKE, ("eyes",), NOW)
+            raise ZeroDivisionError
+    assert await registry.status(status_digest(first).hex()) == Status(Outcome.RECEIVED, ())
+    await decided_at_desk("one", Outcome.RETAKE, "light", "eyes")
+    assert await registry.status(status_digest(first).hex()) == Status(Outcome.RETAKE, ("light", "eyes"))
+    assert (await registry.find(number(1))).reasons == ("light", "eyes")
+    await capture(store, "two", links_of(1, second))
+    await decided_at_desk("two", Outcome.ACCEPTED)
+    assert (await registry.find(number(1))) == Application(number(1), "centre-07", filed(1).expires, State.ACCEPTED, ())
+    await decided_at_desk("never captured", Outcome.RETAKE, "eyes")
+
+
+async def test_what_the_desk_decided_before_an_import_counts_after_it(registry, store):
+    for name, links in (("a", links_of(1)), ("b", links_of(2)), ("c", links_of(3)), ("d", links_of(3))):
+        await capture(store, name, links)
+    async with store.writing() as connection:
+        await decide_capture(connection, packet("a"), Outcome.ACCEPTED, (), NOW)
+        for name in ("b", "c"):
+            await decide_capture(connection, packet(name), Outcome.RETAKE, ("pose", "eyes"), NOW)
+    await registry.file([filed(1), filed(2), filed(3), filed(4)])
+    found = [await registry.find(number(n)) for n in (1, 2, 3, 4)]
+    assert [one.state for one in found] == [State.ACCEPTED, State.RETAKE, State.CAPTURED, State.FILED]
+    assert [one.reasons for one in found] == [(), ("pose", "eyes"), (), ()]
 
 
 async def test_an_import_adds_changes_and_leaves(registry):
@@ -219,9 +297,9 @@ async def test_a_decision_about_a_portrait_that_is_not_the_newest_any_more_is_re
     await capture(store, "seen", links_of(1))
     await capture(store, "newer", links_of(1))
     with pytest.raises(ApplicationUndecidableError, match="another one"):
-        await registry.decide(number(1), Outcome.ACCEPTED, None, packet("seen")[:12])
+        await registry.decide(number(1), Outcome.ACCEPTED, (), packet("seen")[:12])
     assert (await registry.find(number(1))).state is State.CAPTURED
-    await registry.decide(number(1), Outcome.ACCEPTED, None, packet("newer")[:12])
+    await registry.decide(number(1), Outcome.ACCEPTED, (), packet("newer")[:12])
     outcomes = [one.outcome for one in await registry.captures_of(number(1))]
     assert outcomes == [Outcome.RECEIVED, Outcome.ACCEPTED]
 
@@ -231,7 +309,7 @@ async def test_a_portrait_on_its_way_is_missed_by_no_decision_and_no_import(regi
     await capture(store, "one", links_of(1))
     async with store.writing() as connection:
         await note_captures(connection, [(packet("two"), links_of(1)), (packet("three"), links_of(2))], lambda: NOW)
-        beside = [registry.decide(number(1), Outcome.RETAKE, "eyes"), registry.file([filed(2)])]
+        beside = [registry.decide(number(1), Outcome.RETAKE, ("eyes",)), registry.file([filed(2)])]
         running = {asyncio.create_task(work) for work in beside}
         await asyncio.wait(running, timeout=0.3)  # both wait for the commit, or are done without it
     await asyncio.gather(*running)
@@ -260,7 +338,7 @@ async def test_what_is_old_is_forgotten_with_its_captures(registry, store):
 async def test_the_same_packet_is_captured_once(registry, store):
     await registry.file([filed(1)])
     await capture(store, "one", links_of(1))
-    await registry.decide(number(1), Outcome.ACCEPTED, None)
+    await registry.decide(number(1), Outcome.ACCEPTED, ())
     await capture(store, "one", links_of(1))
     assert [one.outcome for one in await registry.captures_of(number(1))] == [Outcome.ACCEPTED]
     assert await registry.forget(date(2026, 1, 1)) == 0

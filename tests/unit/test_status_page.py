@@ -52,13 +52,13 @@ def shown(page: str) -> list[str]:
 async def test_a_token_tells_its_visits_outcome_and_nothing_else(intake):
     token, registry = await captured(intake), intake.intake.registry
     answer = await intake.client.post(ASK, json={"token": token})
-    assert answer.json() == {"state": "received", "reason": None}
+    assert answer.json() == {"state": "received", "reasons": []}
     assert answer.headers["cache-control"] == "no-store"
     assert "set-cookie" not in answer.headers
-    await registry.decide(NUMBER, Outcome.RETAKE, "glasses")
+    await registry.decide(NUMBER, Outcome.RETAKE, ("glasses",))
     assert (await intake.client.post(ASK, json={"token": f" {token.upper()} "})).json() == {
         "state": "retake",
-        "reason": "glasses",
+        "reasons": ["glasses"],
     }
 
 
@@ -110,12 +110,13 @@ async def test_without_script_the_form_tells_the_same(intake):
         "a typed code may be misspelt; nobody is sent away for an hour without a word of that"
     )
     seen = [shown(page) for page in told]
-    await registry.decide(NUMBER, Outcome.RETAKE, "pose")
+    await registry.decide(NUMBER, Outcome.RETAKE, ("pose", "light"))
     page = (await intake.client.post("/status?lang=de", data={"token": token})).text
     seen.append(shown(page))
     assert seen == [["unknown"], ["received"], ["retake"]]
     told = re.findall(r'<dd data-reason="(\w+)">([^<]*)</dd>', page)
-    assert told == [("pose", load_messages().languages["de"]("status.reason.pose"))]
+    words = load_messages().languages["de"]
+    assert sorted(told) == [(reason, words(f"status.reason.{reason}")) for reason in ("light", "pose")]
     assert token not in page
     assert shown((await intake.client.get("/status")).text) == ["ask"]
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
