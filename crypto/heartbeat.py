@@ -82,12 +82,13 @@ class Service(_Value):
 
     state: ServiceState
     reason: OutReason | None = None
-    since: Instant | None = None
+    since: Instant | None = None  # when it went out of service
 
     @model_validator(mode="after")
     def _has_its_reason(self) -> Self:
-        if (self.state == "out_of_service") != (self.reason is not None):
-            raise ValueError("out of service has a reason, in service has none")
+        out = self.state == "out_of_service"
+        if out != (self.reason is not None) or out != (self.since is not None):
+            raise ValueError("out of service has a reason and a time, in service has none")
         return self
 
 

@@ -8,6 +8,7 @@ from server import (
     application_rows,
     audit,
     deletions,
+    fleet_rows,
     handover_rows,
     holds,
     jobs,
@@ -17,6 +18,7 @@ from server import (
     retention_rows,
     scrub,
     staff,
+    users,
 )
 from server.store import metadata
 
@@ -25,6 +27,7 @@ TABLES_OF = (
     application_rows,
     audit,
     deletions,
+    fleet_rows,
     handover_rows,
     holds,
     jobs,
@@ -34,6 +37,7 @@ TABLES_OF = (
     retention_rows,
     scrub,
     staff,
+    users,
 )
 connection = context.config.attributes["connection"]
 # SQLite alters tables by copying them ("batch"); harmless elsewhere.

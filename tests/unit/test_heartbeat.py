@@ -110,6 +110,7 @@ def test_a_quiet_day_cannot_be_told():
         {"sent_at": 1_764_000_000},
         {"service": {"state": "in_service", "reason": "cleaning"}},
         {"service": {"state": "out_of_service"}},
+        {"service": {"state": "out_of_service", "reason": "cleaning"}},
         {"service": {"state": "out_of_service", "reason": "Erika is ill"}},
         {"faults": ["camera.lost"] * 33},
         {"faults": ["/home/erika"]},

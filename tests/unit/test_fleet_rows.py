@@ -1,0 +1,106 @@
+"""The rows about booths, on both engines: the newest heartbeat counts, days told again change nothing, folded days replace what they cover."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from crypto.heartbeat import LampLight
+from server.errors import ReplayedRequestError
+from server.fleet_rows import (
+    LAMP,
+    PORTRAITS,
+    RULE,
+    SEEN,
+    SPAN,
+    VISITS,
+    forget_days,
+    heartbeats,
+    note_heartbeat,
+    read_days,
+    read_last_beat,
+    read_last_beats,
+    sum_days,
+)
+from server.store import Nonce, open_store
+from tests.heartbeats import NOW, day, heartbeat
+
+SATURDAY, SUNDAY = date(2026, 11, 21), date(2026, 11, 22)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path) -> str:
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
+    return f"sqlite+aiosqlite:///{tmp_path / 'intake.sqlite3'}"
+
+
+@pytest.fixture
+async def store(url):
+    async with open_store(url) as opened:
+        yield opened
+
+
+async def note(store, beat, at=NOW):
+    note.count += 1
+    return await note_heartbeat(store, beat, at, Nonce(beat.booth, f"nonce-{note.count}", at + timedelta(hours=1)))
+
+
+note.count = 0
+
+
+async def test_the_newest_heartbeat_is_kept_and_its_days_are_written_once(store):
+    saturday = day(SATURDAY, since=SATURDAY)
+    beat = heartbeat(days=(saturday,))
+    assert await note(store, beat)
+    first = await read_days(store, SATURDAY, SUNDAY)
+    assert {(row.kind, row.name): (row.count, row.total) for row in first if row.kind in {RULE, PORTRAITS, SPAN}} == {
+        (RULE, "pose.yaw"): (4, 36),
+        (RULE, "light.even"): (1, 36),
+        (PORTRAITS, "assessed"): (36, 36),
+        (SPAN, "days"): (1, 1),
+    }
+    assert {(row.name, row.count, row.total) for row in first if row.kind == LAMP} >= {("key_left", 9900, 10000)}
+    assert {row.name: row.count for row in first if row.kind == VISITS}["cancelled"] == 3
+    later = heartbeat(
+        sent_at=NOW + timedelta(minutes=5), days=(saturday,), lamps={"key_left": LampLight(response_pct=97.5)}
+    )
+    assert await note(store, later, NOW + timedelta(minutes=5))
+    assert await read_days(store, SATURDAY, SUNDAY) == first
+    (seen,) = [one for one in await read_days(store, NOW.date(), NOW.date(), kinds=[SEEN]) if one.name == "key_left"]
+    assert seen.count == 9750
+    # One that was on its way longer changes nothing.
+    assert not await note(store, heartbeat(days=()), NOW + timedelta(minutes=6))
+    found = await read_last_beat(store, "booth-0001")
+    assert found is not None
+    assert (found.beat, found.received_at) == (later, NOW + timedelta(minutes=5))
+    assert await read_last_beat(store, "booth-0002") is None
+
+
+async def test_a_folded_day_replaces_what_it_covers_and_others_stay(store):
+    assert await note(store, heartbeat(days=(day(SATURDAY, since=SATURDAY),)))
+    assert await note(store, heartbeat(booth="booth-0002", days=(day(SATURDAY, since=SATURDAY),)))
+    folded = day(SUNDAY, since=SATURDAY, portraits=50)
+    assert await note(store, heartbeat(sent_at=NOW + timedelta(minutes=5), days=(folded,)))
+    rows = await read_days(store, SATURDAY, SUNDAY, kinds=[PORTRAITS, SPAN], booth="booth-0001")
+    assert [(row.day, row.kind, row.count) for row in rows] == [(SUNDAY, PORTRAITS, 50), (SUNDAY, SPAN, 2)]
+    assert await read_days(store, SATURDAY, SATURDAY, booth="booth-0002", kinds=[PORTRAITS])
+    (one, _) = await sum_days(store, SATURDAY, SUNDAY, PORTRAITS)
+    assert one == {"booth": "booth-0001", "name": "assessed", "count": 50, "total": 50}
+    (both,) = await sum_days(store, SATURDAY, SUNDAY, PORTRAITS, by=["site"])
+    assert both == {"site": None, "count": 86, "total": 86}
+    assert await forget_days(store, SUNDAY) > 0
+    assert not await read_days(store, SATURDAY, SATURDAY)
+
+
+async def test_a_signature_counts_once_and_a_stored_body_that_cannot_be_read_is_no_heartbeat(store):
+    nonce = Nonce("booth-0001", "once", NOW + timedelta(hours=1))
+    assert await note_heartbeat(store, heartbeat(), NOW, nonce)
+    with pytest.raises(ReplayedRequestError):
+        await note_heartbeat(store, heartbeat(sent_at=NOW + timedelta(minutes=5)), NOW, nonce)
+    async with store.writing() as connection:
+        await connection.execute(sa.update(heartbeats).values(body=b'{"version": 9}'))
+    found = (await read_last_beats(store))["booth-0001"]
+    assert (found.beat, found.received_at) == (None, NOW)
