@@ -37,7 +37,7 @@ MAX_CACHED_BYTES = 128 * 1024 * 1024
 SUMMARIES_KEPT = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class PacketContent:
     """An opened and verified packet with its records."""
 
@@ -131,6 +131,14 @@ class Opener:
         content, weight = await self._open(stored, trust)
         self._contents.put(stored.sha256, content, weight)
         return content
+
+    async def read(self, stored: StoredPacket) -> PacketContent:
+        """The opened packet, which is not kept here. Raises `PacketNotOpenedError`, `StorageError`."""
+        return (await self._open(stored, await self._trust_now()))[0]
+
+    async def judges(self) -> tuple[TrustStore, tuple[str, ...]]:
+        """What packets are opened under now: roots and what was taken back, and the names of this desk's keys."""
+        return await self._trust_now(), tuple(key.key_id for key in self._keys)
 
     async def sealed(self, stored: StoredPacket) -> bytes:
         """The packet as the booth sent it. Raises `StorageError`."""

@@ -15,7 +15,8 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -83,9 +84,39 @@ queue_looks = sa.Table(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """What is kept of one packet: a row of `queue_packets`."""
+
+    packet_sha256: str
+    serial: int
+    received_at: datetime
+    state: QueueState
+    judged: bytes
+    terms: bytes
+    summary: bytes
+
+
 def split_terms(joined: bytes) -> list[bytes]:
     """The terms of a row."""
     return [joined[start : start + TERM_BYTES] for start in range(0, len(joined), TERM_BYTES)]
+
+
+async def put_packets(connection: AsyncConnection, rows: Sequence[QueueRow]) -> None:
+    """Within a transaction that holds the packets' rows locked: their rows here, in place of older ones."""
+    if not rows:
+        return
+    present = sa.select(queue_packets).where(queue_packets.c.packet_sha256.in_([one.packet_sha256 for one in rows]))
+    for row in (await connection.execute(present)).all():
+        await _remove(connection, row)
+    await connection.execute(sa.insert(queue_packets), [asdict(one) for one in rows])
+    found = [
+        {"term": term, "state": one.state, "received_at": one.received_at, "serial": one.serial}
+        for one in rows
+        for term in split_terms(one.terms)
+    ]
+    if found:
+        await connection.execute(sa.insert(queue_terms), found)
 
 
 async def note_state(connection: AsyncConnection, packet_sha256: str, state: QueueState) -> None:
@@ -103,8 +134,7 @@ async def forget_packet(connection: AsyncConnection, packet_sha256: str) -> None
     """Within a transaction that holds the packet's row locked: nothing of it stays here."""
     row = await _row(connection, packet_sha256)
     if row is not None:
-        await connection.execute(sa.delete(queue_terms).where(*_terms_of(row)))
-        await connection.execute(sa.delete(queue_packets).where(queue_packets.c.packet_sha256 == packet_sha256))
+        await _remove(connection, row)
     await connection.execute(sa.delete(queue_looks).where(queue_looks.c.packet_sha256 == packet_sha256))
 
 
@@ -112,6 +142,11 @@ async def forget_all(connection: AsyncConnection) -> None:
     """Everything that was read: desks begin anew."""
     for table in (queue_terms, queue_packets, queue_looks, queue_mark):
         await connection.execute(sa.delete(table))
+
+
+async def _remove(connection: AsyncConnection, row: sa.Row[tuple[object, ...]]) -> None:
+    await connection.execute(sa.delete(queue_terms).where(*_terms_of(row)))
+    await connection.execute(sa.delete(queue_packets).where(queue_packets.c.packet_sha256 == row.packet_sha256))
 
 
 async def _row(connection: AsyncConnection, packet_sha256: str) -> sa.Row[tuple[object, ...]] | None:
