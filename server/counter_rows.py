@@ -1,7 +1,7 @@
 """What a counter asks of the registry: a new application, and one application with all that became of its portraits.
 
 Rules: a number stands for one application. Registering one that is known changes nothing of it, its centre and last day neither: the answer says that it is
-known. A portrait that came before its application (a booth without the registry) makes it captured in the same transaction. An application's
+known. Portraits that came before their application (a booth without the registry) give it its state in the same transaction. An application's
 history is its portraits' arrivals with their outcomes, of any booth of any centre: no picture, no digest, nothing that was measured.
 """
 
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from crypto.application import application_digest
 from server.application_rows import REGISTRY_LOCK, applications, captures
-from server.applications import Application, NewApplication, Outcome, State
+from server.applications import Application, NewApplication, Outcome, State, settled
 from server.store import Store, packets
 
 MOST_PORTRAITS = 50  # of one application that are shown; the newest
@@ -27,7 +27,7 @@ class Portrait:
     received_at: datetime
     booth: str | None
     outcome: Outcome
-    reason: str | None
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,23 @@ class CounterRecord:
 async def register(store: Store, new: NewApplication, at: datetime) -> bool:
     """Files an application; says whether its number was free. Raises `StorageError`."""
     digest = application_digest(new.number).hex()
-    waiting = sa.select(captures.c.serial).where(
-        captures.c.application == digest, captures.c.outcome == Outcome.RECEIVED
+    came = (
+        sa.select(captures.c.outcome, captures.c.reason)
+        .where(captures.c.application == digest)
+        .order_by(captures.c.serial)
     )
     async with store.writing() as connection:
         if connection.dialect.name == "postgresql":  # as all that changes states; a writing SQLite is alone anyway
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTRY_LOCK)))
-        came = (await connection.execute(waiting.limit(1))).first() is not None
+        portraits = [(Outcome(row.outcome), _reasons(row.reason)) for row in await connection.execute(came)]
+        state, why = settled(State.FILED, portraits)
         row = {
             "number": new.number,
             "digest": digest,
             "centre": new.centre,
             "expires": new.expires,
-            "state": State.CAPTURED if came else State.FILED,
+            "state": state,
+            "reason": " ".join(why) or None,
             "changed_at": at,
         }
         done = await connection.execute(store.insert(applications).values(row).on_conflict_do_nothing())
@@ -76,8 +80,12 @@ async def look_up(store: Store, number: str) -> CounterRecord | None:
         if row is None:
             return None
         portraits = [
-            Portrait(one.received_at, one.booth, Outcome(one.outcome), one.reason)
+            Portrait(one.received_at, one.booth, Outcome(one.outcome), _reasons(one.reason))
             for one in await connection.execute(came)
         ]
-    application = Application(row.number, row.centre, row.expires, State(row.state), row.reason)
+    application = Application(row.number, row.centre, row.expires, State(row.state), _reasons(row.reason))
     return CounterRecord(application, row.changed_at, tuple(portraits))
+
+
+def _reasons(text: str | None) -> tuple[str, ...]:
+    return tuple(text.split()) if text else ()
