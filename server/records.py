@@ -123,18 +123,20 @@ Unit = Annotated[str, BeforeValidator(lambda value: clean_text(value)[:MAX_UNIT]
 Number = Annotated[float | None, BeforeValidator(clean_number)]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A part of what a booth says."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class LimitRecord(_Record):
+class LimitRecord(Record):
     """The band of values that a rule allows."""
 
     low: Number = None
     high: Number = None
 
 
-class EvidenceRecord(_Record):
+class EvidenceRecord(Record):
     """Where in the portrait a rule looked."""
 
     points: Annotated[tuple[tuple[float, float], ...], BeforeValidator(_points)] = ()
@@ -142,7 +144,7 @@ class EvidenceRecord(_Record):
     outlines: Annotated[tuple[tuple[tuple[float, float], ...], ...], BeforeValidator(_outlines)] = ()
 
 
-class FindingRecord(_Record):
+class FindingRecord(Record):
     """One rule's finding."""
 
     rule: Text = ""
@@ -163,7 +165,7 @@ class FindingRecord(_Record):
         return not passed and self.level not in {"warn", "info"}
 
 
-class ChipRecord(_Record):
+class ChipRecord(Record):
     """How the booth made the chip image, and how much of the portrait it kept."""
 
     width: Number = None
@@ -177,7 +179,7 @@ class ChipRecord(_Record):
     ssim: Number = None
 
 
-class ReportRecord(_Record):
+class ReportRecord(Record):
     """The booth's report."""
 
     profile: Text = ""
@@ -201,7 +203,7 @@ def _measures(value: Any) -> list[tuple[str, float | None]]:
     return [(clean_text(name), clean_number(one)) for name, one in islice(pairs, MAX_MEASURES)]
 
 
-class PadRecord(_Record):
+class PadRecord(Record):
     """What the booth's presentation attack check came to (`pad/score.json`)."""
 
     mechanism: Text = ""
@@ -223,7 +225,7 @@ class PadRecord(_Record):
         return self.suspected or self.score < self.operating_point
 
 
-class Moment(_Record):
+class Moment(Record):
     """One point in the course of the visit: a step of it, or an instruction that was shown."""
 
     after_s: float
@@ -231,7 +233,7 @@ class Moment(_Record):
     name: str
 
 
-class VisitRecord(_Record):
+class VisitRecord(Record):
     """The booth's account of the visit: everything in it as short lines, and what the desk looks for by name."""
 
     facts: tuple[tuple[str, str], ...] = Field(default=(), description="Dotted path and text, in the booth's order.")
@@ -265,7 +267,7 @@ class VisitRecord(_Record):
 
 def read_report(data: bytes | None) -> ReportRecord | None:
     """The report, or None when there is none that can be read."""
-    document = _document(data)
+    document = read_document(data)
     if document is None:
         return None
     try:
@@ -276,7 +278,7 @@ def read_report(data: bytes | None) -> ReportRecord | None:
 
 def read_pad(data: bytes | None) -> PadRecord | None:
     """The result of the presentation attack check, or None when there is none that can be read."""
-    document = _document(data)
+    document = read_document(data)
     if document is None:
         return None
     try:
@@ -287,7 +289,7 @@ def read_pad(data: bytes | None) -> PadRecord | None:
 
 def read_visit(data: bytes | None) -> VisitRecord | None:
     """The visit, or None when there is none that can be read."""
-    document = _document(data)
+    document = read_document(data)
     if document is None:
         return None
     course = [
@@ -308,7 +310,8 @@ def _moments(value: Any, name: str, *, shown: bool) -> Iterator[Moment]:
             yield Moment(after_s=after_ms / 1000, shown=shown, name=clean_text(item.get(name)))
 
 
-def _document(data: bytes | None) -> Mapping[str, Any] | None:
+def read_document(data: bytes | None) -> Mapping[str, Any] | None:
+    """The JSON object in a part, or None when it is none or too large."""
     if data is None or len(data) > MAX_DOCUMENT_BYTES:
         return None
     try:

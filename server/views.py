@@ -15,7 +15,6 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from server.applications import Outcome
 from server.messages import Language
 from server.opening import PacketContent, Summary
 from server.records import EvidenceRecord, FindingRecord, LimitRecord, ReportRecord, Verdict, VisitRecord
@@ -124,9 +123,9 @@ def finding_lines(report: ReportRecord, language: Language) -> list[FindingLine]
         FindingLine(
             number=number,
             rule=finding.rule,
-            name=_known(f"rule.{finding.rule}.name", finding.rule, language),
-            measured=_with_unit(finding.value, finding.unit, language) or NOTHING,
-            limit=_limit(finding.limit, finding.unit, language),
+            name=known_text(f"rule.{finding.rule}.name", finding.rule, language),
+            measured=with_unit(finding.value, finding.unit, language) or NOTHING,
+            limit=limit_text(finding.limit, finding.unit, language),
             advised=_advised(finding, language),
             verdict=language(f"verdict.{finding.verdict}"),
             tone=_tone(finding),
@@ -271,12 +270,12 @@ def row_facts(stored: StoredPacket, language: Language) -> list[Fact]:
 def visit_facts(visit: VisitRecord, language: Language) -> tuple[list[Fact], list[Fact]]:
     """What the booth says of the visit: what the desk has a word for, then the rest under the booth's own names."""
     named = [
-        Fact(language(f"visit.{path}"), _fraction(_instant(_told(path, value, language), language), language))
+        Fact(language(f"visit.{path}"), _fraction(instant_text(_told(path, value, language), language), language))
         for path, value in visit.facts
         if value and language.has(f"visit.{path}")
     ]
     other = [
-        Fact(path, _instant(value, language))
+        Fact(path, instant_text(value, language))
         for path, value in visit.facts
         if value and not language.has(f"visit.{path}")
     ]
@@ -288,7 +287,7 @@ def released_text(visit: VisitRecord, language: Language) -> str:
     if not visit.released:
         return ""
     path = "override.reason_class"
-    reason = _word(f"visit.{path}", visit.fact(path), language) or NOTHING
+    reason = word_text(f"visit.{path}", visit.fact(path), language) or NOTHING
     return language("flag.released", staff=visit.fact("override.staff") or NOTHING, reason=reason)
 
 
@@ -297,7 +296,7 @@ def course(visit: VisitRecord, language: Language) -> list[MomentLine]:
     return [
         MomentLine(
             after=f"{language.number(moment.after_s, 1)}\N{NO-BREAK SPACE}s",
-            text=_known(f"{'told' if moment.shown else 'step'}.{moment.name}", moment.name, language),
+            text=known_text(f"{'told' if moment.shown else 'step'}.{moment.name}", moment.name, language),
             shown=moment.shown,
         )
         for moment in visit.course
@@ -305,7 +304,7 @@ def course(visit: VisitRecord, language: Language) -> list[MomentLine]:
 
 
 def list_line(
-    stored: StoredPacket, summary: Summary, outcome: Outcome | None, now: datetime, language: Language
+    stored: StoredPacket, summary: Summary, outcome: str | None, now: datetime, language: Language
 ) -> ListLine:
     """One packet in the list; its state is what was decided, else how far it is."""
     state = language(f"state.{outcome or stored.state}")
@@ -323,7 +322,7 @@ def reference_of(packet_id: str) -> str:
     return f"{packet_id[:4]}-{packet_id[4:8]}".upper()
 
 
-def _known(key: str, otherwise: str, language: Language) -> str:
+def known_text(key: str, otherwise: str, language: Language) -> str:
     """The text of a key that came from a packet, or what the packet called it."""
     return language(key) if language.has(key) else otherwise
 
@@ -331,13 +330,13 @@ def _known(key: str, otherwise: str, language: Language) -> str:
 def _told(path: str, value: str, language: Language) -> str:
     """A fact of the visit in words: rules by their names, other values when they are one of few words."""
     if path != "override.open_rules":
-        return _word(f"visit.{path}", value, language)
-    return ", ".join(_known(f"rule.{rule}.name", rule, language) for rule in value.split(", "))
+        return word_text(f"visit.{path}", value, language)
+    return ", ".join(known_text(f"rule.{rule}.name", rule, language) for rule in value.split(", "))
 
 
-def _word(path: str, value: str, language: Language) -> str:
+def word_text(path: str, value: str, language: Language) -> str:
     """A value that is one of few words, in the officer's language."""
-    return _known(f"{path}.{value}", _known(f"word.{value}", value, language), language)
+    return known_text(f"{path}.{value}", known_text(f"word.{value}", value, language), language)
 
 
 def _tone(finding: FindingRecord) -> str:
@@ -351,7 +350,8 @@ def _tone(finding: FindingRecord) -> str:
     return "none" if silent else "care"
 
 
-def _with_unit(value: float | None, unit: str, language: Language) -> str:
+def with_unit(value: float | None, unit: str, language: Language) -> str:
+    """A measured value as a page shows it; empty when there is none."""
     if value is None:
         return ""
     shown = UNITS.get(unit, unit)
@@ -359,8 +359,9 @@ def _with_unit(value: float | None, unit: str, language: Language) -> str:
     return f"{number}{shown}" if shown in {"", "°"} else f"{number}\N{NO-BREAK SPACE}{shown}"
 
 
-def _limit(limit: LimitRecord, unit: str, language: Language) -> str:
-    low, high = _with_unit(limit.low, unit, language), _with_unit(limit.high, unit, language)
+def limit_text(limit: LimitRecord, unit: str, language: Language) -> str:
+    """The band that a limit allows."""
+    low, high = with_unit(limit.low, unit, language), with_unit(limit.high, unit, language)
     if low and high:
         return low if limit.low == limit.high else f"{low}{RANGE}{high}"
     return f"≥\N{NO-BREAK SPACE}{low}" if low else f"≤\N{NO-BREAK SPACE}{high}" if high else NOTHING
@@ -370,11 +371,11 @@ def _advised(finding: FindingRecord, language: Language) -> str:
     """The narrower limit behind a remark, or an empty text."""
     if finding.verdict is not Verdict.WARN or finding.warn_limit in {LimitRecord(), finding.limit}:
         return ""
-    limit = _limit(finding.warn_limit, finding.unit, language)
+    limit = limit_text(finding.warn_limit, finding.unit, language)
     return language("finding.advised", limit=f"{ISOLATE}{limit}{POP_ISOLATE}")
 
 
-def _instant(value: str, language: Language) -> str:
+def instant_text(value: str, language: Language) -> str:
     """A time as the language writes it; any other text as it is."""
     if not INSTANT.fullmatch(value):
         return value
