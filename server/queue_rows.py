@@ -80,7 +80,7 @@ queue_looks = sa.Table(
     metadata,
     sa.Column("packet_sha256", sa.String(64), primary_key=True),
     sa.Column("officer", sa.String(64), nullable=False),
-    sa.Column("until", UtcDateTime(), nullable=False, index=True),
+    sa.Column("until", UtcDateTime(), nullable=False),
 )
 
 

@@ -47,7 +47,6 @@ def upgrade() -> None:
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("packet_sha256", name="pk_queue_looks"),
     )
-    op.create_index("ix_queue_looks_until", "queue_looks", ["until"])
 
 
 def downgrade() -> None:
