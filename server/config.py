@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -175,6 +175,15 @@ class IntakeSettings(ListenSettings, StoreSettings):
     retention_per_run: PositiveInt = Field(
         default=10_000, description="Packets deleted at most in one run: 240 000 a day are four times a country's."
     )
+    heartbeat_s: int = Field(default=300, ge=10, le=86_400, description="How often booths tell their health.")
+    fleet_days_kept: PositiveInt = Field(
+        default=800,
+        le=36_500,
+        description="Days that the counts of a booth's days are kept: a year beside the one before.",
+    )
+    alerts_kept_days: int = Field(
+        default=400, ge=400, le=36_500, description="Days that an alert is kept after it was over."
+    )
     status_asks_per_minute: PositiveInt = Field(
         default=30,
         description="Questions of one address (IPv6 /64) on the status page; behind a proxy set trusted_proxies.",
@@ -273,15 +282,19 @@ class DeskSettings(ListenSettings, StoreSettings):
     answer_within_h: PositiveFloat = Field(
         default=72.0, le=8_760, description="An order that the producer did not answer within this time is late."
     )
+    totp: Literal["required", "optional"] = Field(
+        default="required", description="Whether every user needs an authenticator beside the password."
+    )
     idle_s: PositiveFloat = Field(default=15 * 60.0, description="A session ends after this time without a request.")
     session_s: PositiveFloat = Field(
         default=10 * 3600.0, description="A session ends after this time whatever happens."
     )
     login_tries: PositiveInt = Field(
-        default=5, description="Wrong access codes from one address before it has to wait."
+        default=5,
+        description="Wrong passwords for one name before it has to wait; four times as many of one address.",
     )
     lockout_s: PositiveFloat = Field(
-        default=60.0, description="First waiting time; it doubles with each further wrong code."
+        default=60.0, description="First waiting time; it doubles with each further wrong password."
     )
     opened_kept: PositiveInt = Field(default=16, description="Opened packets kept in memory.")
     opened_kept_s: PositiveFloat = Field(default=10 * 60.0, description="How long an opened packet is kept in memory.")

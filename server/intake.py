@@ -29,6 +29,7 @@ from server.centres import CentreBundle, make_centre_routes
 from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import DrainingError, ServerError, SettingsError
+from server.heartbeats import Heartbeats, make_heartbeat_routes
 from server.intake_document import describe_itself
 from server.intake_jobs import late_orders_job, storage_jobs, tell_jobs
 from server.jobs import doing_jobs
@@ -193,6 +194,8 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     app.include_router(make_centre_routes(CentreBundle(rooms.settings.resolved_centres)))
 
     app.include_router(make_application_routes(Lookups(intake.registry, intake.signed, rooms.now)))
+    heartbeats = Heartbeats(rooms.store, intake.signed, rooms.now, interval_s=rooms.settings.heartbeat_s)
+    app.include_router(make_heartbeat_routes(heartbeats))
     app.include_router(make_status_routes(StatusDesk(intake.registry, rooms.settings.status_asks_per_minute)))
     app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
 

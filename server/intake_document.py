@@ -38,6 +38,7 @@ _SIGNED = (
     ("/v1/packets/{sha256}/receipt", "get"),
     ("/v1/certificates", "post"),
     ("/v1/applications/lookup", "post"),
+    ("/v1/heartbeats", "post"),
     ("/v1/staff", "get"),
     ("/v1/orders", "get"),
     ("/v1/orders/{order}", "get"),

@@ -57,6 +57,7 @@ from server.errors import (
     UploadOffsetError,
     UploadsAtOnceError,
 )
+from server.fleet_errors import HeartbeatBoothError, HeartbeatRefusedError, HeartbeatsAtOnceError
 from server.handover_errors import (
     AnswerRefusedError,
     HandOverUnavailableError,
@@ -131,6 +132,14 @@ _PROBLEMS: dict[tuple[str, str], Problems] = {
         ApplicationLookupsError,
         RegistryEmptyError,
     ),
+    ("/v1/heartbeats", "post"): (
+        *_OF_BOOTHS,
+        *_SMALL_BODY,
+        DigestMismatchError,
+        HeartbeatRefusedError,
+        HeartbeatBoothError,
+        HeartbeatsAtOnceError,
+    ),
     ("/status/v1/lookup", "post"): (*_SMALL_BODY, StatusUnknownError, StatusAsksError, *_DATABASE),
     ("/v1/staff", "get"): (*_OF_BOOTHS, StaffListUnknownError, StaffListUnavailableError),
     ("/v1/orders", "get"): (*_OF_PRODUCERS, OrderCursorError),
@@ -161,6 +170,39 @@ PARAMETERS: dict[str, Any] = {
 }
 REQUESTS: dict[tuple[str, str], Any] = {
     ("/v1/applications/lookup", "post"): {"number": "DEMO2026000017Q"},
+    ("/v1/heartbeats", "post"): {
+        "version": 1,
+        "booth": "booth-0001",
+        "software": "passbooth 0.6, mediapipe 0.10.21, opencv 5.0.0",
+        "profile": {"name": "icao", "version": "2026-11"},
+        "sent_at": "2026-11-23T12:00:00Z",
+        "started_at": "2026-11-23T05:58:12Z",
+        "service": {"state": "in_service"},
+        "devices": [{"device": "camera", "state": "ready", "since": "2026-11-23T05:58:15Z", "port": "v4l2"}],
+        "outbox": {"waiting": 0, "oldest_age_s": None, "bytes": 0, "quota_bytes": 4_000_000_000},
+        "certificate_days": 212.4,
+        "disk_free_bytes": 81_204_019_200,
+        "clock_offset_s": -0.2,
+        "tests": {"tested_at": "2026-11-23T02:30:41Z", "passed": 20, "warned": 1},
+        "lamps": {"key_left": {"response_pct": 97.5, "drive_pct": 62.0}},
+        "days": [
+            {
+                "day": "2026-11-22",
+                "since": "2026-11-22",
+                "portraits": 36,
+                "visits": {
+                    "started": 40,
+                    "finished": 34,
+                    "cancelled": 3,
+                    "timed_out": 1,
+                    "handed_to_staff": 2,
+                    "overridden": 1,
+                },
+                "rules": {"pose.yaw": {"failed": 4, "assessed": 36}},
+                "lamps": {"key_left": 97.8},
+            }
+        ],
+    },
     ("/status/v1/lookup", "post"): {"token": "mfrggzdfmztwq2lknnwg23tpoa"},
     ("/v1/enrolments", "post"): {
         "token": "83V3Q-0C4ZW-AX1PD-8TJ0A",
@@ -172,6 +214,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("/v1/ready", "get"): {"status": "ready", "revocation_list": "current"},
     ("/v1/log/consistency", "get"): {"proof": [_SHA256]},
     ("/v1/applications/lookup", "post"): {"state": "filed", "centre": "centre-07", "expires": "2027-01-31"},
+    ("/v1/heartbeats", "post"): {"actions": 0, "next_s": 300},
     ("/status/v1/lookup", "post"): {"state": "retake", "reasons": ["eyes"]},
 }
 

@@ -59,6 +59,7 @@ PATHS = {
         "/v1/centres",
         "/v1/staff",
         "/v1/applications/lookup",
+        "/v1/heartbeats",
         "/status",
         "/status/v1/lookup",
         "/status/status.js",
