@@ -7,6 +7,7 @@ from alembic import context
 from server import (
     application_rows,
     audit,
+    booth_orders,
     deletions,
     fleet_rows,
     handover_rows,
@@ -14,6 +15,7 @@ from server import (
     jobs,
     log_rows,
     packet_counts,
+    proposals,
     queue_rows,
     retention_rows,
     scrub,
@@ -26,6 +28,7 @@ from server.store import metadata
 TABLES_OF = (
     application_rows,
     audit,
+    booth_orders,
     deletions,
     fleet_rows,
     handover_rows,
@@ -33,6 +36,7 @@ TABLES_OF = (
     jobs,
     log_rows,
     packet_counts,
+    proposals,
     queue_rows,
     retention_rows,
     scrub,
