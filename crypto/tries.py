@@ -1,4 +1,4 @@
-"""PURE. Waiting times after wrong secrets, for each party: the desk's access codes, tokens of enrolments (a booth keeps its own: booth/kept_tries.py).
+"""PURE. Waiting times after wrong secrets, for each party: the desk's passwords, tokens of enrolments (a booth keeps its own: booth/kept_tries.py).
 
 Rules: a try counts as wrong from its beginning, so that many at once are no way around; from the `allowed`-th wrong one on the party waits
 `lockout_s`, doubled with each further one up to an hour. A right one forgets the wrong ones before it. Only the newest parties are remembered.
@@ -43,6 +43,12 @@ class Tries:
             doubled = self._lockout_s * 2 ** min(wrong.count - self._allowed, 16)
             wrong.locked_until = now + min(doubled, LONGEST_LOCKOUT_S)
         return 0
+
+    def waits(self, party: str) -> int:
+        """How many seconds the party has to wait now; counts nothing."""
+        wrong = self._parties.get(party)
+        left = 0.0 if wrong is None else wrong.locked_until - self._clock()
+        return int(left) + 1 if left > 0 else 0
 
     def right(self, party: str) -> None:
         """The try was right: nothing is held against the party any more."""

@@ -9,7 +9,7 @@ Rules
     number is named by its keyed hash alone.
   - The desk remembers its last entry beside the database (server/audit_witness.py). A table that does not hold it was cut or exchanged: the desk goes on, because a
     restored backup does the same, and its next entry says so (`log.resumed`) for ever; server/audit_trail.py finds it.
-  - Pictures of one packet, looked at in one session, are one entry of each kind for ten minutes (`once_for`): the browser asks for each by itself.
+  - Pictures of one packet, looked at in one session, are one entry of each kind for ten minutes (`ONCE`): the browser asks for each by itself.
 
 Order of operation of an entry: this process's lock → transaction and the lock of all desks (SQLite: BEGIN IMMEDIATE; PostgreSQL: pg_advisory_xact_lock) → the last
 row, and the remembered one → seal → insert → commit → the witness is on the disk → the caller goes on.
@@ -99,6 +99,9 @@ class Action(StrEnum):
     LOG_RESUMED = "log.resumed"
 
 
+# What a browser asks for by itself while a page is looked at: noted once (`AuditLog.note_once`).
+ONCE = frozenset({Action.PORTRAIT_SEEN, Action.FRAMES_SEEN, Action.PACKET_RECHECKED})
+
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -147,7 +150,7 @@ class AuditLog:
         self._turn = asyncio.Lock()
         self._noted_until: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
-    async def note(self, actor: str, action: Action, subject: str = "", **facts: str | int | bool) -> int:
+    async def note(self, actor: str, action: Action, subject: str = "", /, **facts: str | int | bool) -> int:
         """Write an entry; its number, when it is durable. Raises `AuditUnavailableError`, `StorageError`."""
         said = {"actor": actor, "action": str(action), "subject": subject, "facts": facts}
         async with self._turn:
@@ -161,14 +164,16 @@ class AuditLog:
                 ) from error
         return made.entry.number
 
-    async def note_once(self, session: str, actor: str, action: Action, subject: str) -> None:
+    async def note_once(
+        self, session: str, actor: str, action: Action, subject: str, /, **facts: str | int | bool
+    ) -> None:
         """`note`, but once in ten minutes for one session, action and subject. Raises what `note` raises."""
         key, now = (session, str(action), subject), self._clock()
         while self._noted_until and next(iter(self._noted_until.values())) <= now:
             self._noted_until.popitem(last=False)
         if key in self._noted_until:
             return
-        await self.note(actor, action, subject)
+        await self.note(actor, action, subject, **facts)
         self._noted_until[key] = now + REPEATED_S
         if len(self._noted_until) > KEPT_REPEATS:
             self._noted_until.popitem(last=False)
@@ -176,6 +181,10 @@ class AuditLog:
     def keyed(self, what: str, value: str) -> str:
         """How something that must not stand in an entry is told apart there: 32 hex digits under the desk's secret."""
         return self.secret.mac("audit", f"{what}:{value}".encode()).hex()[:32]
+
+    def application(self, digest: str) -> str:
+        """How an application is named in an entry, by the digest of its number in hex."""
+        return self.secret.mac("application", bytes.fromhex(digest)).hex()
 
     async def _append(self, connection: AsyncConnection, said: dict[str, Any]) -> _Made:
         if connection.dialect.name == "postgresql":  # a writing transaction of SQLite is alone anyway

@@ -1,12 +1,14 @@
-"""Who may use the desk: one access code per start, sessions in memory, tokens for forms, waiting times after wrong codes.
+"""Who may use the desk: signing in, sessions in memory, tokens for forms, waiting times after wrong passwords.
 
-Rules: there is no default code; it is made at start and told once, or read from a file that the operator gives, and kept only as a scrypt
-digest. A session is a random token, kept only as its digest; it ends after `idle_s` of silence and after `session_s` in any case, and a login
-never continues a session that a browser brought along. Forms carry a token of their session; the login form, which has no session yet, one that
-is bound to a cookie by a key of this process.
+Rules: a session is a random token, kept only as its digest; it belongs to one user, ends after `idle_s` of silence and after `session_s` in any case, and signing in
+never continues a session that a browser brought along. Who its user is now, and what he may do, is asked anew at most `LOOK_S` after it was asked last: a
+disabled user has no session then, and one of another generation (password, authenticator, state) is none either. Forms carry a token of their session;
+the login form, which has no session yet, one that is bound to a cookie by a key of this process.
 
-Wrong codes make their network wait, longer each time (crypto/tries.py). Nobody is refused for what others do: many wrong codes from everywhere
-only make each try take `SLOWED_S` longer, and tries are compared one after the other, which bounds them all together.
+Wrong passwords make their network and the name that was tried wait, longer each time up to an hour (crypto/tries.py). So that nobody can lock a person out by
+trying his name, a browser that somebody has signed in with before has tries of its own for this name, and waits for nobody else's (a "device cookie", OWASP
+"Slow Down Online Guessing Attacks with Device Cookies"): its cookie holds a random value, a date and a keyed hash, no name. And many wrong passwords from everywhere
+only make each try take `SLOWED_S` longer; passwords are compared one after the other, which bounds them all together.
 """
 
 from __future__ import annotations
@@ -14,120 +16,168 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from crypto.tries import Tries
 from server.addresses import network_of
-from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
+from server.errors import CsrfError, LoginLockedError, LoginRefusedError
 from server.roles import Permission, Role, granted
 
-# Letters and digits that cannot be mistaken for each other on paper; 10 of them are 49 bits.
-CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"[:30]
-CODE_LENGTH = 10
-LEAST_CODE_LENGTH = 8
-# RFC 7914 section 2's interactive costs: 16 MiB and about 50 ms for each try.
-SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1
-# All networks together: from this many wrong codes within a minute on, each try waits before it is compared. Compared one after the other at
-# 50 ms each, half of the 2^49 codes take four hundred thousand years.
+# Everybody together: from this many wrong passwords within a minute on, each try waits before it is compared.
 WRONG_PER_MINUTE = 30
 SLOWED_S = 1.0
+# An office has one address, and several people who mistype.
+NETWORK_TRIES = 4
+LOOK_S = 5.0
+DEVICE_S = 90 * 86_400.0
+_DEVICE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,12})\.([0-9a-f]{64})", re.ASCII)
 
 
-def make_access_code() -> str:
-    """A new access code in two groups."""
-    code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
-    return f"{code[:5]}-{code[5:]}"
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What somebody has typed."""
+
+    name: str = field(repr=False)
+    password: str = field(repr=False)
+    code: str = field(default="", repr=False)
 
 
-def read_access_code(path: Path) -> str:
-    """The access code in an operator's file. Raises `SettingsError`."""
-    try:
-        if path.stat().st_mode & 0o077:
-            raise SettingsError(f"The file {path} with the access code is readable for others: chmod 600 it.")
-        code = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The file {path} with the access code cannot be read.") from error
-    if len(_plain(code)) < LEAST_CODE_LENGTH:
-        raise SettingsError(f"The access code in {path} is shorter than {LEAST_CODE_LENGTH} letters and digits.")
-    return code
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, as the provider knows it now."""
+
+    user: str  # opaque, and for ever the same
+    name: str = field(repr=False)
+    roles: frozenset[Role]
+    generation: int
+    unfinished: bool = False  # own password and authenticator come first
 
 
-def _plain(code: str) -> str:
-    """A code as it is compared: capitals without spaces and dashes."""
-    return "".join(code.split()).replace("-", "").upper()
+class IdentityProvider(Protocol):
+    """Who knows the users: the desk's own list (server/local_users.py), or another one (docs/operations.md, "Another identity provider")."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity:
+        """Who this is. Raises `LoginRefusedError`."""
+
+    async def present(self, user: str) -> Identity | None:
+        """Who this user is now; None when he may not be signed in any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One officer's open session."""
+    """One person's open session."""
 
-    csrf_token: str
+    csrf_token: str = field(repr=False)
     opened_at: float
     seen_at: float
-    officer: str  # tells sessions apart in what is signed, and says nothing of a person
+    officer: str  # the user's id: tells people apart in what is signed, and says nothing of a person
     roles: frozenset[Role]
+    name: str = field(default="", repr=False)
+    generation: int = 0
+    unfinished: bool = False
+    looked_at: float = 0.0
 
     def may(self, permission: Permission) -> bool:
         """Whether this session's person may do something."""
-        return permission in granted(self.roles)
+        return not self.unfinished and permission in granted(self.roles)
 
 
 class Doorkeeper:
-    """Access code, sessions and form tokens of one desk process."""
+    """Signing in, sessions and form tokens of one desk process."""
 
     def __init__(
         self,
-        code: str,
+        identities: IdentityProvider,
         *,
         idle_s: float,
         session_s: float,
         tries: int,
         lockout_s: float,
+        device_key: bytes | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._salt = secrets.token_bytes(16)
-        self._code = self._digest(code)
+        self._identities = identities
         self._form_key = secrets.token_bytes(32)
+        self._device_key = device_key or secrets.token_bytes(32)
         self._idle_s, self._session_s = idle_s, session_s
-        self._clock = clock
+        self._clock, self._wall_clock = clock, wall_clock
         self._sessions: dict[bytes, Session] = {}
         self._tries = Tries(allowed=tries, lockout_s=lockout_s, clock=clock)
+        self._networks = Tries(allowed=NETWORK_TRIES * tries, lockout_s=lockout_s, clock=clock)
         self._wrong_at: deque[float] = deque(maxlen=WRONG_PER_MINUTE)
         self._turn = asyncio.Lock()
 
-    async def check_code(self, address: str, code: str) -> None:
-        """Compare a code; costs scrypt's time in a thread. Raises `LoginLockedError`, `LoginRefusedError`."""
-        network = network_of(address)
-        if wait_s := self._tries.begin(network):
-            raise LoginLockedError("Too many wrong access codes.", retry_after_s=wait_s)
+    async def sign_in(self, address: str, credentials: Credentials, device: str | None = None) -> Identity:
+        """Who this is; takes a hash's time in a thread. Raises `LoginLockedError`, `LoginRefusedError`, `PasswordCheckError`, `StorageError`."""
+        named = self._named(credentials.name)
+        known = self._known_device(device, named)
+        parties = [(self._tries, f"device {known}" if known else f"name {named}")]
+        if not known:
+            parties.append((self._networks, network_of(address)))
+        if wait_s := max(tries.waits(party) for tries, party in parties):
+            raise LoginLockedError("Too many wrong passwords.", retry_after_s=wait_s)
+        for tries, party in parties:
+            tries.begin(party)
         await asyncio.sleep(self.slowed_s())
-        async with self._turn:  # scrypt takes 16 MiB and a core: one at a time
-            right = hmac.compare_digest(await asyncio.to_thread(self._digest, code), self._code)
-        if not right:
+        try:
+            async with self._turn:  # a hash takes 64 MiB and a core: one at a time
+                identity = await self._identities.authenticate(credentials)
+        except LoginRefusedError:
             self._wrong_at.append(self._clock())
-            raise LoginRefusedError("The access code is wrong.")
-        self._tries.right(network)
+            raise
+        except BaseException:
+            for tries, party in parties:
+                tries.take_back(party)
+            raise
+        for tries, party in parties:
+            tries.right(party)
+        return identity
 
     def slowed_s(self) -> float:
-        """How long a try waits now, because of wrong codes from anywhere."""
+        """How long a try waits now, because of wrong passwords from anywhere."""
         crowded = len(self._wrong_at) == WRONG_PER_MINUTE and self._clock() - self._wrong_at[0] < 60.0
         return SLOWED_S if crowded else 0.0
 
-    def open_session(self) -> tuple[str, Session]:
+    def device_token(self, name: str) -> str:
+        """What a browser keeps that somebody has signed in with by this name."""
+        nonce, until = secrets.token_hex(16), int(self._wall_clock() + DEVICE_S)
+        return f"{nonce}.{until}.{self._device_mac(nonce, until, self._named(name))}"
+
+    def open_session(self, identity: Identity) -> tuple[str, Session]:
         """A new session and its token, which is kept by the browser alone."""
         token = secrets.token_urlsafe(32)
         now = self._clock()
-        session = Session(secrets.token_urlsafe(32), now, now, f"session-{secrets.token_hex(8)}", frozenset(Role))
+        person = (identity.user, identity.roles, identity.name, identity.generation, identity.unfinished)
+        session = Session(secrets.token_urlsafe(32), now, now, *person, looked_at=now)
         self._sessions[_key(token)] = session
         return token, session
 
+    async def admit(self, token: str | None) -> Session | None:
+        """The session of a token as its user is now, which is thereby seen; None when there is none any more. Raises `StorageError`."""
+        session = self.session(token)
+        if session is None or token is None or self._clock() - session.looked_at < LOOK_S:
+            return session
+        now = self._clock()
+        identity = await self._identities.present(session.officer)
+        if identity is None or identity.generation != session.generation:
+            self.close_session(token)
+            return None
+        person = {"roles": identity.roles, "name": identity.name, "unfinished": identity.unfinished}
+        looked = replace(session, **person, looked_at=now)
+        if _key(token) not in self._sessions:
+            return None  # closed meanwhile
+        self._sessions[_key(token)] = looked
+        return looked
+
     def session(self, token: str | None) -> Session | None:
-        """The session of a token, which is thereby seen; None when there is none any more."""
+        """The session of a token as it was last looked at, which is thereby seen; None when there is none any more."""
         if not token:
             return None
         self.sweep()
@@ -142,6 +192,10 @@ class Doorkeeper:
         """End a session."""
         if token:
             self._sessions.pop(_key(token), None)
+
+    def close_sessions_of(self, user: str) -> None:
+        """End all sessions of a user in this process; others see within `LOOK_S` that his generation is over."""
+        self._sessions = {key: session for key, session in self._sessions.items() if session.officer != user}
 
     def sweep(self) -> int:
         """End sessions whose time is over; returns how many are open."""
@@ -167,8 +221,20 @@ class Doorkeeper:
         if not hmac.compare_digest(session.csrf_token.encode(), token.encode()):
             raise CsrfError("The form is too old or not from this page: load the page again.")
 
-    def _digest(self, code: str) -> bytes:
-        return hashlib.scrypt(_plain(code)[:200].encode(), salt=self._salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
+    def _named(self, name: str) -> str:
+        plain = " ".join(name.split()).casefold().encode("utf-8", "replace")
+        return hmac.new(self._device_key, b"name " + plain, hashlib.sha256).hexdigest()
+
+    def _known_device(self, token: str | None, named: str) -> str | None:
+        """The random value of a browser's token, when it is ours, of this name, and not too old."""
+        found = _DEVICE.fullmatch(token or "")
+        if found is None or int(found[2]) < self._wall_clock():
+            return None
+        ours = self._device_mac(found[1], int(found[2]), named)
+        return found[1] if hmac.compare_digest(ours, found[3]) else None
+
+    def _device_mac(self, nonce: str, until: int, named: str) -> str:
+        return hmac.new(self._device_key, f"device {nonce} {until} {named}".encode(), hashlib.sha256).hexdigest()
 
 
 def _key(token: str) -> bytes:

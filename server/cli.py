@@ -27,6 +27,7 @@ from server.retention_command import retention_app
 from server.scrub_command import scrub
 from server.slip_command import slip_app
 from server.staff_command import staff_app
+from server.users_command import users_app
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -42,6 +43,7 @@ app = typer.Typer(
 
     intake pki init ./pki                                  development keys (never for production)
     intake serve --data ./data --pki ./pki --port 8443     take packets from booths
+    intake users add "Anna Berg" --role administrator --data ./data --pki ./pki   who may sign in at the desk
     intake desk --data ./data --pki ./pki --port 8444      look at what was received
     intake ca token ./ca booth-0001                        let a booth enrol
     intake slip make --signer file:$PWD/centre.key         print the slip of an application
@@ -66,8 +68,7 @@ app.add_typer(orders_app, name="orders")
 app.add_typer(retention_app, name="retention")
 app.add_typer(slip_app, name="slip")
 app.add_typer(staff_app, name="staff")
-
-CODE_FILE_VARIABLE = "INTAKE_DESK_CODE_FILE"
+app.add_typer(users_app, name="users")
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
 Pki = Annotated[Path, typer.Option("--pki", help="Folder of the keys, as `intake pki init` makes it.")]
@@ -145,29 +146,23 @@ def desk(
     json_ready: JsonReady = False,
     ready_file: ReadyFile = None,
 ) -> None:
-    """Show received packets to officers. The access code is told once, here. The store must be there: an intake makes it.
+    """Show received packets to officers. The store must be there: an intake makes it; and so must a user: `intake users add`.
 
-    With the environment variable INTAKE_DESK_CODE_FILE the code is read from that file instead, and not told.
+    Settings that have no option here come from variables, as DESK_TOTP=optional, which lets users sign in without an authenticator.
 
     [bold]Example[/bold]: intake desk --data ./data --pki ./pki --port 8444
     """
-    from server.auth import make_access_code, read_access_code
     from server.config import DeskSettings
     from server.memory import forbid_dumps
 
     def work() -> Coroutine[Any, Any, None]:
         forbid_dumps()
-        given = os.environ.get(CODE_FILE_VARIABLE)
-        code = read_access_code(Path(given)) if given else make_access_code()
-        told = {} if given else {"access_code": code}
         named = {"crl": crl, "metrics_port": metrics_port}
         chosen = {name: value for name, value in named.items() if value is not None}
         settings = DeskSettings.from_pki(pki, data, host=host, port=port, **chosen)
         from server.desk import run_desk
 
-        return run_desk(
-            settings, code, lambda url: _tell_ready("desk", {"url": url, **told}, json_ready, ready_file), wait_s
-        )
+        return run_desk(settings, lambda url: _tell_ready("desk", {"url": url}, json_ready, ready_file), wait_s)
 
     _run(work)
 
@@ -265,8 +260,7 @@ def _tell_ready(name: str, facts: dict[str, str], json_ready: bool, ready_file: 
     if json_ready:
         print(line, flush=True)
         return
-    code = f"   access code {facts['access_code']}" if "access_code" in facts else ""
-    print(f"{name}: {facts['url']}{code}", flush=True)
+    print(f"{name}: {facts['url']}", flush=True)
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -8,8 +8,8 @@ when it is one. A packet that cannot be opened has its line in the list and one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,20 +24,27 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from crypto.desk_secret import load_desk_secret
 from crypto.errors import CryptoError
 from crypto.keys import Purpose, SignerSource, load_recipient_key
 from server import views
 from server.application_rows import Registry
+from server.audit import Action, AuditLog
 from server.auth import Doorkeeper, Session
 from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
 from server.config import DeskSettings
 from server.decisions import HandOver, HandOverRooms, check_signer
 from server.desk_api import find_packet, make_api
+from server.desk_login import make_login_pages
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
 from server.desk_retention import RetentionPages, RetentionRooms, make_retention_pages
 from server.desk_search import ListRooms, make_list_pages
-from server.desk_session import SESSION_COOKIE, Officer, needs, read_form, read_officers_form
+from server.desk_session import (
+    SESSION_COOKIE,
+    needs,
+    note_failure,
+)
 from server.errors import (
     LoginRequiredError,
     PacketNotOpenedError,
@@ -47,8 +54,9 @@ from server.errors import (
     StorageCorruptError,
 )
 from server.holds import Holds
-from server.layout import Pages, SafeHeaders, next_page, set_cookie
+from server.layout import Pages, SafeHeaders, next_page
 from server.listener import listen
+from server.local_users import LocalUsers
 from server.made_store import await_store
 from server.messages import Messages, load_messages
 from server.metrics import Metrics
@@ -59,11 +67,12 @@ from server.problems import RequestLog, known, note_problem, problem_response
 from server.retention_errors import PacketDeletedError
 from server.roles import Permission
 from server.store import Store, open_store
+from server.user_errors import SetUpRequiredError
+from server.users import Users
 
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-FORM_COOKIE = "__Host-desk-form"
 SWEEP_S = 15.0
 
 
@@ -76,10 +85,12 @@ class DeskRooms:
     opener: Opener
     door: Doorkeeper
     messages: Messages
+    audit: AuditLog
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     metrics: Metrics = field(default_factory=Metrics)
     hand_over: HandOver | None = None
     holds: Holds | None = None
+    users: Users | None = None  # where they are the desk's own
 
 
 def make_desk(rooms: DeskRooms) -> ASGIApp:
@@ -92,60 +103,13 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         orders = OrderPages(OrderRooms(store, opener, rooms.hand_over, pages, rooms.now))
     retention = RetentionPages(RetentionRooms(store, rooms.holds, pages, rooms.now))
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.door = door
+    app.state.door, app.state.audit = door, rooms.audit
 
-    @app.get("/login")
-    async def login_page(request: Request) -> Response:
-        if door.session(request.cookies.get(SESSION_COOKIE)) is not None:
-            return RedirectResponse("/", 303)
-        return _login_page(request, None)
-
-    def _login_page(request: Request, error: ServerError | None) -> Response:
-        seed = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
-        answer = pages.page(
-            request,
-            "login.html",
-            error.status if error else 200,
-            csrf_token=door.form_token(seed),
-            error=error.code if error else None,
-            wait_s=error.retry_after_s if error else None,
-            next=next_page(request.query_params.get("next")),
-        )
-        set_cookie(answer, FORM_COOKIE, seed)
-        if error is not None and error.retry_after_s:
-            answer.headers["Retry-After"] = str(error.retry_after_s)
-        return answer
-
-    @app.post("/login")
-    async def login(request: Request) -> Response:
-        form = await read_form(request)
-        door.check_form_token(request.cookies.get(FORM_COOKIE), form.get("csrf_token", ""))
-        address = request.client.host if request.client else ""
-        try:
-            await door.check_code(address, form.get("code", ""))
-        except ServerError as error:
-            log.warning("An access code was refused.", extra={"code": error.code})
-            return _login_page(request, error)
-        door.close_session(request.cookies.get(SESSION_COOKIE))
-        token, _ = door.open_session()
-        log.info("An officer signed in.")
-        answer = RedirectResponse(next_page(form.get("next")), 303)
-        set_cookie(answer, SESSION_COOKIE, token)
-        answer.delete_cookie(FORM_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
-        return answer
-
-    @app.post("/logout")
-    async def logout(request: Request, session: Officer) -> Response:
-        await read_officers_form(request, session)
-        door.close_session(request.cookies.get(SESSION_COOKIE))
-        opener.sweep(sessions=door.sweep())
-        answer = RedirectResponse("/login", 303, {"Clear-Site-Data": '"cache", "storage"'})
-        answer.delete_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="strict")
-        return answer
+    app.include_router(make_login_pages(door, opener, pages))
 
     @app.get("/packets/{sha256}")
     async def packet_page(
-        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_READ)]
+        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_READ, Action.PACKET_SEEN)]
     ) -> Response:
         language = pages.language(request)
         try:
@@ -189,7 +153,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             retention=card,
         )
 
-    @app.get("/packets/{sha256}/portrait.jpg", dependencies=[needs(Permission.PACKETS_READ)])
+    @app.get("/packets/{sha256}/portrait.jpg", dependencies=[needs(Permission.PACKETS_READ, Action.PORTRAIT_SEEN)])
     async def portrait(sha256: str) -> Response:
         content = await opener.content(await find_packet(store, sha256))
         data = _portrait(content.opened.parts)
@@ -197,7 +161,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             raise PartUnknownError("The packet holds no portrait that can be shown.")
         return Response(data, media_type="image/jpeg")
 
-    @app.get("/packets/{sha256}/pad/{name}", dependencies=[needs(Permission.PACKETS_READ)])
+    @app.get("/packets/{sha256}/pad/{name}", dependencies=[needs(Permission.PACKETS_READ, Action.FRAMES_SEEN)])
     async def pad_frame(sha256: str, name: str) -> Response:
         content = await opener.content(await find_packet(store, sha256))
         data = frame_of(content.opened.parts, name)
@@ -216,11 +180,15 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     async def answer_error(request: Request, error: Exception) -> Response:
         told = known(error)
         note_problem(request, told, error)
+        with contextlib.suppress(ServerError):  # the first failure is the answer
+            await note_failure(request, told.code)
         if request.url.path.startswith(("/api/", "/static/")):
             return problem_response(told)
         if isinstance(told, LoginRequiredError):
             wanted = next_page(request.url.path)
             return RedirectResponse("/login" if wanted == "/" else f"/login?next={quote(wanted)}", 303)
+        if isinstance(told, SetUpRequiredError):
+            return RedirectResponse("/account", 303)
         session = door.session(request.cookies.get(SESSION_COOKIE))
         return pages.page(request, "problem.html", told.status, session=session, error=told.code)
 
@@ -229,12 +197,11 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     return RequestLog(SafeHeaders(app), rooms.metrics)
 
 
-async def run_desk(
-    settings: DeskSettings, access_code: str, on_ready: Callable[[str], None], wait_s: float = 0.0
-) -> None:
+async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait_s: float = 0.0) -> None:
     """Open everything, serve until SIGTERM or SIGINT, let go of everything; `wait_s` for an intake to make the store. Raises `ServerError`."""
     try:
         keys = [load_recipient_key(path) for path in settings.recipient_keys]
+        secret = load_desk_secret(settings.secret)
         decider = None
         if settings.decision_signer is not None:
             decider = SignerSource(settings.decision_signer, certificate=settings.decision_certificate)
@@ -242,19 +209,23 @@ async def run_desk(
     except CryptoError as error:
         raise SettingsError(str(error)) from error
     trust = BoothTrust(settings.trust, settings.crl)
-    door = Doorkeeper(
-        access_code,
-        idle_s=settings.idle_s,
-        session_s=settings.session_s,
-        tries=settings.login_tries,
-        lockout_s=settings.lockout_s,
-    )
     await await_store(settings, wait_s)
     async with (
         open_store(settings.resolved_database_url) as store,
         open_objects(settings) as objects,
         open_opener(objects.packets, keys, trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
     ):
+        users = Users(store, secret)
+        door = Doorkeeper(
+            LocalUsers(users, totp_required=settings.totp == "required"),
+            idle_s=settings.idle_s,
+            session_s=settings.session_s,
+            tries=settings.login_tries,
+            lockout_s=settings.lockout_s,
+            device_key=secret.mac("device", b""),
+        )
+        if not await users.rows():
+            log.warning("Nobody can sign in yet: make the first user with `intake users add`.")
         hand_over = HandOver(
             HandOverRooms(
                 *(store, objects.orders, opener, settings.producers),
@@ -264,7 +235,9 @@ async def run_desk(
             )
         )
         holds = Holds(store, decider.current, Purpose.DESK, lambda: datetime.now(UTC)) if decider else None
-        rooms = DeskRooms(settings, store, opener, door, load_messages(), hand_over=hand_over, holds=holds)
+        signer = decider.current if decider else None
+        audit = AuditLog(store, secret, settings.data_dir, signer=signer, now=lambda: datetime.now(UTC))
+        rooms = DeskRooms(settings, store, opener, door, load_messages(), audit, hand_over=hand_over, holds=holds, users=users)
         tasks = [
             asyncio.create_task(_sweep(door, opener), name="desk-sweep"),
             asyncio.create_task(hand_over.work(), name="desk-orders"),

@@ -452,20 +452,24 @@ class LoginRequiredError(DeskError):
 
 
 class LoginRefusedError(DeskError):
-    """The access code is wrong."""
+    """Name, password or code is wrong; `user` is for the audit log alone."""
 
     code = "login.refused"
     status = 403
-    title = "The access code is wrong"
+    title = "Name, password or code is wrong"
+
+    def __init__(self, message: str = "", *, user: str = "") -> None:
+        super().__init__(message)
+        self.user = user
 
 
 class LoginLockedError(DeskError):
-    """Too many wrong access codes."""
+    """Too many wrong passwords."""
 
     code = "login.locked"
     status = 429
     retry = True
-    title = "Too many wrong access codes"
+    title = "Too many wrong passwords"
 
 
 class CsrfError(DeskError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.auth import Session
 from server.messages import LANGUAGES, Language, Messages
+from server.roles import Permission
 
 PAGES = Path(__file__).parent / "pages"
 LANGUAGE_COOKIE = "__Host-desk-language"
 LANGUAGE_KEPT_S = 365 * 86400
+ACCOUNT = "/account"
 PACKET_PAGE = re.compile(r"/packets/[0-9a-f]{64}")
 
 # What of the list's address stays when the language changes.
@@ -42,6 +45,27 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Strict-Transport-Security": "max-age=31536000",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the desk, as the navigation names it (`section.<key>`), for those who may see it."""
+
+    path: str
+    key: str
+    permission: Permission
+
+
+# In the order of the navigation; the first one that somebody may see is his first page.
+SECTIONS = (
+    Section("/", "queue", Permission.PACKETS_READ),
+    Section("/handover", "handover", Permission.HANDOVER_READ),
+)
+
+
+def home_of(session: Session) -> str:
+    """The first page of a person."""
+    return next((section.path for section in SECTIONS if session.may(section.permission)), ACCOUNT)
 
 
 class SafeHeaders:
@@ -94,6 +118,9 @@ class Pages:
             languages=LANGUAGES,
             language_query=lambda code: urlencode({**_kept_query(request), "lang": code}),
             session=session,
+            home="/login" if session is None else home_of(session),
+            sections=[one for one in SECTIONS if session is not None and session.may(one.permission)],
+            here=request.url.path,
             **values,
         )
         answer = HTMLResponse(html, status, {"Content-Language": language.code, "Vary": "Accept-Language, Cookie"})
@@ -115,5 +142,5 @@ def _kept_query(request: Request) -> dict[str, str]:
 
 
 def next_page(wanted: str | None) -> str:
-    """Where to go after login: a packet's page of this desk, or the list."""
+    """Where to go after login: a packet's page of this desk, or the first page of the person (told by "/")."""
     return wanted if wanted and PACKET_PAGE.fullmatch(wanted) else "/"

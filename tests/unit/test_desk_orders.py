@@ -11,11 +11,12 @@ import httpx2
 import pytest
 
 from crypto.decision import verify_decision
-from server.auth import Doorkeeper
+from crypto.desk_secret import load_desk_secret
+from server.audit import AuditLog
 from server.config import DeskSettings
 from server.desk import DeskRooms, make_desk
 from server.messages import LANGUAGES, load_messages
-from tests.desk_rig import BASE, CODE, Desk
+from tests.desk_rig import BASE, Desk, users_and_door
 from tests.desk_rig import Clock as SessionClock
 from tests.handover_rig import PRODUCER, another_desk, opened_counter
 from tests.sealed_packets import Keys
@@ -34,14 +35,16 @@ def messages():
 @contextlib.asynccontextmanager
 async def seen(counter, hand_over, keys, messages):
     """The desk's pages over a counter."""
-    door = Doorkeeper(CODE, idle_s=900, session_s=36000, tries=3, lockout_s=60)
     rooms = counter.intake.rooms
     settings = DeskSettings.from_pki(keys.folder, rooms.settings.data_dir)
     opener = hand_over._rooms.opener
-    made = DeskRooms(settings, rooms.store, opener, door, messages, now=counter.clock, hand_over=hand_over)
+    secret, clock = load_desk_secret(settings.secret), SessionClock()
+    users, door = users_and_door(rooms.store, secret, clock)
+    audit = AuditLog(rooms.store, secret, settings.data_dir, signer=None, now=counter.clock)
+    made = DeskRooms(settings, rooms.store, opener, door, messages, audit, now=counter.clock, hand_over=hand_over, users=users)
     transport = httpx2.ASGITransport(make_desk(made), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-        yield Desk(made, rooms.objects, rooms.receipts, client, SessionClock())
+        yield Desk(made, rooms.objects, rooms.receipts, client, clock)
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ async def test_a_packet_is_accepted_after_a_page_that_says_what_it_means(officer
     assert (await officer.client.get(f"{path}/accept")).headers["location"] == path
     assert "<td>Accepted</td>" in (await officer.client.get("/")).text
     decision = verify_decision((await counter.hand_over.decision(stored.sha256)).decision, keys.trust)
-    assert re.fullmatch(r"session-[0-9a-f]{16}", decision.officer)
+    assert re.fullmatch(r"u-[0-9a-f]{8}", decision.officer)
     assert (await counter.answer(order, "quality")).status_code == 200
     assert "Rejected by the producer: the portrait is not good enough" in (await officer.client.get(path)).text
 
