@@ -24,6 +24,7 @@ from crypto.trust import TrustStore
 from server.opening import PacketContent, Summary, summarise
 from server.queue_rows import TERM_BYTES
 from server.records import Verdict
+from server.store import StoredPacket
 from server.views import verdict_key
 
 # Another one when terms or summary change: packets that are still open are then read anew.
@@ -69,14 +70,14 @@ class DeskTerms:
         told = json.dumps([VERSION, sorted(keys), roots, taken_back])
         return self._mac("judged", hashlib.sha256(told.encode()).hexdigest())[:JUDGED_BYTES]
 
-    def read(self, sha256: str, content: PacketContent | None) -> Reading:
-        """What is kept of a packet; None is one that did not open."""
+    def read(self, stored: StoredPacket, content: PacketContent | None) -> Reading:
+        """What is kept of a packet; None is one that did not open. Its booth is known all the same: it signed the upload."""
         summary = Summary(opened=False) if content is None else summarise(content)
-        terms = [self.term("result", verdict_key(summary))]
+        terms = [self.term("result", verdict_key(summary)), self.term("booth", stored.booth)]
         if content is not None:
             terms += [self.term(kind, value[:MOST_VALUE]) for kind, value in _found(content, summary)]
             terms += self._application_of(summary)
-        return Reading(tuple(dict.fromkeys(terms)), self._seal(sha256, summary))
+        return Reading(tuple(dict.fromkeys(terms)), self._seal(stored.sha256, summary))
 
     def summary(self, sha256: str, sealed: bytes) -> Summary | None:
         """The summary of a packet's row; None when it was made under another secret, for another packet, or changed."""
@@ -104,7 +105,6 @@ class DeskTerms:
 def _found(content: PacketContent, summary: Summary) -> Iterable[tuple[str, str]]:
     """Kind and value of everything that a list may be narrowed to."""
     manifest, report = content.opened.manifest, content.report
-    yield "booth", manifest.booth
     yield "centre", manifest.centre
     if report is not None:
         yield "software", report.software

@@ -26,6 +26,7 @@ from server.handover_rows import decisions
 from server.jobs import Job, Jobs
 from server.opening import Opener
 from server.queue_errors import QueueSecretError
+from server.proposals import proposed_packets
 from server.queue_rows import OPEN_STATES, QueueRow, QueueState, put_packets, queue_mark, queue_packets
 from server.store import LISTED, Store, StoredPacket, listed_packet, packets
 
@@ -148,7 +149,7 @@ class QueueReader:
             content = await self._opener.read(stored)
         except (PacketNotOpenedError, StorageCorruptError):
             content = None
-        return await asyncio.to_thread(self._terms.read, stored.sha256, content)
+        return await asyncio.to_thread(self._terms.read, stored, content)
 
     async def _move_mark(self, connection: AsyncConnection, position: int) -> None:
         first = self._store.insert(queue_mark).values(slot=_SLOT, secret=self._terms.owner, position=position)
@@ -167,9 +168,10 @@ async def read_progress(connection: AsyncConnection, owner: bytes | None = None)
 
 
 async def states_of(connection: AsyncConnection, digests: Collection[str]) -> dict[str, QueueState]:
-    """The state of each packet, from what was decided."""
+    """The state of each packet, from what was decided and proposed."""
     made = sa.select(decisions.c.packet_sha256, decisions.c.verdict).where(decisions.c.packet_sha256.in_(digests))
     states = dict.fromkeys(digests, QueueState.WAITING)
+    states |= dict.fromkeys(await proposed_packets(connection, digests), QueueState.PROPOSED)
     for sha256, verdict in await connection.execute(made):
         states[sha256] = QueueState.ACCEPTED if verdict == "accepted" else QueueState.REFUSED
     return states
