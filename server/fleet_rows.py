@@ -218,9 +218,18 @@ async def read_days(
 
 
 async def sum_days(
-    store: Store, since: date, until: date, kind: str, *, by: Sequence[str] = ("booth", "name")
+    store: Store,
+    since: date,
+    until: date,
+    kind: str,
+    *,
+    by: Sequence[str] = ("booth", "name"),
+    **only: str | None,
 ) -> list[dict[str, Any]]:
-    """Sums of `count` and `total` over days, grouped by columns of `fleet_days` and by "site"; a booth without a site has None there."""
+    """Sums of `count` and `total` over days, grouped by columns of `fleet_days` and by "site"; a booth without a site has None there.
+
+    `only` narrows to a booth, site or name; None is all.
+    """
     columns = {"site": booths.c.site} | {name: fleet_days.c[name] for name in ("booth", "day", "name")}
     chosen = [columns[name].label(name) for name in by]
     query = (
@@ -229,6 +238,7 @@ async def sum_days(
         )
         .select_from(fleet_days.join(booths, booths.c.booth == fleet_days.c.booth, isouter=True))
         .where(fleet_days.c.kind == kind, fleet_days.c.day.between(since, until))
+        .where(*(columns[name] == value for name, value in only.items() if value is not None))
         .group_by(*(columns[name] for name in by))
         .order_by(*(columns[name] for name in by))
     )
