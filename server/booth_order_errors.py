@@ -1,13 +1,12 @@
 """The errors of orders for booths, told to booths, at the desk and on a terminal; server/errors.py has the root and the rules.
 
 RequestError     BoothOrderUnknownError, BoothOrderAnswerRefusedError, BoothOrderAnsweredError
-DeskError        BoothOrderRefusedError, BundleUnavailableError
-ServerError      BoothOrdersUnavailableError
+DeskError        BoothOrderRefusedError, BundleUnavailableError, BoothOrdersUnavailableError
 """
 
 from __future__ import annotations
 
-from server.errors import DeskError, RequestError, ServerError
+from server.errors import DeskError, RequestError
 
 
 class BoothOrderUnknownError(RequestError):
@@ -52,7 +51,7 @@ class BundleUnavailableError(DeskError):
     title = "There is no bundle that can be opened"
 
 
-class BoothOrdersUnavailableError(ServerError):
+class BoothOrdersUnavailableError(DeskError):
     """A desk without a key to sign orders with."""
 
     code = "booth_order.unavailable"

@@ -24,6 +24,8 @@ from crypto.receipt import MEDIA_TYPE as RECEIPT_TYPE
 from crypto.tree_head import TREE_HEAD_TYPE
 from server.application_routes import Lookups, make_application_routes
 from server.application_rows import Registry
+from server.booth_order_routes import BoothOrderDesk, make_booth_order_routes
+from server.booth_orders import BoothOrders
 from server.booth_trust import BoothTrust, ListState
 from server.centres import CentreBundle, make_centre_routes
 from server.config import IntakeSettings
@@ -31,7 +33,7 @@ from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, o
 from server.errors import DrainingError, ServerError, SettingsError
 from server.heartbeats import Heartbeats, make_heartbeat_routes
 from server.intake_document import describe_itself
-from server.intake_jobs import late_orders_job, storage_jobs, tell_jobs
+from server.intake_jobs import booth_orders_job, late_orders_job, storage_jobs, tell_jobs
 from server.jobs import doing_jobs
 from server.listener import listen
 from server.metrics import Metrics
@@ -86,6 +88,7 @@ class Intake:
         )
         self.registry = Registry(rooms.store, rooms.now)
         self.orders = Orders(rooms.store, rooms.now)
+        self.booth_orders = BoothOrders(rooms.store, rooms.now)
         rooms.metrics.asked.append(self._tell_orders)
         self._ready_until = 0.0
         self._draining = False
@@ -194,8 +197,10 @@ def make_intake(rooms: IntakeRooms) -> tuple[ASGIApp, Intake]:
     app.include_router(make_centre_routes(CentreBundle(rooms.settings.resolved_centres)))
 
     app.include_router(make_application_routes(Lookups(intake.registry, intake.signed, rooms.now)))
-    heartbeats = Heartbeats(rooms.store, intake.signed, rooms.now, interval_s=rooms.settings.heartbeat_s)
+    waiting, interval_s = intake.booth_orders.count_waiting, rooms.settings.heartbeat_s
+    heartbeats = Heartbeats(rooms.store, intake.signed, rooms.now, interval_s=interval_s, waiting=waiting)
     app.include_router(make_heartbeat_routes(heartbeats))
+    app.include_router(make_booth_order_routes(BoothOrderDesk(intake.booth_orders, intake.signed, rooms.trust)))
     app.include_router(make_status_routes(StatusDesk(intake.registry, rooms.settings.status_asks_per_minute)))
     app.include_router(make_staff_routes(StaffLists(rooms.store, rooms.staff_signer, rooms.now), intake.signed))
 
@@ -240,6 +245,7 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
             retention_job(retention, settings.retention_every_s, settings.retention_per_run),
             *storage_jobs(store, objects, settings.scrub_bytes),
             late_orders_job(intake.orders),
+            booth_orders_job(intake.booth_orders),
         ]
         metrics.asked.append(tell_jobs(store, metrics))
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")

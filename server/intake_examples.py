@@ -17,6 +17,11 @@ from server.application_errors import (
     StatusAsksError,
     StatusUnknownError,
 )
+from server.booth_order_errors import (
+    BoothOrderAnsweredError,
+    BoothOrderAnswerRefusedError,
+    BoothOrderUnknownError,
+)
 from server.errors import (
     BoothMismatchError,
     BoothRevokedError,
@@ -96,6 +101,14 @@ _UPLOAD: Problems = (
 )
 _OF_PRODUCERS: Problems = (*_SIGNED, ProducerUnknownError, BoothRevokedError, HandOverUnavailableError, *_DATABASE)
 _ORDER: Problems = (*_OF_PRODUCERS, OrderUnknownError, OrderGoneError)
+_BOOTH_ORDER: Problems = (
+    *_OF_BOOTHS,
+    *_SMALL_BODY,
+    DigestMismatchError,
+    BoothOrderUnknownError,
+    BoothOrderAnswerRefusedError,
+    BoothOrderAnsweredError,
+)
 
 _PROBLEMS: dict[tuple[str, str], Problems] = {
     ("/v1/packets/{sha256}", "put"): _UPLOAD,
@@ -140,6 +153,9 @@ _PROBLEMS: dict[tuple[str, str], Problems] = {
         HeartbeatBoothError,
         HeartbeatsAtOnceError,
     ),
+    ("/v1/booth-orders", "get"): _OF_BOOTHS,
+    ("/v1/booth-orders/{order}/bundle", "put"): (*_BOOTH_ORDER, OverloadError),
+    ("/v1/booth-orders/{order}/answer", "post"): _BOOTH_ORDER,
     ("/status/v1/lookup", "post"): (*_SMALL_BODY, StatusUnknownError, StatusAsksError, *_DATABASE),
     ("/v1/staff", "get"): (*_OF_BOOTHS, StaffListUnknownError, StaffListUnavailableError),
     ("/v1/orders", "get"): (*_OF_PRODUCERS, OrderCursorError),

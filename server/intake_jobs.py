@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
+from server.booth_orders import BoothOrders
 from server.deletions import count_unfinished
 from server.jobs import Job, read_jobs
 from server.metrics import Metrics
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 SCRUB_S = 600.0
 ORPHANS_S = 6 * 3600.0
 LATE_ORDERS_S = 3600.0
+OLD_BOOTH_ORDERS_S = 24 * 3600.0
 
 
 def storage_jobs(store: Store, objects: Objects, scrub_bytes: int) -> list[Job]:
@@ -42,6 +44,11 @@ def late_orders_job(orders: Orders) -> Job:
         return late
 
     return Job("late-orders", LATE_ORDERS_S, look)
+
+
+def booth_orders_job(orders: BoothOrders) -> Job:
+    """Removes orders for booths and their bundles that are past their time."""
+    return Job("booth-orders", OLD_BOOTH_ORDERS_S, orders.forget_old)
 
 
 def tell_jobs(store: Store, metrics: Metrics) -> Callable[[], Awaitable[None]]:

@@ -8,7 +8,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from server import application_errors, backup_errors, errors, fleet_errors, handover_errors, retention_errors
+from server import (
+    application_errors,
+    backup_errors,
+    booth_order_errors,
+    errors,
+    fleet_errors,
+    handover_errors,
+    retention_errors,
+)
 from server.application_errors import ApplicationUndecidableError
 from server.backup_errors import BackupError
 from server.errors import (
@@ -26,7 +34,15 @@ from tests.intake_rig import running
 from tests.sealed_packets import Keys
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "intake-api.md").read_text("utf-8")
-ROOMS = vars(errors) | vars(fleet_errors) | vars(application_errors) | vars(backup_errors) | vars(handover_errors) | vars(retention_errors)
+ROOMS = (
+    vars(errors)
+    | vars(fleet_errors)
+    | vars(application_errors)
+    | vars(backup_errors)
+    | vars(booth_order_errors)
+    | vars(handover_errors)
+    | vars(retention_errors)
+)
 ALL = [e for e in ROOMS.values() if isinstance(e, type) and issubclass(e, ServerError)]
 COMMANDS = (
     ApplicationUndecidableError,
