@@ -1,16 +1,17 @@
-"""Accepting a packet at the desk, and handing it over: decided once, sealed for the producer, ready for him when all of it is durable.
+"""What the desk decides about a packet: accepted and handed over, by one person or two, or refused with reasons. Decided once, durable as a whole or not at all.
 
 Order of operation of an acceptance
-  1. The packet is open (verified by server/opening.py). A decision that is there already is the answer, whoever asks.
-  2. The decision is signed, and with it the booth's unchanged CMS becomes a message sealed for the producer's present keys (crypto/handover.py).
-  3. The message is made durable in the place's `orders`, under its digest.
-  4. One transaction: the packet's row is locked (gone: nothing is accepted), so that nobody else decides about it → is there a decision now? then that one
-     counts → the turn is taken (server/handover_rows.py), so that no other desk numbers anything meanwhile → the decision's link is signed → decision and
-     order → commit.
-A crash or a second officer between 3 and 4 leaves a message without a row, which nobody is shown and the orphan collector removes. There is never an order
-without its message, nor two decisions.
+  1. The packet is open (verified by server/opening.py). A decision that is there already is the answer, whoever asks; one that says otherwise is told.
+  2. Where one person is not enough (server/second_person.py) nothing is decided: `propose` keeps the first person's signed word, `approve` goes on with it.
+  3. The decision is signed, and with it the booth's unchanged CMS becomes a message sealed for the producer's present keys (crypto/handover.py).
+  4. The message is made durable in the place's `orders`, under its digest.
+  5. One transaction: the packet's row is locked (gone: nothing is accepted), so that nobody else decides about it → is there a decision now? then that one
+     counts → of two persons: does the proposal stand, and is the second person another one? → the turn is taken (server/handover_rows.py), so that no other desk
+     numbers anything meanwhile → the decision's link is signed → decision, order, and what the applicant may know (server/application_rows.py) → commit.
+A crash or a second officer between 4 and 5 leaves a message without a row, which nobody is shown and the orphan collector removes. There is never an order
+without its message, nor two decisions, nor a decision that the applicant is not told of. A refusal is the same without message and order: the packet goes nowhere.
 
-Sending anew does the same from step 2 on with the decision that there is, for the keys of now; the old order is superseded in the commit of the new one, and
+Sending anew does the same from step 3 on with the decision that there is, for the keys of now; the old order is superseded in the commit of the new one, and
 of several desks that do it at once one commits (`resend_of` is unique, and the old row is looked at again under its lock). An order that its producer accepted
 meanwhile is not sent anew.
 """
@@ -22,8 +23,8 @@ import contextlib
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,15 @@ from crypto.issuance import check_identity
 from crypto.keys import RecipientPublicKey, Signer
 from crypto.seal import Opened
 from crypto.trust import Purpose, check_leaf, common_name
+from server.application_rows import decide_capture
+from server.applications import Outcome, are_reasons_right
+from server.decision_errors import (
+    DecidedOtherwiseError,
+    ProposalGoneError,
+    RefusalReasonsError,
+    SamePersonError,
+    SecondPersonError,
+)
 from server.deletions import lock_packet
 from server.errors import ServerError, StorageCorruptError, UnknownPacketError
 from server.handover_errors import AcceptRefusedError, HandOverUnavailableError
@@ -45,20 +55,29 @@ from server.handover_rows import (
     Order,
     StoredDecision,
     decisions,
+    lock_turn,
     orders,
     stored_decision,
     stored_order,
     take_turn,
 )
 from server.objects import ObjectStore
-from server.opening import Opener
+from server.opening import Opener, PacketContent
 from server.orders import Orders
 from server.producers import keys_of, producer_names
+from server.proposals import StoredProposal, append_proposal, open_proposal, proposals_of
+from server.queue_reader import states_of
+from server.queue_rows import QueueState, note_state
+from server.second_person import Cause, Objection, causes_of
 from server.store import Store, StoredPacket
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+ACCEPTED, REFUSED = "accepted", "refused"
+# What the applicant may know of a verdict.
+OUTCOMES = {ACCEPTED: Outcome.ACCEPTED, REFUSED: Outcome.RETAKE}
 
 # How often a desk looks for orders to send anew, and after how long one that could not be sent is tried again.
 LOOK_S = 15.0
@@ -77,6 +96,8 @@ class HandOverRooms:
     signer: Callable[[], Signer] | None
     answer_within: timedelta
     now: Callable[[], datetime]
+    # Whether the desk's own check of the portrait finds that a rule which must hold does not.
+    recheck_blocks: Callable[[PacketContent], Awaitable[bool]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,50 +133,143 @@ class HandOver:
         async with self._rooms.store.reading() as connection:
             return await _decision(connection, packet_sha256)
 
-    async def decided(self, digests: Collection[str]) -> set[str]:
-        """Those of these packets about which something was decided."""
-        query = sa.select(decisions.c.packet_sha256).where(decisions.c.packet_sha256.in_(digests))
+    async def standing(self, digests: Collection[str]) -> dict[str, QueueState]:
+        """How far each of these packets is."""
         async with self._rooms.store.reading() as connection:
-            return set((await connection.execute(query)).scalars())
+            return await states_of(connection, digests)
+
+    async def proposal(self, packet_sha256: str) -> StoredProposal | None:
+        """The proposal that stands for a packet."""
+        async with self._rooms.store.reading() as connection:
+            return await open_proposal(connection, packet_sha256)
+
+    async def proposals(self, packet_sha256: str) -> list[StoredProposal]:
+        """Everything that was proposed about a packet, oldest first."""
+        async with self._rooms.store.reading() as connection:
+            return await proposals_of(connection, packet_sha256)
+
+    async def causes(self, content: PacketContent) -> tuple[Cause, ...]:
+        """Why a second person has to accept an opened packet; empty where one is enough."""
+        blocks = self._rooms.recheck_blocks is not None and await self._rooms.recheck_blocks(content)
+        return causes_of(content.report, content.visit, content.pad, recheck_blocks=blocks)
 
     async def accept(self, stored: StoredPacket, producer: str, officer: str) -> StoredDecision:
-        """Accept a packet for a producer; the decision that counts. Raises `AcceptRefusedError`, `HandOverUnavailableError`, what opening raises."""
+        """Accept a packet for a producer; the decision that counts.
+
+        Raises `SecondPersonError` where one person is not enough, `DecidedOtherwiseError`, `AcceptRefusedError`, `HandOverUnavailableError`, what opening raises.
+        """
         if (present := await self.decision(stored.sha256)) is not None:
-            return present
-        if producer not in await self.producers():
-            raise AcceptRefusedError("There is no such producer: choose one that the desk names.")
-        try:
-            opened = (await self._rooms.opener.content(stored)).opened
-        except StorageCorruptError as error:
-            if await self._rooms.store.find(stored.sha256) is None:
-                raise UnknownPacketError("The packet was deleted meanwhile.") from error
-            raise
-        at = self._at()
-
-        def decide(signer: Signer) -> bytes:
-            return sign_decision(
-                packet_sha256=stored.sha256,
-                packet_id=stored.packet_id,
-                cms=opened.cms,
-                verdict="accepted",
-                officer=officer,
-                at=at,
-                signer=signer,
+            return _same(present, ACCEPTED)
+        await self._check_producer(producer)
+        content = await self._content(stored)
+        if await self.causes(content):
+            raise SecondPersonError(
+                "One person's acceptance is not enough for this packet: propose it to a second one."
             )
+        return await self._accept(stored, content.opened, producer, officer)
 
-        decision = await self._signed(decide)
+    async def propose(self, stored: StoredPacket, producer: str, officer: str) -> StoredProposal:
+        """Propose to a second person that a packet be accepted; the proposal that stands. Raises as `accept` does, and `ProposalGoneError` where none is needed."""
+        await self._check_producer(producer)
+        causes = await self.causes(await self._content(stored))
+        if not causes:
+            raise ProposalGoneError("This packet needs no second person: accept it.")
+        signer = self._signer()
+        async with self._rooms.store.writing() as connection:
+            await self._lock_undecided(connection, stored.sha256)
+            if (present := await open_proposal(connection, stored.sha256)) is not None:
+                return present
+            made = await append_proposal(
+                connection,
+                signer,
+                packet_sha256=stored.sha256,
+                action="proposed",
+                producer=producer,
+                causes=causes,
+                officer=officer,
+                at=self._at(),
+            )
+            await note_state(connection, stored.sha256, QueueState.PROPOSED)
+        log.info("An acceptance was proposed to a second person.", extra={"packet": stored.sha256[:16]})
+        return made
+
+    async def approve(self, stored: StoredPacket, number: int, officer: str) -> StoredDecision:
+        """Accept, as the second person, what the proposal with this number proposes. Raises as `accept` does, `ProposalGoneError`, `SamePersonError`."""
+        if (present := await self.decision(stored.sha256)) is not None:
+            return _same(present, ACCEPTED)
+        async with self._rooms.store.reading() as connection:
+            proposal = await _standing_proposal(connection, stored.sha256, number, officer)
+        assert proposal.producer is not None
+        await self._check_producer(proposal.producer)
+        opened = (await self._content(stored)).opened
+        return await self._accept(stored, opened, proposal.producer, officer, proposal)
+
+    async def end_proposal(
+        self, stored: StoredPacket, number: int, officer: str, objection: Objection | None = None
+    ) -> None:
+        """Withdraw one's own proposal, or reject another person's with an objection. Raises `ProposalGoneError`, `SamePersonError`."""
+        signer = self._signer()
+        async with self._rooms.store.writing() as connection:
+            await self._lock_undecided(connection, stored.sha256)
+            proposal = await open_proposal(connection, stored.sha256)
+            if proposal is None or proposal.number != number:
+                raise ProposalGoneError("The proposal does not stand any more: look at the packet again.")
+            if (proposal.officer == officer) is (objection is not None):
+                raise SamePersonError("A proposal is withdrawn by who made it, and rejected by another person.")
+            await append_proposal(
+                connection,
+                signer,
+                packet_sha256=stored.sha256,
+                action="withdrawn" if objection is None else "rejected",
+                reason=objection,
+                officer=officer,
+                at=self._at(),
+            )
+            await note_state(connection, stored.sha256, QueueState.WAITING)
+        log.info("A proposal ended.", extra={"packet": stored.sha256[:16]})
+
+    async def refuse(self, stored: StoredPacket, reasons: Sequence[str], officer: str) -> StoredDecision:
+        """Refuse a packet with reasons for its applicant; the decision that counts. Raises `RefusalReasonsError`, and as `accept` does."""
+        if not are_reasons_right(Outcome.RETAKE, reasons):
+            raise RefusalReasonsError("A refusal has one to three of the known reasons, each once.")
+        if (present := await self.decision(stored.sha256)) is not None:
+            return _same(present, REFUSED)
+        opened, at = (await self._content(stored)).opened, self._at()
+        said: dict[str, Any] = {"verdict": REFUSED, "reasons": tuple(reasons), "officer": officer}
+        decision = await self._signed(lambda signer: _decide(signer, stored, opened, at, **said))
+        async with self._rooms.store.writing() as connection:
+            await self._lock(connection, stored.sha256)
+            if (present := await _decision(connection, stored.sha256)) is not None:
+                return _same(present, REFUSED)
+            await lock_turn(connection)
+            row = await self._write(connection, stored.sha256, decision, at, REFUSED, reasons)
+        log.info("A packet was refused.", extra={"packet": stored.sha256[:16]})
+        return row
+
+    async def _accept(
+        self,
+        stored: StoredPacket,
+        opened: Opened,
+        producer: str,
+        officer: str,
+        proposal: StoredProposal | None = None,
+    ) -> StoredDecision:
+        """From step 3 on; the second person's with the proposal of the first."""
+        at, first = self._at(), officer if proposal is None else proposal.officer
+        said = {"verdict": ACCEPTED, "officer": first, "second_officer": None if proposal is None else officer}
+        decision = await self._signed(lambda signer: _decide(signer, stored, opened, at, **said))
         made = await self._make(stored, opened, decision, producer, None)
         async with self._rooms.store.writing() as connection:
-            if await lock_packet(connection, stored.sha256) is None:
-                raise UnknownPacketError("The packet was deleted meanwhile.")
+            await self._lock(connection, stored.sha256)
             if (present := await _decision(connection, stored.sha256)) is not None:
-                return present  # another officer was faster
+                return _same(present, ACCEPTED)  # another officer was faster
+            if proposal is not None:
+                await _standing_proposal(connection, stored.sha256, proposal.number, officer)
             cursor = await take_turn(connection)
-            row = await self._link(connection, stored.sha256, decision, at)
-            await connection.execute(sa.insert(decisions).values(row))
+            row = await self._write(connection, stored.sha256, decision, at, ACCEPTED, ())
             await connection.execute(sa.insert(orders).values(_columns(made, stored.sha256, cursor)))
         log.info("A packet was accepted.", extra={"packet": stored.sha256[:16]})
-        return StoredDecision(**row)
+        return row
 
     async def resend(self, order: Order) -> bool:
         """Send an order anew; says whether this desk did. Raises `ServerError` when it cannot be done."""
@@ -237,10 +351,16 @@ class HandOver:
             await writer.keep(digest)
         return _Made(order, producer, digest, len(message), at, answer_by, note, resend_of)
 
-    async def _link(
-        self, connection: AsyncConnection, packet_sha256: str, decision: bytes, at: datetime
-    ) -> dict[str, Any]:
-        """The row of a decision at the end of the chain."""
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        packet_sha256: str,
+        decision: bytes,
+        at: datetime,
+        verdict: str,
+        reasons: Sequence[str],
+    ) -> StoredDecision:
+        """Put a decision at the end of the chain, and tell its applicant; with the packet's row and the turn."""
         query = sa.select(decisions.c.number, decisions.c.link).order_by(decisions.c.number.desc()).limit(1)
         last = (await connection.execute(query)).one_or_none()
         number, previous = (1, None) if last is None else (last.number + 1, bytes(last.link))
@@ -250,20 +370,43 @@ class HandOver:
             return sign_link(number=number, decision=decision, previous=previous, at=link_at, signer=signer)
 
         signed = await self._signed(link)
-        return {
-            "number": number,
-            "packet_sha256": packet_sha256,
-            "decided_at": at,
-            "verdict": "accepted",
-            "decision": decision,
-            "link": signed,
-        }
+        row = StoredDecision(number, packet_sha256, at, verdict, decision, signed)
+        await connection.execute(sa.insert(decisions).values(asdict(row)))
+        await note_state(connection, packet_sha256, QueueState(verdict))
+        await decide_capture(connection, packet_sha256, OUTCOMES[verdict], reasons, at)
+        return row
+
+    async def _content(self, stored: StoredPacket) -> PacketContent:
+        """The opened packet. Raises what opening raises, `UnknownPacketError` for one that was deleted meanwhile."""
+        try:
+            return await self._rooms.opener.content(stored)
+        except StorageCorruptError as error:
+            if await self._rooms.store.find(stored.sha256) is None:
+                raise UnknownPacketError("The packet was deleted meanwhile.") from error
+            raise
+
+    async def _check_producer(self, producer: str) -> None:
+        if producer not in await self.producers():
+            raise AcceptRefusedError("There is no such producer: choose one that the desk names.")
+
+    async def _lock(self, connection: AsyncConnection, packet_sha256: str) -> None:
+        """The packet's row is this transaction's, or the packet is gone."""
+        if await lock_packet(connection, packet_sha256) is None:
+            raise UnknownPacketError("The packet was deleted meanwhile.")
+
+    async def _lock_undecided(self, connection: AsyncConnection, packet_sha256: str) -> None:
+        await self._lock(connection, packet_sha256)
+        if await _decision(connection, packet_sha256) is not None:
+            raise DecidedOtherwiseError("The packet was decided meanwhile: look at it again.")
+
+    def _signer(self) -> Callable[[], Signer]:
+        if self._rooms.signer is None:
+            raise HandOverUnavailableError("This desk has no key for decisions (decision_signer).")
+        return self._rooms.signer
 
     async def _signed(self, work: Callable[[Signer], T]) -> T:
         """What `work` makes with the present signer, off the event loop: a token takes its time."""
-        source = self._rooms.signer
-        if source is None:
-            raise HandOverUnavailableError("This desk has no key for decisions (decision_signer).")
+        source = self._signer()
         with _translated():
             return await asyncio.to_thread(lambda: work(source()))
 
@@ -281,6 +424,29 @@ async def _decision(connection: AsyncConnection, packet_sha256: str) -> StoredDe
     query = sa.select(decisions).where(decisions.c.packet_sha256 == packet_sha256)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else stored_decision(row)
+
+
+async def _standing_proposal(
+    connection: AsyncConnection, packet_sha256: str, number: int, officer: str
+) -> StoredProposal:
+    """The proposal that this person may approve. Raises `ProposalGoneError`, `SamePersonError`."""
+    proposal = await open_proposal(connection, packet_sha256)
+    if proposal is None or proposal.number != number:
+        raise ProposalGoneError("The proposal does not stand any more: look at the packet again.")
+    if proposal.officer == officer:
+        raise SamePersonError("Who proposed this cannot approve it: another person has to.")
+    return proposal
+
+
+def _same(present: StoredDecision, verdict: str) -> StoredDecision:
+    if present.verdict != verdict:
+        raise DecidedOtherwiseError("Somebody else has decided otherwise meanwhile: look at the packet again.")
+    return present
+
+
+def _decide(signer: Signer, stored: StoredPacket, opened: Opened, at: datetime, **said: Any) -> bytes:
+    packet_sha256, packet_id = stored.sha256, stored.packet_id
+    return sign_decision(packet_sha256=packet_sha256, packet_id=packet_id, cms=opened.cms, at=at, signer=signer, **said)
 
 
 def _columns(made: _Made, packet_sha256: str, cursor: int) -> dict[str, Any]:

@@ -118,6 +118,13 @@ def stored_order(row: Row[Any]) -> Order:
     return Order(**row._mapping)  # noqa: SLF001 (the documented way to read a row by names)
 
 
+async def lock_turn(connection: AsyncConnection) -> None:
+    """No other writer numbers a decision or an order before this transaction has ended, though it may take no cursor itself."""
+    turn = sa.update(order_counter).values(last=order_counter.c.last).returning(order_counter.c.last)
+    if len((await connection.execute(turn)).scalars().all()) != 1:
+        raise StorageCorruptError("The counter of orders is gone: restore the database from the backup.")
+
+
 async def take_turn(connection: AsyncConnection) -> int:
     """The next cursor. No other writer gets one before this transaction has ended, and none is given twice."""
     turn = sa.update(order_counter).values(last=order_counter.c.last + 1).returning(order_counter.c.last)

@@ -142,8 +142,10 @@ def checks_for(trust: TrustStore) -> list[Check]:
     from server.deletion_audit import check_deletions, check_holds
     from server.order_audit import check_decisions, check_orders
     from server.packet_counts import check_counts
+    from server.proposal_audit import check_proposals
 
-    return [check_deletions(trust), check_holds(trust), check_decisions(trust), check_orders(trust), check_counts]
+    decided = [check_decisions(trust), check_orders(trust), check_proposals(trust)]
+    return [check_deletions(trust), check_holds(trust), *decided, check_counts]
 
 
 async def _read_head(data: Path, database_url: str | None) -> bytes:

@@ -19,9 +19,13 @@ from server.deletions import deletions
 from server.handover_rows import decisions, orders
 from server.holds import hold_head, holds
 from server.log_rows import log_entries, log_heads, log_identity, log_nodes
+from server.proposals import proposals
 from server.store import UtcDateTime, packets
 
-TABLES = (packets, log_entries, log_nodes, log_heads, log_identity, decisions, orders, deletions, holds, hold_head)
+TABLES = (
+    *(packets, log_entries, log_nodes, log_heads, log_identity),
+    *(decisions, orders, proposals, deletions, holds, hold_head),
+)
 KINDS: tuple[tuple[type[Any], str], ...] = (
     (sa.Integer, "integer"),  # BigInteger is one
     (sa.String, "text"),

@@ -1,7 +1,7 @@
 """What `intake log verify` looks at for decisions and orders (server/log_audit.py takes these as checks).
 
 - Every decision: signed by a desk; its columns are what it says; its packet is in the receipt log; numbers have no gap, and each link names the decision and
-  the link before it; an order was made of it.
+  the link before it; of an acceptance, and of nothing else, an order was made.
 - Every order: its columns are what the desk's note says; cursors have no gap up to the counter's, nor are there fewer answers than it says; it stands on a decision about its packet; it is superseded
   where, and only where, another order was sent in its place; an answer is the producer's, about this very order and message, and its columns say the same.
 
@@ -52,8 +52,10 @@ def check_decisions(trust: TrustStore) -> Check:
                     audit.add(
                         "decision.packet", f"Decision {decision.number} is about a packet that is not in the log."
                     )
-                if not row.ordered:
+                if decision.verdict == "accepted" and not row.ordered:
                     audit.add("decision.order", f"The order of decision {decision.number} is gone.")
+                if decision.verdict != "accepted" and row.ordered:
+                    audit.add("order.decision", f"An order was made of decision {decision.number}, which refuses.")
                 for fault in _decision_faults(decision, previous, trust):
                     audit.add("decision.changed", f"Decision {decision.number}: {fault}")
                 number, previous = decision.number, decision.link

@@ -25,8 +25,8 @@ from server.errors import PacketNotOpenedError, ServerError, StorageCorruptError
 from server.handover_rows import decisions
 from server.jobs import Job, Jobs
 from server.opening import Opener
-from server.queue_errors import QueueSecretError
 from server.proposals import proposed_packets
+from server.queue_errors import QueueSecretError
 from server.queue_rows import OPEN_STATES, QueueRow, QueueState, put_packets, queue_mark, queue_packets
 from server.store import LISTED, Store, StoredPacket, listed_packet, packets
 

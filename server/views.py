@@ -267,18 +267,15 @@ def row_facts(stored: StoredPacket, language: Language) -> list[Fact]:
     ]
 
 
-def visit_facts(visit: VisitRecord, language: Language) -> tuple[list[Fact], list[Fact]]:
-    """What the booth says of the visit: what the desk has a word for, then the rest under the booth's own names."""
+def visit_facts(visit: VisitRecord, language: Language, without: tuple[str, ...] = ()) -> tuple[list[Fact], list[Fact]]:
+    """What the booth says of the visit: what the desk has a word for, then the rest under the booth's own names; but for paths that begin so."""
+    told = [(path, value) for path, value in visit.facts if value and not path.startswith(without)]
     named = [
         Fact(language(f"visit.{path}"), _fraction(instant_text(_told(path, value, language), language), language))
-        for path, value in visit.facts
-        if value and language.has(f"visit.{path}")
+        for path, value in told
+        if language.has(f"visit.{path}")
     ]
-    other = [
-        Fact(path, instant_text(value, language))
-        for path, value in visit.facts
-        if value and not language.has(f"visit.{path}")
-    ]
+    other = [Fact(path, instant_text(value, language)) for path, value in told if not language.has(f"visit.{path}")]
     return named, other
 
 

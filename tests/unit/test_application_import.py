@@ -186,7 +186,7 @@ def test_the_command_imports_shows_decides_and_removes(data, tmp_path):
     listed = json.loads(intake(data, "list", "--state", "filed", "--centre", "c-9", "--json").stdout)
     assert listed["counts"] == {"filed": 2, "captured": 0, "accepted": 0, "retake": 0}
     assert listed["applications"] == [
-        {"number": ONE, "centre": "c-9", "expires": later(), "state": "filed", "reason": None}
+        {"number": ONE, "centre": "c-9", "expires": later(), "state": "filed", "reasons": []}
     ]
     assert f"{grouped_number(TWO)}" in intake(data, "list").stdout
     shown = json.loads(intake(data, "show", "-", "--json", stdin=f"{grouped_number(ONE)}\n").stdout)

@@ -49,7 +49,7 @@ async def test_the_list_tells_what_was_decided(officer, keys):
     refused = await officer.receive(keys.packet(parts(finding("pose.yaw"))))
     async with store.writing() as connection:
         await note_captures(connection, [(refused, links)], lambda: NOW)
-    await registry.decide(NUMBER, Outcome.RETAKE, "eyes")
+    await registry.decide(NUMBER, Outcome.RETAKE, ("eyes",))
     await officer.receive(keys.packet(parts(finding("pose.yaw"))))
     page = (await officer.client.get("/")).text
     assert page.index("<td>Received</td>") < page.index("<td>New photo requested</td>")

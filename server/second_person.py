@@ -1,0 +1,50 @@
+"""PURE. When one person is not enough to accept a packet.
+
+    override    a member of staff let the portrait pass at the booth although a rule does not hold
+    finding     a rule that must hold does not, by the booth's report, or there is no report that says so
+    attack      the presentation attack check warns
+    recheck     the desk's own check of the portrait finds that a rule which must hold does not
+
+Rules: a refusal needs one person, whatever the packet; it harms nobody, since any booth takes another portrait. The table says no more than what a packet
+and its check say: whether somebody accepts, and who, is server/decisions.py's matter. What stands in a packet came from a booth and may be hostile, but it can
+only add causes: what is missing or unreadable is one (`finding`), never a way around.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.records import PadRecord, ReportRecord, VisitRecord
+
+
+class Cause(StrEnum):
+    """Why a second person is needed. In words: `second.cause.<value>` in the catalogues."""
+
+    OVERRIDE = "override"
+    FINDING = "finding"
+    ATTACK = "attack"
+    RECHECK = "recheck"
+
+
+class Objection(StrEnum):
+    """Why the second person rejects a proposal. In words: `second.objection.<value>` in the catalogues."""
+
+    PORTRAIT = "portrait"  # the portrait is not good enough
+    PERSON = "person"  # it may not be the applicant, or not a living face
+    OVERRIDE = "override"  # staff should not have released it
+    OTHER = "other"
+
+
+def causes_of(
+    report: ReportRecord | None, visit: VisitRecord | None, pad: PadRecord | None, *, recheck_blocks: bool = False
+) -> tuple[Cause, ...]:
+    """Why these records need a second person; empty where one is enough."""
+    asked = {
+        Cause.OVERRIDE: visit is not None and visit.released,
+        Cause.FINDING: report is None or not report.compliant,
+        Cause.ATTACK: pad is not None and pad.warns,
+        Cause.RECHECK: recheck_blocks,
+    }
+    return tuple(cause for cause, holds in asked.items() if holds)
