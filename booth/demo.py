@@ -166,7 +166,8 @@ class Demo:
     kiosk_url: str
     intake_url: str
     desk_url: str
-    desk_code: str
+    desk_user: str
+    desk_password: str
     passphrase: str  # of the technician's pages
     sitter: Sitter
     sitter_moves: bool
@@ -219,8 +220,11 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 stack,
                 started("virtual-booth", [*simulator, "--run-dir", str(data / "devices")], data),
                 started("intake", ["server.cli", "serve", *server], data),
-                started("desk", ["server.cli", "desk", *server, "--wait", str(READY_S)], data),
+                started(
+                    "desk", ["server.cli", "desk", *server, "--wait", str(READY_S)], data, {"DESK_TOTP": "optional"}
+                ),
             )
+            desk_user, desk_password = await _desk_user(data / "intake", pki)
             slips, staff_code = await _counter(data / "intake", pki) if options.registry else ((), None)
             config = data / "booth.toml"
             config.write_text(booth_toml(virtual.ready["toml"], data, pki, intake.ready["url"], options.profile, token))
@@ -239,7 +243,8 @@ async def running_demo(options: DemoOptions) -> AsyncIterator[Demo]:
                 kiosk_url=controller.ready["url"],
                 intake_url=intake.ready["url"],
                 desk_url=desk.ready["url"],
-                desk_code=desk.ready["access_code"],
+                desk_user=desk_user,
+                desk_password=desk_password,
                 passphrase=passphrase,
                 sitter=Sitter(Path(virtual.ready["control"])),
                 sitter_moves=options.person == MOVING_PERSON,
@@ -273,6 +278,15 @@ async def _counter(data: Path, pki: Path) -> tuple[tuple[DemoSlip, ...], str]:
         return await asyncio.gather(file_applications(data, pki), make_staff_code(data))
     except RegistryNotFilledError as error:
         raise DemoError(f"The demo's counter could not be set up: {error}") from error
+
+
+async def _desk_user(data: Path, pki: Path) -> tuple[str, str]:
+    from booth.demo_registry import DESK_USER, RegistryNotFilledError, make_desk_user
+
+    try:
+        return DESK_USER, await make_desk_user(data, pki)
+    except RegistryNotFilledError as error:
+        raise DemoError(f"The demo's desk has no user: {error}") from error
 
 
 async def _token(data: Path, pki: Path) -> DemoToken:
@@ -342,7 +356,7 @@ def _tell_addresses(demo: Demo, options: DemoOptions, console: Console) -> None:
     # Plain lines: an address must never be shortened, however narrow the terminal.
     print(f"Kiosk       {demo.kiosk_url}")
     print(f"Technician  {demo.kiosk_url}technician   passphrase {demo.passphrase}")
-    print(f"Desk        {demo.desk_url}   access code {demo.desk_code}")
+    print(f"Desk        {demo.desk_url}   name {demo.desk_user}   password {demo.desk_password}")
     if demo.staff_code is not None:
         print(f"Staff code  {demo.staff_code}")
     print(f"Intake      {demo.intake_url}")

@@ -1,4 +1,4 @@
-"""The demo's counter: applications filed at the intake, the slips that the demo's centre signed for them, and a staff code.
+"""The demo's counter: applications filed at the intake, the slips that the demo's centre signed for them, a staff code, and the desk's one user.
 
 Order of operations: how many applications the registry holds → so many and `SPARE` more are imported, by the intake's own command (those that are known keep
 their state) → those that are still filed get slips. So a demo whose data are kept goes on with the next applicant.
@@ -22,6 +22,8 @@ from crypto.trust import Purpose
 SPARE = 40  # visits of one demo
 SLIP_DAYS = 90
 COMMAND_S = 60.0
+DESK_USER = "demo"
+DESK_ROLES = ("officer", "supervisor", "auditor", "technician", "administrator", "clerk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,15 @@ async def file_applications(data: Path, pki: Path) -> tuple[DemoSlip, ...]:
 async def make_staff_code(data: Path) -> str:
     """A personal code for whoever shows the demo. Raises RegistryNotFilledError."""
     return str((await _intake("staff", "add", data=data))["code"])
+
+
+async def make_desk_user(data: Path, pki: Path) -> str:
+    """The password of the desk's one user, who has every role; another one each time. Raises RegistryNotFilledError."""
+    words, keys = ("--no-totp", "--final"), ("--pki", str(pki))
+    known = [user["id"] for user in await _intake("users", "list", *keys, data=data) if user["name"] == DESK_USER]
+    roles = [word for role in DESK_ROLES for word in ("--role", role)]
+    what = ("reset", known[0]) if known else ("add", DESK_USER, *roles)
+    return str((await _intake("users", *what, *words, *keys, data=data))["password"])
 
 
 async def _intake(*arguments: str, data: Path, content: bytes = b"") -> Any:

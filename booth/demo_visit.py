@@ -184,19 +184,19 @@ class Kiosk:
 class Desk:
     """The officer's browser."""
 
-    def __init__(self, url: str, code: str, client: httpx2.AsyncClient) -> None:
+    def __init__(self, url: str, name: str, password: str, client: httpx2.AsyncClient) -> None:
         self._url = url.rstrip("/")
-        self._code = code
+        self._person = {"name": name, "password": password}
         self._client = client
 
     async def log_in(self) -> None:
-        """Open a session with the access code."""
+        """Open a session with name and password."""
         page = await self._client.get(f"{self._url}/login")
         token = re.search(r'name="csrf_token"\s+value="([^"]+)"', page.text)
-        form = {"code": self._code} | ({"csrf_token": token.group(1)} if token else {})
+        form = self._person | ({"csrf_token": token.group(1)} if token else {})
         answer = await self._client.post(f"{self._url}/login", data=form, headers={"Origin": self._url})
         if answer.status_code >= 400:
-            raise DemoError(f"The desk refused the access code: HTTP {answer.status_code}.")
+            raise DemoError(f"The desk refused name and password: HTTP {answer.status_code}.")
 
     async def get(self, path: str) -> httpx2.Response:
         """One answer of the desk."""
@@ -249,7 +249,7 @@ async def make_visit(demo: Demo, keep: Path | None, tell: Callable[[Step], None]
             outcome.reference = thanks["reference"]
             done("sealed", f"committed to the outbox; reference {outcome.reference}")
             await demo.sitter.tell(sitter="absent")
-            desk = Desk(demo.desk_url, demo.desk_code, secure)
+            desk = Desk(demo.desk_url, demo.desk_user, demo.desk_password, secure)
             await desk.log_in()
             listed = await desk.packet_with(outcome.reference)
             outcome.packet_sha256 = listed["sha256"]

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import argon2
 import httpx2
 
 from crypto.desk_secret import DeskSecret, load_desk_secret
@@ -25,14 +24,14 @@ from server.local_users import LocalUsers
 from server.objects import open_objects
 from server.opening import open_opener
 from server.receipt_log import open_receipt_log
+from server.rechecker import open_rechecker
 from server.roles import Role
 from server.store import NewPacket, Nonce, Store, open_store
 from server.users import NewSecrets, Users
+from tests.desk_users import QUICK
 from tests.sealed_packets import APPLICANT, Keys, digest, report, visit
 
 BASE = "https://desk.test"
-# A hash takes a tenth of a second with the real costs.
-QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
@@ -121,11 +120,14 @@ async def opened_desk(keys: Keys, data, messages, **settings):
             kept=4,
             kept_s=60,
         ) as opener,
+        open_rechecker(spare_s=0) as rechecker,
     ):
         secret = load_desk_secret(chosen.secret)
         users, door = users_and_door(store, secret, clock)
         audit = AuditLog(store, secret, chosen.data_dir, signer=None, now=lambda: NOW)
-        rooms = DeskRooms(chosen, store, opener, door, messages, audit, now=lambda: NOW, users=users)
+        rooms = DeskRooms(
+            chosen, store, opener, door, messages, audit, now=lambda: NOW, users=users, rechecker=rechecker
+        )
         transport = httpx2.ASGITransport(make_desk(rooms), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             desk = Desk(rooms, objects, receipts, client, clock)

@@ -306,7 +306,7 @@ async def opened_at_the_desk(stage, number, reference):
     """The desk opens a packet: the officers' side keeps no plaintext either."""
     trusted = ssl.create_default_context(cafile=str(stage.demo.trust))
     async with httpx2.AsyncClient(verify=trusted, timeout=30.0, follow_redirects=True) as secure:
-        desk = Desk(stage.demo.desk_url, stage.demo.desk_code, secure)
+        desk = Desk(stage.demo.desk_url, stage.demo.desk_user, stage.demo.desk_password, secure)
         await desk.log_in()
         packet = await desk.packet_with(reference)
         facts = (await desk.get(f"/api/packets/{packet['sha256']}")).json()
@@ -324,7 +324,7 @@ async def opened_at_the_desk(stage, number, reference):
             if name.endswith(".jpg"):
                 await desk.get(f"/packets/{packet['sha256']}/{name}")
         await desk.get(f"/packets/{packet['sha256']}")
-    stage.needles += text_needles("access code", stage.demo.desk_code)
+    stage.needles += text_needles("password of the desk", stage.demo.desk_password)
 
 
 def controls(needles, folder):

@@ -89,7 +89,9 @@ def test_every_line_works_as_it_stands(tmp_path):
     somebody.types("\n".join(commands(block) for block in preparing))
     settings, in_token = blocks("toml")
     with somebody.starts(line_with("intake serve")) as intake, somebody.starts(line_with("intake desk")) as desk:
-        assert desk["access_code"]
+        made = somebody.types(line_with("intake users add"))
+        assert re.search(r"^password  ([2-9a-z]{4}-){3}[2-9a-z]{4}", made, re.MULTILINE), made
+        assert desk["url"].startswith("https://")
         (tmp_path / "booth.toml").write_text(settings.replace("https://127.0.0.1:8443", intake["url"]))
         said = somebody.types("umask 077\n" + commands(enrolling))
         assert "The certificate of booth-0042 is in use" in said

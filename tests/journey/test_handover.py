@@ -29,12 +29,13 @@ from server.cli import app
 from server.handover_rows import decisions, order_counter
 from server.log_audit import audit_log
 from server.log_command import checks_for
+from server.users import NewSecrets
+from tests.desk_users import make_user
 from tests.handover_rig import opened_counter
 from tests.sealed_packets import APPLICANT, Keys, digest
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLE = PROJECT / "docs" / "examples" / "producer.py"
-CODE = "ABCDE-23456"
 START_S = 90
 STOP_S = 60
 
@@ -46,7 +47,7 @@ def served(folder: Path, *words: str):
         process = subprocess.Popen(
             [sys.executable, "-m", "server.cli", *words, "--port", "0", "--json-ready"],
             cwd=PROJECT,
-            env=os.environ | {"INTAKE_DESK_CODE_FILE": str(folder / "code")},
+            env=os.environ | {"DESK_TOTP": "optional"},
             stdout=subprocess.PIPE,
             stderr=log,
         )
@@ -69,9 +70,9 @@ def url_of(process: subprocess.Popen) -> str:
 class Officer:
     """A browser at the desk."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext, made: NewSecrets) -> None:
         self.client = httpx2.Client(verify=tls, base_url=url, timeout=START_S, trust_env=False)
-        self.post("/login", self.client.get("/login"), code=CODE)
+        self.post("/login", self.client.get("/login"), name=made.user.name, password=made.password)
 
     def post(self, path: str, page: httpx2.Response, **fields: str) -> None:
         token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
@@ -116,9 +117,7 @@ def keys(tmp_path_factory) -> Keys:
 
 
 def test_a_packet_goes_from_the_booth_over_the_officer_to_the_producer(keys, tmp_path):
-    data, code = tmp_path / "data", tmp_path / "code"
-    code.touch(0o600)
-    code.write_text(CODE)
+    data = tmp_path / "data"
     tls = ssl.create_default_context(cafile=keys.folder / "ca.pem")
     places = ("--data", str(data), "--pki", str(keys.folder))
     with ExitStack() as stack:
@@ -131,7 +130,7 @@ def test_a_packet_goes_from_the_booth_over_the_officer_to_the_producer(keys, tmp
                 target = f"{url}/v1/packets/{digest(packet)}"
                 sent = booth.put(target, content=packet, headers=keys.headers("PUT", target, packet))
                 assert sent.status_code == 201, sent.text
-        officer = Officer(url_of(desk), tls)
+        officer = Officer(url_of(desk), tls, make_user(keys.folder, data))
         stack.callback(officer.client.close)
         producer = Producer(keys, url, tmp_path / "producer")
 

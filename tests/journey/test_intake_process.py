@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from crypto.receipt import verify_receipt
+from tests.desk_users import make_user
 from tests.made_stores import make_store
 from tests.sealed_packets import Keys, digest
 
@@ -297,43 +298,30 @@ async def test_what_prevents_a_start_is_one_sentence(keys, tmp_path):
         assert "another program" in errors
 
 
-async def test_the_desk_tells_its_code_once_and_shows_what_the_intake_took(keys, tmp_path):
+async def test_the_desk_shows_what_the_intake_took_to_who_signs_in(keys, tmp_path):
     data = tmp_path / "data"
     packet = keys.packet()
     ready_file = tmp_path / "ready.json"
     async with (
         client_of(keys) as client,
         started("serve", keys, data) as intake,
-        started("desk", keys, data, "--wait", "30", "--ready-file", str(ready_file)) as desk,
+        started("desk", keys, data, "--wait", "30", "--ready-file", str(ready_file), DESK_TOTP="optional") as desk,
     ):
-        code = desk.ready["access_code"]
+        made = make_user(keys.folder, data)
+        assert set(desk.ready) == {"ready", "url"}
         assert json.loads(ready_file.read_text()) == desk.ready
         assert ready_file.stat().st_mode & 0o777 == 0o600
         await put(client, keys, intake.url, packet)
         page = await client.get(f"{desk.url}/login")
         token = page.text.partition('name="csrf_token" value="')[2].partition('"')[0]
-        form = {"code": code, "csrf_token": token}
+        form = {"name": made.user.name, "password": made.password, "csrf_token": token}
         answer = await client.post(f"{desk.url}/login", data=form, headers={"Origin": desk.url})
         assert answer.status_code == 303
         listed = (await client.get(f"{desk.url}/api/packets")).json()["packets"]
         assert [p["sha256"] for p in listed] == [digest(packet)]
         assert (await client.get(f"{desk.url}/packets/{digest(packet)}")).status_code == 200
         assert await desk.stop() == 0
-        assert code not in desk.log
+        assert made.password not in desk.log
+        assert made.user.name not in desk.log
         assert digest(packet) not in desk.log
         assert "A1234567" not in desk.log + intake.log
-
-
-async def test_the_desk_takes_a_code_from_a_private_file_and_does_not_tell_it(keys, tmp_path):
-    path = tmp_path / "code"
-    path.write_text("PRIVATE-CODE-7")
-    path.chmod(0o600)
-    make_store(tmp_path / "data")
-    async with started("desk", keys, tmp_path / "data", INTAKE_DESK_CODE_FILE=str(path)) as desk:
-        assert set(desk.ready) == {"ready", "url"}
-        assert await desk.stop(signal.SIGINT) == 0
-    path.chmod(0o644)
-    arguments = ["desk", "--data", str(tmp_path / "data"), "--pki", str(keys.folder)]
-    code, errors = await run_to_end(*arguments, INTAKE_DESK_CODE_FILE=str(path))
-    assert code == 2
-    assert "chmod 600" in errors

@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(why_not() is not None
 
 PROGRAMS = ("passbooth-intake", "passbooth-desk", "passbooth-booth")
 WATCHDOG_S = 5
-ACCESS_CODE = "ABCDE-FGHJK"
 USERS = {"passbooth-intake": "passbooth-server", "passbooth-desk": "passbooth-server", "passbooth-booth": "passbooth"}
 DEVICES = ("camera", "controls", "lights")
 
@@ -34,7 +33,6 @@ def install(there: Machine, given: Path) -> None:
         (given / program).mkdir()
         for key in keys:
             shutil.copy(pki / key, given / program)
-    (given / "access-code").write_text(f"{ACCESS_CODE}\n", "utf-8")
     there.shell(
         """
         systemd-sysusers
@@ -42,7 +40,6 @@ def install(there: Machine, given: Path) -> None:
         install -d -o passbooth -g passbooth -m 0700 /etc/passbooth /run/virtual-booth
         install -o passbooth-server -m 0600 /run/given/intake/* /etc/passbooth-intake
         install -o passbooth-server -m 0600 /run/given/desk/* /etc/passbooth-desk
-        install -m 0600 /run/given/access-code /etc/passbooth-desk
         install -o passbooth -m 0600 /run/given/booth/* /etc/passbooth
         systemd-run --unit=virtual-booth -p User=passbooth -p WorkingDirectory=/opt/passbooth -p StandardOutput=file:/run/facts \\
             /opt/passbooth/.venv/bin/python -m hardware.sim seated --json --run-dir /run/virtual-booth

@@ -1,4 +1,4 @@
-"""The desk's door: closed without a session, one code, forms of its own pages alone, and headers that keep every answer private."""
+"""The desk's door: closed without a session, a name with its password and code, forms of its own pages alone, and headers that keep every answer private."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from server.messages import load_messages
-from tests.desk_rig import CODE, opened_desk, parts
+from tests.desk_rig import opened_desk, parts
 from tests.sealed_packets import Keys
 
 
@@ -63,8 +63,8 @@ async def test_a_session_with_an_invented_token_is_none(desk):
     assert (await desk.client.get("/api/packets")).status_code == 401
 
 
-async def test_the_right_code_opens_a_session_whose_cookie_no_script_sees(desk):
-    answer = await desk.sign_in("abcde23456")
+async def test_name_and_password_open_a_session_whose_cookie_no_script_sees(desk):
+    answer = await desk.sign_in()
     assert answer.status_code == 303
     cookie = next(c for c in answer.headers.get_list("set-cookie") if c.startswith("__Host-desk="))
     for attribute in ("HttpOnly", "Secure", "SameSite=strict", "Path=/"):
@@ -84,25 +84,27 @@ async def test_login_leads_to_the_packet_that_was_asked_for_and_nowhere_else(des
         assert (await desk.sign_in(next=elsewhere)).headers["location"] == "/"
 
 
-async def test_a_wrong_code_is_told_and_too_many_are_locked_out_for_a_time(desk):
+async def test_a_wrong_password_is_told_and_too_many_are_locked_out_for_a_time(desk):
     for _ in range(3):
         answer = await desk.sign_in("WRONG-WRONG")
         assert answer.status_code == 403
-        assert "The access code is wrong" in answer.text
+        assert "Name, password or code is wrong" in answer.text
         assert "WRONG" not in answer.text
-    locked = await desk.sign_in(CODE)
+    locked = await desk.sign_in()
     assert locked.status_code == 429
     assert int(locked.headers["retry-after"]) == 61
     assert "61 seconds" in locked.text
     desk.clock.now += 60
-    assert (await desk.sign_in(CODE)).status_code == 303
+    assert (await desk.sign_in()).status_code == 303
 
 
 async def test_a_login_form_without_its_token_or_from_elsewhere_is_refused(desk):
     await desk.client.get("/login")
-    assert (await desk.client.post("/login", data={"code": CODE})).status_code == 403
+    made = await desk.user()
+    person = {"name": made.user.name, "password": made.password}
+    assert (await desk.client.post("/login", data=person)).status_code == 403
     token = re.search(r'name="csrf_token" value="([^"]+)"', (await desk.client.get("/login")).text)[1]
-    form = {"code": CODE, "csrf_token": token}
+    form = {**person, "csrf_token": token}
     foreign = await desk.client.post("/login", data=form, headers={"Origin": "https://evil.example"})
     assert foreign.status_code == 403
     desk.client.cookies.clear()
@@ -172,5 +174,5 @@ async def test_the_pages_hold_no_inline_code_and_nothing_from_elsewhere(officer,
 
 async def test_forms_are_small_and_have_a_length(desk):
     await desk.client.get("/login")
-    huge = await desk.client.post("/login", data={"code": "x" * 5000})
+    huge = await desk.client.post("/login", data={"password": "x" * 5000})
     assert huge.status_code == 413

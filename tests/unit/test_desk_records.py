@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import auth
-from server.auth import Doorkeeper, make_access_code, read_access_code
+from server.auth import Credentials, Doorkeeper, Identity
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError, SettingsError
 from server.messages import LANGUAGES, LOCALE_FOLDER, accepted, load_messages
 from server.records import MAX_TEXT, LimitRecord, Verdict, clean_text, read_report, read_visit
@@ -308,53 +308,112 @@ def test_numbers_dates_and_ages_follow_the_language():
     assert german.time(datetime(2026, 11, 22, 22, 5, tzinfo=UTC)) == "22.11.2026, 22:05:00 UTC"
 
 
+class OnePerson:
+    """Knows one password of every name."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity:
+        if credentials.password != RIGHT:
+            raise LoginRefusedError
+        return Identity("u-00000001", credentials.name, frozenset(), 1)
+
+    async def present(self, user: str) -> Identity | None:
+        return None
+
+
+RIGHT = "the right password"
+
+
+async def tries(keeper: Doorkeeper, address: str, password: str, *, name: str = "", device: str | None = None) -> None:
+    """By default each address tries a name of its own."""
+    await keeper.sign_in(address, Credentials(name or f"of {address}", password), device)
+
+
 def door(clock, **more) -> Doorkeeper:
     return Doorkeeper(
-        "ABCDE-FGHJK", **{"idle_s": 10, "session_s": 100, "tries": 2, "lockout_s": 60, "clock": clock} | more
+        OnePerson(), **{"idle_s": 10, "session_s": 100, "tries": 2, "lockout_s": 60, "clock": clock} | more
     )
 
 
-async def test_waiting_times_double_with_each_further_wrong_code_and_are_per_address():
+async def test_waiting_times_double_with_each_further_wrong_password_for_one_name():
     now = [0.0]
     keeper = door(lambda: now[0])
-    for wait in (0, 61, 121, 241):
+    for place, wait in enumerate((0, 61, 121, 241)):
         now[0] += wait
         with pytest.raises(LoginRefusedError):
-            await keeper.check_code("10.0.0.1", "wrong")
-    with pytest.raises(LoginLockedError) as locked:
-        await keeper.check_code("10.0.0.1", "ABCDE-FGHJK")
-    assert locked.value.retry_after_s == 241
-    await keeper.check_code("10.0.0.2", "abcde fghjk")
+            await tries(keeper, f"10.0.0.{place}", "wrong", name="Anna Berg")
+    for spelt in ("Anna Berg", " anna  BERG "):
+        with pytest.raises(LoginLockedError) as locked:
+            await tries(keeper, "10.0.1.1", RIGHT, name=spelt)
+        assert locked.value.retry_after_s == 241
+    await tries(keeper, "10.0.0.1", RIGHT, name="Omar Saleh")
 
 
-async def test_the_right_code_from_a_fresh_address_works_while_everybody_else_tries_wrong_ones(monkeypatch):
+async def test_who_has_signed_in_with_a_browser_before_waits_for_nobody_else():
+    now = [0.0]
+    keeper = door(lambda: now[0])
+    device = keeper.device_token("Anna Berg")
+    for _ in range(2):
+        with pytest.raises(LoginRefusedError):
+            await tries(keeper, "10.0.0.1", "wrong", name="Anna Berg")
+    await tries(keeper, "10.0.0.1", RIGHT, name="anna berg", device=device)
+    for wrong in (
+        None,
+        "",
+        device[:-1] + "0",
+        device.replace(device[:3], "000"),
+        f"{device}.1",
+        keeper.device_token("X"),
+    ):
+        with pytest.raises(LoginLockedError):
+            await tries(keeper, "10.0.0.2", RIGHT, name="Anna Berg", device=wrong)
+    # And this browser's own wrong ones count.
+    for _ in range(2):
+        with pytest.raises(LoginRefusedError):
+            await tries(keeper, "10.0.0.1", "wrong", name="Anna Berg", device=device)
+    with pytest.raises(LoginLockedError):
+        await tries(keeper, "10.0.0.1", RIGHT, name="Anna Berg", device=device)
+
+
+async def test_a_browser_is_known_for_a_time():
+    wall = [0.0]
+    keeper = door(lambda: 0.0, wall_clock=lambda: wall[0])
+    device = keeper.device_token("Anna Berg")
+    for _ in range(2):
+        with pytest.raises(LoginRefusedError):
+            await tries(keeper, "10.0.0.1", "wrong", name="Anna Berg")
+    wall[0] = auth.DEVICE_S - 1
+    await tries(keeper, "10.0.0.1", RIGHT, name="Anna Berg", device=device)
+    wall[0] = auth.DEVICE_S + 1
+    with pytest.raises(LoginLockedError):
+        await tries(keeper, "10.0.0.1", RIGHT, name="Anna Berg", device=device)
+
+
+async def test_the_right_password_from_a_fresh_address_works_while_everybody_else_tries_wrong_ones(monkeypatch):
     monkeypatch.setattr(auth, "SLOWED_S", 0.001)
     now = [0.0]
     keeper = door(lambda: now[0], tries=5)
     for i in range(40):
         with pytest.raises(LoginRefusedError):
-            await keeper.check_code(f"10.0.0.{i // 4}", "wrong")
+            await tries(keeper, f"10.0.0.{i // 4}", "wrong")
     assert keeper.slowed_s() == 0.001
-    await keeper.check_code("10.0.1.1", "ABCDE-FGHJK")
+    await tries(keeper, "10.0.1.1", RIGHT)
     now[0] = 60.0
     assert keeper.slowed_s() == 0.0
 
 
-async def test_neighbours_in_one_ipv6_network_are_one_address():
+async def test_one_network_tries_four_times_as_many_whatever_the_names_and_neighbours_in_ipv6_are_one():
     keeper = door(lambda: 0.0)
-    for i in (1, 2):
+    for i in range(2 * auth.NETWORK_TRIES):
         with pytest.raises(LoginRefusedError):
-            await keeper.check_code(f"2001:db8::{i}", "wrong")
+            await tries(keeper, f"2001:db8::{i + 1}", "wrong")
     with pytest.raises(LoginLockedError):
-        await keeper.check_code("2001:db8::3", "ABCDE-FGHJK")
-    await keeper.check_code("2001:db8:0:1::1", "ABCDE-FGHJK")
+        await tries(keeper, "2001:db8::ffff", RIGHT)
+    await tries(keeper, "2001:db8:0:1::1", RIGHT)
 
 
 async def test_many_tries_at_once_are_no_way_around_the_waiting_time():
     keeper = door(lambda: 0.0)
-    outcomes = await asyncio.gather(
-        *(keeper.check_code("10.0.0.1", "wrong") for _ in range(20)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(tries(keeper, "10.0.0.1", "wrong") for _ in range(20)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [LoginRefusedError] * 2 + [LoginLockedError] * 18
 
 
@@ -370,21 +429,3 @@ def test_a_form_token_belongs_to_its_cookie_and_its_process():
     ):
         with pytest.raises(CsrfError):
             keeper.check_form_token(seed, token)
-
-
-def test_codes_are_new_each_time_and_files_must_be_private_and_long_enough(tmp_path):
-    codes = {make_access_code() for _ in range(50)}
-    assert len(codes) == 50
-    assert all(re.fullmatch(r"[2-9A-HJ-NP-Z]{5}-[2-9A-HJ-NP-Z]{5}", code) for code in codes)
-    path = tmp_path / "code"
-    path.write_text("GOOD-CODE-1\n")
-    path.chmod(0o644)
-    with pytest.raises(SettingsError, match="readable for others"):
-        read_access_code(path)
-    path.chmod(0o600)
-    assert read_access_code(path) == "GOOD-CODE-1"
-    path.write_text("short")
-    with pytest.raises(SettingsError, match="shorter"):
-        read_access_code(path)
-    with pytest.raises(SettingsError, match="cannot be read"):
-        read_access_code(tmp_path / "none")
