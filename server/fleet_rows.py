@@ -224,23 +224,26 @@ async def sum_days(
     kind: str,
     *,
     by: Sequence[str] = ("booth", "name"),
-    **only: str | None,
+    booth: str | None = None,
+    site: str | None = None,
+    name: str | None = None,
 ) -> list[dict[str, Any]]:
     """Sums of `count` and `total` over days, grouped by columns of `fleet_days` and by "site"; a booth without a site has None there.
 
-    `only` narrows to a booth, site or name; None is all.
+    Of one booth, site or name when it is named.
     """
-    columns = {"site": booths.c.site} | {name: fleet_days.c[name] for name in ("booth", "day", "name")}
-    chosen = [columns[name].label(name) for name in by]
+    columns = {"site": booths.c.site} | {which: fleet_days.c[which] for which in ("booth", "day", "name")}
+    chosen = [columns[which].label(which) for which in by]
+    only = {"booth": booth, "site": site, "name": name}
     query = (
         sa.select(
             *chosen, sa.func.sum(fleet_days.c.count).label("count"), sa.func.sum(fleet_days.c.total).label("total")
         )
         .select_from(fleet_days.join(booths, booths.c.booth == fleet_days.c.booth, isouter=True))
         .where(fleet_days.c.kind == kind, fleet_days.c.day.between(since, until))
-        .where(*(columns[name] == value for name, value in only.items() if value is not None))
-        .group_by(*(columns[name] for name in by))
-        .order_by(*(columns[name] for name in by))
+        .where(*(columns[which] == value for which, value in only.items() if value is not None))
+        .group_by(*(columns[which] for which in by))
+        .order_by(*(columns[which] for which in by))
     )
     async with store.reading() as connection:
         rows = [dict(row._mapping) for row in await connection.execute(query)]  # noqa: SLF001 (the documented way to read a row by names)
