@@ -298,6 +298,9 @@ class DeskSettings(ListenSettings, StoreSettings):
     )
     opened_kept: PositiveInt = Field(default=16, description="Opened packets kept in memory.")
     opened_kept_s: PositiveFloat = Field(default=10 * 60.0, description="How long an opened packet is kept in memory.")
+    recheck_s: PositiveFloat = Field(
+        default=20.0, le=120, description="A checker that takes longer over one portrait is ended."
+    )
     list_length: PositiveInt = Field(default=25, le=200, description="Packets on one page of the list.")
 
     @field_validator("number_rules")

@@ -38,6 +38,7 @@ from server.decisions import HandOver, HandOverRooms, check_signer
 from server.desk_api import find_packet, make_api
 from server.desk_login import make_login_pages
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
+from server.desk_recheck import RecheckRooms, make_recheck_pages
 from server.desk_retention import RetentionPages, RetentionRooms, make_retention_pages
 from server.desk_search import ListRooms, make_list_pages
 from server.desk_session import (
@@ -64,11 +65,13 @@ from server.objects import open_objects
 from server.opening import Opener, open_opener, summarise
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
+from server.rechecker import Rechecker, open_rechecker
 from server.retention_errors import PacketDeletedError
 from server.roles import Permission
 from server.store import Store, open_store
 from server.user_errors import SetUpRequiredError
 from server.users import Users
+from server.visit_cards import OF_RELEASE, attempts_card, release_card
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +94,7 @@ class DeskRooms:
     hand_over: HandOver | None = None
     holds: Holds | None = None
     users: Users | None = None  # where they are the desk's own
+    rechecker: Rechecker = field(default_factory=Rechecker)
 
 
 def make_desk(rooms: DeskRooms) -> ASGIApp:
@@ -126,7 +130,8 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
                 request, "refused.html", error.status, session=session, error=error.code, stored=stored, **facts
             )
         report, visit, summary = content.report, content.visit, summarise(content)
-        named, other = views.visit_facts(visit, language) if visit else ([], [])
+        release = release_card(visit, language)
+        named, other = views.visit_facts(visit, language, OF_RELEASE if release else ()) if visit else ([], [])
         findings = views.finding_lines(report, language) if report else []
         chip_part = content.opened.manifest.parts.get("chip.jp2")
         return pages.page(
@@ -148,6 +153,8 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             other_facts=other,
             course=views.course(visit, language) if visit else [],
             pad=pad_card(content.pad, content.opened.parts, language),
+            release=release,
+            attempts=attempts_card(content.attempts, language),
             parts=content.opened.manifest.parts,
             handover=await orders.card(stored, language) if orders else None,
             retention=card,
@@ -172,6 +179,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     if orders is not None:
         app.include_router(make_order_pages(orders))
     app.include_router(make_retention_pages(retention))
+    app.include_router(make_recheck_pages(RecheckRooms(store, opener, rooms.rechecker, pages)))
     length = rooms.settings.list_length
     app.include_router(make_list_pages(ListRooms(store, opener, registry, rooms.hand_over, pages, rooms.now, length)))
     app.include_router(make_api(store, opener, length))
@@ -214,6 +222,7 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
         open_store(settings.resolved_database_url) as store,
         open_objects(settings) as objects,
         open_opener(objects.packets, keys, trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
+        open_rechecker(settings.recheck_s) as rechecker,
     ):
         users = Users(store, secret)
         door = Doorkeeper(
@@ -237,7 +246,13 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
         holds = Holds(store, decider.current, Purpose.DESK, lambda: datetime.now(UTC)) if decider else None
         signer = decider.current if decider else None
         audit = AuditLog(store, secret, settings.data_dir, signer=signer, now=lambda: datetime.now(UTC))
-        rooms = DeskRooms(settings, store, opener, door, load_messages(), audit, hand_over=hand_over, holds=holds, users=users)
+        rooms = DeskRooms(
+            *(settings, store, opener, door, load_messages(), audit),
+            hand_over=hand_over,
+            holds=holds,
+            users=users,
+            rechecker=rechecker,
+        )
         tasks = [
             asyncio.create_task(_sweep(door, opener), name="desk-sweep"),
             asyncio.create_task(hand_over.work(), name="desk-orders"),

@@ -21,6 +21,7 @@ from typing import Generic, TypeVar
 from crypto.errors import CryptoError
 from crypto.keys import RecipientKey, TrustStore
 from crypto.seal import Opened, open_packet
+from server.attempt_records import AttemptsRecord, read_attempts
 from server.booth_trust import BoothTrust
 from server.errors import PacketNotOpenedError, StorageCorruptError
 from server.objects import ObjectStore
@@ -46,6 +47,7 @@ class PacketContent:
     report: ReportRecord | None
     visit: VisitRecord | None
     pad: PadRecord | None = None
+    attempts: AttemptsRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,7 @@ class Opener:
                 read_report(parts.get("report.json")),
                 read_visit(parts.get("visit.json")),
                 read_pad(parts.get("pad/score.json")),
+                read_attempts(parts.get("attempts.json")),
             )
 
         try:
