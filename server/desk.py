@@ -24,7 +24,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from crypto.desk_secret import load_desk_secret
+from crypto.desk_secret import DeskSecret, load_desk_secret
 from crypto.errors import CryptoError
 from crypto.keys import Purpose, SignerSource, load_recipient_key
 from server import views
@@ -36,6 +36,8 @@ from server.chip_card import chip_card
 from server.config import DeskSettings
 from server.decisions import HandOver, HandOverRooms, check_signer
 from server.desk_api import find_packet, make_api
+from server.desk_counter import CounterRooms, make_counter_pages
+from server.desk_decide import DecidePages, DecideRooms, make_decide_pages
 from server.desk_login import make_login_pages
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
 from server.desk_recheck import RecheckRooms, make_recheck_pages
@@ -46,6 +48,7 @@ from server.desk_session import (
     needs,
     note_failure,
 )
+from server.desk_statistics import StatisticsRooms, make_statistics_pages
 from server.errors import (
     LoginRequiredError,
     PacketNotOpenedError,
@@ -68,6 +71,7 @@ from server.problems import RequestLog, known, note_problem, problem_response
 from server.rechecker import Rechecker, open_rechecker
 from server.retention_errors import PacketDeletedError
 from server.roles import Permission
+from server.slips import CentreKeys
 from server.store import Store, open_store
 from server.user_errors import SetUpRequiredError
 from server.users import Users
@@ -94,6 +98,7 @@ class DeskRooms:
     hand_over: HandOver | None = None
     holds: Holds | None = None
     users: Users | None = None  # where they are the desk's own
+    secret: DeskSecret = field(kw_only=True)
     rechecker: Rechecker = field(default_factory=Rechecker)
 
 
@@ -102,9 +107,10 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     store, opener, door = rooms.store, rooms.opener, rooms.door
     registry = Registry(store, rooms.now)
     pages = Pages(rooms.messages)
-    orders = None
+    orders = decide = None
     if rooms.hand_over is not None:
-        orders = OrderPages(OrderRooms(store, opener, rooms.hand_over, pages, rooms.now))
+        orders = OrderPages(OrderRooms(rooms.hand_over, pages, rooms.now))
+        decide = DecidePages(DecideRooms(store, opener, rooms.hand_over, pages, rooms.messages, rooms.now))
     retention = RetentionPages(RetentionRooms(store, rooms.holds, pages, rooms.now))
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door, app.state.audit = door, rooms.audit
@@ -156,7 +162,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             release=release,
             attempts=attempts_card(content.attempts, language),
             parts=content.opened.manifest.parts,
-            handover=await orders.card(stored, language) if orders else None,
+            decision=await decide.card(stored, session, language) if decide else None,
             retention=card,
         )
 
@@ -178,11 +184,15 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
 
     if orders is not None:
         app.include_router(make_order_pages(orders))
+    if decide is not None:
+        app.include_router(make_decide_pages(decide))
     app.include_router(make_retention_pages(retention))
     app.include_router(make_recheck_pages(RecheckRooms(store, opener, rooms.rechecker, pages)))
     length = rooms.settings.list_length
     app.include_router(make_list_pages(ListRooms(store, opener, registry, rooms.hand_over, pages, rooms.now, length)))
     app.include_router(make_api(store, opener, length))
+    app.include_router(make_counter_pages(_counter_rooms(rooms, pages)))
+    app.include_router(make_statistics_pages(StatisticsRooms(store, pages, rooms.now)))
     app.mount("/static", StaticFiles(directory=STATIC))
 
     async def answer_error(request: Request, error: Exception) -> Response:
@@ -203,6 +213,13 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     for kind in (ServerError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, answer_error)
     return RequestLog(SafeHeaders(app), rooms.metrics)
+
+
+def _counter_rooms(rooms: DeskRooms, pages: Pages) -> CounterRooms:
+    """What the counter works with. Raises `SettingsError` for a centre's key that is none."""
+    settings, keys = rooms.settings, CentreKeys(rooms.settings.slip_signers)
+    rules, days = settings.number_rules, settings.application_days
+    return CounterRooms(rooms.store, rooms.secret, keys, rules, days, pages, rooms.messages, rooms.now)
 
 
 async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait_s: float = 0.0) -> None:
@@ -251,6 +268,7 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
             hand_over=hand_over,
             holds=holds,
             users=users,
+            secret=secret,
             rechecker=rechecker,
         )
         tasks = [

@@ -30,6 +30,8 @@ KEPT = {
     "booth": r"[\w.\-]{1,128}",
     "from": r"[0-9-]{10}",
     "to": r"[0-9-]{10}",
+    "site": r"[\w.\-]{1,64}",
+    "rule": r"[a-z_.]{1,64}",
 }
 
 HEADERS = {
@@ -59,7 +61,9 @@ class Section:
 # In the order of the navigation; the first one that somebody may see is his first page.
 SECTIONS = (
     Section("/", "queue", Permission.PACKETS_READ),
+    Section("/counter", "counter", Permission.APPLICATIONS),
     Section("/handover", "handover", Permission.HANDOVER_READ),
+    Section("/statistics", "statistics", Permission.STATISTICS),
 )
 
 

@@ -126,7 +126,16 @@ async def opened_desk(keys: Keys, data, messages, **settings):
         users, door = users_and_door(store, secret, clock)
         audit = AuditLog(store, secret, chosen.data_dir, signer=None, now=lambda: NOW)
         rooms = DeskRooms(
-            chosen, store, opener, door, messages, audit, now=lambda: NOW, users=users, rechecker=rechecker
+            chosen,
+            store,
+            opener,
+            door,
+            messages,
+            audit,
+            now=lambda: NOW,
+            users=users,
+            rechecker=rechecker,
+            secret=secret,
         )
         transport = httpx2.ASGITransport(make_desk(rooms), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:

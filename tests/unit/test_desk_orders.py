@@ -41,7 +41,18 @@ async def seen(counter, hand_over, keys, messages):
     secret, clock = load_desk_secret(settings.secret), SessionClock()
     users, door = users_and_door(rooms.store, secret, clock)
     audit = AuditLog(rooms.store, secret, settings.data_dir, signer=None, now=counter.clock)
-    made = DeskRooms(settings, rooms.store, opener, door, messages, audit, now=counter.clock, hand_over=hand_over, users=users)
+    made = DeskRooms(
+        settings,
+        rooms.store,
+        opener,
+        door,
+        messages,
+        audit,
+        now=counter.clock,
+        hand_over=hand_over,
+        users=users,
+        secret=secret,
+    )
     transport = httpx2.ASGITransport(make_desk(made), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
         yield Desk(made, rooms.objects, rooms.receipts, client, clock)
