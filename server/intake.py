@@ -31,6 +31,7 @@ from server.centres import CentreBundle, make_centre_routes
 from server.config import IntakeSettings
 from server.enrolment import Enrolment, make_enrolment_routes, open_enrolment, open_issuer
 from server.errors import DrainingError, ServerError, SettingsError
+from server.fleet_jobs import Watch, tell_fleet
 from server.heartbeats import Heartbeats, make_heartbeat_routes
 from server.intake_document import describe_itself
 from server.intake_jobs import booth_orders_job, late_orders_job, storage_jobs, tell_jobs
@@ -245,9 +246,10 @@ async def run_intake(settings: IntakeSettings, on_ready: Callable[[str], None]) 
             retention_job(retention, settings.retention_every_s, settings.retention_per_run),
             *storage_jobs(store, objects, settings.scrub_bytes),
             late_orders_job(intake.orders),
+            *Watch(store, settings, rooms.now).jobs(),
             booth_orders_job(intake.booth_orders),
         ]
-        metrics.asked.append(tell_jobs(store, metrics))
+        metrics.asked += [tell_jobs(store, metrics), tell_fleet(store, metrics, settings.heartbeat_s, rooms.now)]
         sweep = asyncio.create_task(intake.sweep(), name="intake-nonce-sweep")
         try:
             async with doing_jobs(store, work):

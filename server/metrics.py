@@ -88,6 +88,10 @@ class Metrics:
         self.orders_late = Gauge(
             "passbooth_orders_late", "Orders that no producer has answered in time.", registry=registry
         )
+        self.alerts = Gauge(
+            "passbooth_alerts", "Alerts about booths that are not over.", ("kind", "level"), registry=registry
+        )
+        self.booths = Gauge("passbooth_booths", "Booths by what is known of them.", ("state",), registry=registry)
         self.job_ran_at = Gauge(
             "passbooth_job_ended_seconds", "When a background job last came to an end.", ("job",), registry=registry
         )

@@ -1,0 +1,135 @@
+"""Alerts as rows: opened, changed, over; kept for more than a year after they were over, so that what happened can be looked up.
+
+Order of operation (`settle`), in one transaction: what is open for these booths and kinds → what is to be open and is not is put in → what is open and not to
+be is over now → what is open and says something else is changed. Two processes that judge at once open one alert (a unique index over what is open).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from server.alerts import KINDS, Kind, Level, Standing
+from server.fleet_rows import alerts, inserting
+from server.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One row."""
+
+    serial: int
+    booth: str
+    kind: str
+    name: str
+    level: str
+    value: float | None
+    bound: float | None
+    opened_at: datetime
+    changed_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was looked at of a booth, and what of it is to be open."""
+
+    kinds: Collection[Kind]
+    standing: Sequence[Standing]
+
+
+async def read_open(store: Store, booth: str | None = None) -> list[Alert]:
+    """Alerts that are not over, the gravest and oldest first; of one booth when it is named."""
+    query = (
+        sa.select(alerts)
+        .where(alerts.c.resolved_at.is_(None))
+        .order_by(alerts.c.level, alerts.c.opened_at, alerts.c.serial)
+    )
+    if booth is not None:
+        query = query.where(alerts.c.booth == booth)
+    async with store.reading() as connection:
+        return [Alert(*row) for row in await connection.execute(query)]
+
+
+async def read_past(store: Store, booth: str, limit: int) -> list[Alert]:
+    """A booth's alerts that are over, the newest first."""
+    query = sa.select(alerts).where(alerts.c.booth == booth, alerts.c.resolved_at.is_not(None))
+    async with store.reading() as connection:
+        rows = await connection.execute(query.order_by(alerts.c.opened_at.desc(), alerts.c.serial.desc()).limit(limit))
+        return [Alert(*row) for row in rows]
+
+
+def known_levels(found: Sequence[Alert]) -> dict[str, dict[tuple[Kind, str], Level]]:
+    """What is open, by booth, as the rules want it. A kind that this version does not know is left alone."""
+    levels: dict[str, dict[tuple[Kind, str], Level]] = {}
+    for alert in found:
+        if alert.kind in KINDS:
+            levels.setdefault(alert.booth, {})[Kind(alert.kind), alert.name] = Level(alert.level)
+    return levels
+
+
+async def settle(store: Store, judged: Mapping[str, Judged], now: datetime) -> int:
+    """Make the rows say what was judged; returns how many alerts began or ended."""
+    async with store.writing() as connection:
+        rows = await connection.execute(sa.select(alerts).where(alerts.c.resolved_at.is_(None)))
+        present = {(row.booth, row.kind, row.name): Alert(*row) for row in rows}
+        wanted = {(booth, one.kind.value, one.name): one for booth, its in judged.items() for one in its.standing}
+        over = [
+            alert
+            for key, alert in present.items()
+            if key not in wanted and (its := judged.get(alert.booth)) is not None and alert.kind in its.kinds
+        ]
+        if over:
+            done = sa.update(alerts).where(alerts.c.serial == sa.bindparam("its"))
+            await connection.execute(done.values(resolved_at=now), [{"its": alert.serial} for alert in over])
+        fresh = [(key, one) for key, one in wanted.items() if key not in present]
+        if fresh:
+            insert = inserting(connection, alerts).on_conflict_do_nothing()
+            await connection.execute(insert, [_row(key[0], one, now) for key, one in fresh])
+        for key, one in wanted.items():
+            if key in present:
+                await _change(connection, present[key], one, now)
+    for (booth, kind, name), one in fresh:
+        log.warning("An alert began.", extra={"booth": booth, "alert": kind, "about": name, "level": one.level})
+    for alert in over:
+        log.info("An alert is over.", extra={"booth": alert.booth, "alert": alert.kind, "about": alert.name})
+    return len(fresh) + len(over)
+
+
+async def forget_alerts(store: Store, before: datetime) -> int:
+    """Removes alerts that were over before; returns how many."""
+    async with store.writing() as connection:
+        result = await connection.execute(sa.delete(alerts).where(alerts.c.resolved_at < before))
+        return int(result.rowcount)
+
+
+def _row(booth: str, one: Standing, now: datetime) -> dict[str, Any]:
+    return {
+        "booth": booth,
+        "kind": one.kind.value,
+        "name": one.name,
+        "level": one.level.value,
+        "value": one.value,
+        "bound": one.bound,
+        "opened_at": now,
+        "changed_at": now,
+        "resolved_at": None,
+    }
+
+
+async def _change(connection: AsyncConnection, alert: Alert, one: Standing, now: datetime) -> None:
+    value = alert.value if one.value is None else one.value
+    if (alert.level, alert.value, alert.bound) == (one.level, value, one.bound):
+        return
+    changed: dict[str, Any] = {"level": one.level.value, "value": value, "bound": one.bound}
+    if alert.level != one.level:
+        changed["changed_at"] = now
+    await connection.execute(sa.update(alerts).where(alerts.c.serial == alert.serial).values(**changed))

@@ -1,0 +1,157 @@
+"""Alerts as the intake's jobs judge them: many booths tell over signed requests, a lamp fails slowly, and its booth and name stand in the alert, nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from crypto.heartbeat import LampLight, Service
+from server.alert_rows import forget_alerts, read_open, read_past
+from server.config import IntakeSettings
+from server.fleet_jobs import Watch, tell_fleet
+from server.fleet_rows import booths, fleet_days, read_days
+from tests.heartbeats import heartbeat
+from tests.intake_rig import BASE, running
+from tests.sealed_packets import Keys
+from tests.simulated_fleet import simulated_booths
+from tests.unit.test_fleet_rows import note, store, url
+
+__all__ = ["store", "url"]
+
+# Tomorrow: certificates that are issued now count then.
+START = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+BOOTHS, DAYS = 20, 5
+
+
+class Clock:
+    now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+async def test_of_many_booths_the_one_with_a_failing_lamp_is_named(tmp_path, clock):
+    keys = Keys(tmp_path / "pki")
+    clock.now = START + 2 * MINUTE
+    fleet = list(simulated_booths(keys.folder, BOOTHS, clock.now.date(), (17, "fill_top")))
+    async with running(keys, tmp_path / "data", now=clock) as intake:
+        watch = Watch(intake.rooms.store, intake.rooms.settings, clock)
+        for _ in range(DAYS):
+            for booth in fleet:
+                address, body, headers = booth.request(BASE, clock.now)
+                answer = await intake.client.post(address, content=body, headers=headers)
+                assert answer.status_code == 200, answer.text
+            await watch.judge_beats()
+            await watch.judge_days()
+            clock.now += DAY
+        (alert,) = await read_open(intake.rooms.store)
+        assert (alert.booth, alert.kind, alert.name) == ("booth-0017", "lamp.falling", "fill_top")
+        assert alert.value is not None
+        assert 10 < alert.value < 30, "days until 80 %: about 19 / 0.8 from the first day"
+        assert len({row.booth for row in await read_days(intake.rooms.store, START.date(), clock.now.date())}) == BOOTHS
+        tell = tell_fleet(intake.rooms.store, intake.rooms.metrics, 300, clock)
+        await tell()
+        text = (await intake.rooms.metrics.text()).decode()
+    assert 'passbooth_alerts{kind="lamp.falling",level="warn"} 1.0' in text
+    assert f'passbooth_booths{{state="silent"}} {BOOTHS}.0' in text
+    assert "booth-0017" not in text
+
+
+@pytest.fixture
+def watch(store, clock, tmp_path):
+    pki = Keys(tmp_path / "watch-pki").folder
+    return Watch(store, IntakeSettings.from_pki(pki, tmp_path / "data"), clock)
+
+
+async def open_kinds(store):
+    return {(alert.booth, alert.kind, alert.name): alert for alert in await read_open(store)}
+
+
+async def test_alerts_open_change_and_are_over_by_themselves(store, watch, clock):
+    def weak(pct):
+        return heartbeat(sent_at=clock.now, lamps={"key_left": LampLight(response_pct=pct)})
+
+    key = ("booth-0001", "lamp.weak", "key_left")
+    await note(store, weak(84.0), clock.now)
+    assert await watch.judge_beats() == 1
+    opened = (await open_kinds(store))[key]
+    assert (opened.level, opened.value, opened.bound) == ("warn", 84.0, 85.0)
+    assert await watch.judge_beats() == 0
+    for minute, pct, level in ((5, 79.0, "grave"), (10, 87.0, "grave")):
+        clock.now = START + minute * MINUTE
+        await note(store, weak(pct), clock.now)
+        assert await watch.judge_beats() == 0
+        still = (await open_kinds(store))[key]
+        assert (still.serial, still.level, still.opened_at) == (opened.serial, level, START)
+        assert (still.value, still.changed_at) == (79.0, START + 5 * MINUTE)
+    # A silent booth: that alone is new, the rest stays as it was.
+    clock.now = START + 30 * MINUTE
+    assert await watch.judge_beats() == 1
+    assert set(await open_kinds(store)) == {key, ("booth-0001", "booth.silent", "")}
+    clock.now = START + 31 * MINUTE
+    await note(store, weak(99.0), clock.now)
+    assert await watch.judge_beats() == 2
+    assert not await read_open(store)
+    past = await read_past(store, "booth-0001", 10)
+    assert [(alert.kind, alert.resolved_at) for alert in past] == [
+        ("booth.silent", clock.now),
+        ("lamp.weak", clock.now),
+    ]
+    assert await forget_alerts(store, clock.now) == 0
+    clock.now += 401 * DAY
+    assert await watch.forget() >= 2
+    assert not await read_past(store, "booth-0001", 10)
+
+
+async def test_two_processes_that_judge_at_once_open_one_alert(store, watch, clock):
+    since = clock.now - DAY
+    out = Service(state="out_of_service", reason="cleaning", since=since)
+    await note(store, heartbeat(sent_at=clock.now, service=out), clock.now)
+    await asyncio.gather(*(watch.judge_beats() for _ in range(4)))
+    (alert,) = await read_open(store)
+    assert (alert.kind, alert.level, alert.value) == ("service.out", "grave", 24.0)
+
+
+async def test_a_booth_that_left_the_fleet_has_no_alerts(store, watch, clock):
+    await note(store, heartbeat(sent_at=clock.now, certificate_days=3.0), clock.now)
+    assert await watch.judge_beats() == 1
+    async with store.writing() as connection:
+        await connection.execute(sa.update(booths).values(retired_at=clock.now))
+    assert await watch.judge_beats() == 1
+    clock.now += 30 * MINUTE
+    assert await watch.judge_beats() == 0
+    assert not await read_open(store)
+
+
+async def test_refusals_that_rise_are_told_by_rule_and_for_visits(store, watch, clock):
+    def rows(day, rule, failed, unfinished):
+        told = [("rule", rule, failed, 40), ("visits", "started", 40, 40), ("visits", "cancelled", unfinished, 40)]
+        return [
+            dict(zip(("booth", "day", "kind", "name", "count", "total"), ("b1", day, *one), strict=True))
+            for one in told
+        ]
+
+    today = clock.now.date()
+    before = [row for back in range(4, 32) for row in rows(today - back * DAY, "light.even", 2, 3)]
+    recent = [row for back in range(1, 4) for row in rows(today - back * DAY, "light.even", 10, 25)]
+    async with store.writing() as connection:
+        await connection.execute(sa.insert(fleet_days), before + recent)
+    assert await watch.judge_days() == 2
+    found = await open_kinds(store)
+    assert (found["b1", "refusals.rising", "light.even"].value, found["b1", "refusals.rising", "light.even"].bound) == (
+        25.0,
+        5.0,
+    )
+    assert found["b1", "refusals.rising", "visits"].level == "grave"
+    clock.now += 60 * DAY
+    assert await watch.judge_days() == 2
+    assert not await read_open(store)
