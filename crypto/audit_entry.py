@@ -41,8 +41,8 @@ _HMAC_FORM = b"passbooth audit hmac 1\n"  # a CMS begins with 0x30
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,31}\z")]
 ActionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,31}(\.[a-z][a-z_]{0,31}){0,2}\z")]
-# Digests, ids, names of booths, classes. No space: no sentence and no person's name.
-Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{0,128}\z")]
+# Digests, ids, names of booths and of a packet's parts, classes. No space: no sentence and no person's name.
+Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:/\-]{0,128}\z")]
 Fact = bool | Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)] | Token
 
 

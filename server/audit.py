@@ -74,6 +74,7 @@ class Action(StrEnum):
     PACKET_PROPOSED = "packet.propose"
     PACKET_APPROVED = "packet.approve"
     PROPOSAL_REJECTED = "packet.reject_proposal"
+    PROPOSAL_WITHDRAWN = "packet.withdraw_proposal"
     PACKET_HELD = "packet.hold"
     PACKET_RELEASED = "packet.release"
     ORDER_RESENT = "order.resend"

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic_core import from_json
 
+from server.audit import Action
+from server.auth import Session
 from server.deletions import find_deletions
-from server.desk_session import needs
+from server.desk_session import needs, note_shown
 from server.errors import PartUnknownError, UnknownPacketError
 from server.opening import Opener, PacketContent, Summary
 from server.records import MAX_DOCUMENT_BYTES
@@ -40,27 +42,32 @@ async def find_packet(store: Store, sha256: str) -> StoredPacket:
 def make_api(store: Store, opener: Opener, list_length: int) -> APIRouter:
     """The routes under /api. What a packet holds as a file leaves the desk with it: that needs the right to export."""
     api = APIRouter(prefix="/api")
-    reads, exports = [needs(Permission.PACKETS_READ)], [needs(Permission.PACKETS_EXPORT)]
 
-    @api.get("/packets", dependencies=reads)
+    def exports(part: str) -> list[Any]:
+        return [needs(Permission.PACKETS_EXPORT, Action.PACKET_EXPORTED, part=part)]
+
+    @api.get("/packets")
     async def list_packets(
+        request: Request,
+        session: Annotated[Session, needs(Permission.PACKETS_READ, Action.PACKETS_LISTED, later=True)],
         before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = list_length,
     ) -> dict[str, Any]:
         """Received packets, newest first."""
         rows = await store.newest(limit, before)
+        await note_shown(request, session, Action.PACKETS_LISTED, [stored.sha256 for stored in rows])
         return {
             "packets": [_row(stored) | {"summary": _summary(await opener.summary(stored))} for stored in rows],
             "next": rows[-1].serial if len(rows) == limit else None,
         }
 
-    @api.get("/packets/{sha256}", dependencies=reads)
+    @api.get("/packets/{sha256}", dependencies=[needs(Permission.PACKETS_READ, Action.PACKET_SEEN, page="api")])
     async def packet(sha256: str) -> JSONResponse:
         """Facts, report and visit of one packet."""
         content = await opener.content(await find_packet(store, sha256))
         return JSONResponse(_facts(content))
 
-    @api.get("/packets/{sha256}/parts/{name:path}", dependencies=exports)
+    @api.get("/packets/{sha256}/parts/{name:path}", dependencies=exports("part"))
     async def part(sha256: str, name: str) -> Response:
         """One part as the booth made it."""
         content = await opener.content(await find_packet(store, sha256))
@@ -70,19 +77,19 @@ def make_api(store: Store, opener: Opener, list_length: int) -> APIRouter:
         extension = "." + name.rpartition(".")[2]
         return attachment(data, name.rpartition("/")[2], TYPES.get(extension, "application/octet-stream"))
 
-    @api.get("/packets/{sha256}/packet", dependencies=exports)
+    @api.get("/packets/{sha256}/packet", dependencies=exports("packet"))
     async def sealed(sha256: str) -> Response:
         """The sealed packet as it arrived."""
         stored = await find_packet(store, sha256)
         return attachment(await opener.sealed(stored), f"{stored.packet_id}.packet", "application/vnd.passbooth.packet")
 
-    @api.get("/packets/{sha256}/package.zip", dependencies=exports)
+    @api.get("/packets/{sha256}/package.zip", dependencies=exports("package"))
     async def package(sha256: str) -> Response:
         """The signed package: a ZIP."""
         content = await opener.content(await find_packet(store, sha256))
         return attachment(content.opened.package_bytes, f"{content.stored.packet_id}.zip", "application/zip")
 
-    @api.get("/packets/{sha256}/cms", dependencies=exports)
+    @api.get("/packets/{sha256}/cms", dependencies=exports("cms"))
     async def cms(sha256: str) -> Response:
         """The signature around the package: CMS SignedData in DER."""
         content = await opener.content(await find_packet(store, sha256))

@@ -15,6 +15,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from server.audit import Action
 from server.auth import Session
 from server.desk_api import find_packet
 from server.desk_session import needs, read_officers_form
@@ -100,7 +101,7 @@ def make_retention_pages(work: RetentionPages) -> APIRouter:
 
     @api.post("/packets/{sha256}/hold")
     async def hold(
-        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_HOLD)]
+        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_HOLD, Action.PACKET_HELD)]
     ) -> Response:
         """Hold a packet; twice for one reason is once."""
         form = await read_officers_form(request, session)
@@ -110,7 +111,9 @@ def make_retention_pages(work: RetentionPages) -> APIRouter:
 
     @api.post("/packets/{sha256}/release")
     async def release(
-        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_HOLD)]
+        request: Request,
+        sha256: str,
+        session: Annotated[Session, needs(Permission.PACKETS_HOLD, Action.PACKET_RELEASED)],
     ) -> Response:
         """Release the hold for one reason."""
         form = await read_officers_form(request, session)
