@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from server.confinement import confine, limit_process
-from server.recheck_wire import ASKED, MOST_PICTURE_BYTES, MOST_PIXELS, MOST_WORDS_BYTES, told
+from server.recheck_wire import ASKED, JPEG_2000, MOST_PICTURE_BYTES, MOST_PIXELS, MOST_WORDS_BYTES, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +93,7 @@ def _question(pipe: BinaryIO) -> tuple[dict[str, Any], bytes, bytes] | None:
 def second_opinion(model: FaceModel, words: dict[str, Any], portrait: bytes, chip: bytes) -> dict[str, Any]:
     """The report on a portrait and what the chip image shows, or why there is none."""
     from validation.check import check
-    from validation.errors import ImageTooLargeError, ValidationError
+    from validation.errors import ImageTooLargeError, ImageUnreadableError, ValidationError
     from validation.image import read_image
     from validation.image_header import read_header
     from validation.profile import load_profile, profile_names
@@ -103,6 +103,8 @@ def second_opinion(model: FaceModel, words: dict[str, Any], portrait: bytes, chi
     profile = load_profile(words["profile"])
     try:
         header = read_header(portrait)
+        if header.format != words["format"]:
+            raise ImageUnreadableError("another kind of file than its name says")
         if header.width * header.height > MOST_PIXELS:
             raise ImageTooLargeError("more pixels than any camera of a booth has")
         pixels, facts = read_image(portrait)
@@ -123,6 +125,8 @@ def _chip(portrait: NDArray[np.uint8], chip: bytes) -> dict[str, Any]:
 
     try:
         header = read_header(chip)
+        if header.format != JPEG_2000:
+            return {"error": "image.unreadable"}
         if header.width * header.height > MOST_PIXELS:
             return {"error": "image.too_large"}
         pixels, _ = read_image(chip)

@@ -16,6 +16,9 @@ TOLD = struct.Struct(">I")
 MOST_PICTURE_BYTES, MOST_WORDS_BYTES, MOST_TOLD_BYTES = 20_000_000, 4_096, 1_000_000
 # The largest portrait of a profile has 2 million pixels (1244 x 1600); cameras of booths have up to 24 million.
 MOST_PIXELS = 24_000_000
+# Which kind of file a portrait is by its name; the names are those of validation/image_header.py.
+JPEG, JPEG_2000 = "JPEG", "JPEG 2000"
+PORTRAITS = {"portrait.jpg": JPEG, "portrait.jp2": JPEG_2000}
 
 
 def asked(words: dict[str, Any], portrait: bytes, chip: bytes) -> bytes:

@@ -33,7 +33,7 @@ from server.recheck_errors import (
     RecheckTimeoutError,
     RecheckUnavailableError,
 )
-from server.recheck_wire import MOST_PIXELS, MOST_TOLD_BYTES, TOLD, asked
+from server.recheck_wire import MOST_PIXELS, MOST_TOLD_BYTES, PORTRAITS, TOLD, asked
 from server.records import clean_number, clean_text, read_report
 
 log = logging.getLogger(__name__)
@@ -188,12 +188,12 @@ class Rechecker:
         self._kept[sha256] = weakref.ref(content, gone), answer
 
     async def _judge(self, content: PacketContent) -> SecondOpinion:
-        report, portrait = content.report, portrait_of(content)
-        if report is None or portrait is None:
+        report, name = content.report, portrait_name(content)
+        if report is None or name is None:
             raise RecheckNothingError("The packet holds no portrait with a report to judge again.")
         judged = "crop" if report.judged == "crop" else "as_submitted"
-        words = {"profile": report.profile, "judged": judged}
-        question = asked(words, portrait, content.opened.parts.get("chip.jp2", b""))
+        words = {"profile": report.profile, "judged": judged, "format": PORTRAITS[name]}
+        question = asked(words, content.opened.parts[name], content.opened.parts.get("chip.jp2", b""))
         checker = await self._checker()
         try:
             answer = await checker.ask(question, self._limit_s)
@@ -250,10 +250,9 @@ class Rechecker:
             await spare.end()
 
 
-def portrait_of(content: PacketContent) -> bytes | None:
-    """The portrait as the packet holds it."""
-    parts = content.opened.parts
-    return parts.get("portrait.jpg") or parts.get("portrait.jp2")
+def portrait_name(content: PacketContent) -> str | None:
+    """Which part the portrait is; None when the packet has none."""
+    return next((name for name in PORTRAITS if name in content.opened.parts), None)
 
 
 def _opinion(content: PacketContent, answer: Mapping[str, Any]) -> SecondOpinion:

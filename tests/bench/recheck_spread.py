@@ -20,6 +20,7 @@ from capture.frames import Frame
 from capture.portrait import encode_chip
 from server.recheck import ONLY_AT_THE_BOOTH, ChipOpinion, compare
 from server.recheck_child import likeness, second_opinion
+from server.recheck_wire import JPEG
 from server.records import read_report
 from validation.face import FaceModel
 from validation.image import read_image
@@ -58,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             chip = encode_chip(attempt.best.portrait, profile.chip).data
             portraits.append((person(path), attempt.jpeg, chip))
-            answer = second_opinion(model, {"profile": profile.name, "judged": "crop"}, attempt.jpeg, chip)
+            answer = second_opinion(
+                model, {"profile": profile.name, "judged": "crop", "format": JPEG}, attempt.jpeg, chip
+            )
             booth, desk = (
                 read_report(json.dumps(report).encode())
                 for report in (attempt.report.model_dump(mode="json"), answer["report"])
