@@ -56,11 +56,13 @@ MAY_BE_EMPTY = {
 TIME = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
 
 
-async def table_faults(connection: AsyncConnection) -> list[tuple[str, str]]:
+async def table_faults(
+    connection: AsyncConnection, tables: Collection[sa.Table] = TABLES
+) -> list[tuple[str, str]]:
     """What is wrong with the tables: code and sentence of each finding."""
-    found = await _lost_keys(connection)
+    found = await _lost_keys(connection, tables)
     if connection.dialect.name == "sqlite":
-        for table in TABLES:
+        for table in tables:
             strange = sa.select(sa.func.count()).select_from(table).where(sa.not_(sa.and_(*_kinds(table))))
             count = (await connection.execute(strange)).scalar_one()
             if count:
@@ -70,12 +72,12 @@ async def table_faults(connection: AsyncConnection) -> list[tuple[str, str]]:
     return found
 
 
-async def _lost_keys(connection: AsyncConnection) -> list[tuple[str, str]]:
+async def _lost_keys(connection: AsyncConnection, tables: Collection[sa.Table]) -> list[tuple[str, str]]:
     name, keys = connection.dialect.name, defaultdict[tuple[str, str], set[str]](set)
     for table, key, column in await connection.execute(sa.text(KEYS[name])):
         keys[table, key].add(column)
     empty = {(table, column) for table, column in await connection.execute(sa.text(MAY_BE_EMPTY[name]))}
-    return [("table.keys", fault) for table in TABLES for fault in _key_faults(table, keys, empty)]
+    return [("table.keys", fault) for table in tables for fault in _key_faults(table, keys, empty)]
 
 
 def _key_faults(
