@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.decision import sign_decision, sign_link
+from crypto.decision import Decision, sign_decision, sign_link, verify_decision
 from crypto.errors import CryptoError, HandOverError
 from crypto.handover import make_message, sign_order
 from crypto.issuance import check_identity
@@ -132,6 +132,10 @@ class HandOver:
         """What was decided about a packet."""
         async with self._rooms.store.reading() as connection:
             return await _decision(connection, packet_sha256)
+
+    async def read(self, stored: StoredDecision) -> Decision:
+        """What a decision says. Raises `DecisionError` when its signature does not count."""
+        return verify_decision(stored.decision, await self._rooms.opener.trust())
 
     async def standing(self, digests: Collection[str]) -> dict[str, QueueState]:
         """How far each of these packets is."""

@@ -1,8 +1,7 @@
-"""Accepting a packet and following its hand-over, at the desk: the page that asks once more, the card on the packet's page, the list of orders.
+"""Following the hand-over at the desk: the list of orders, and an order in words.
 
-Rules: nothing is accepted by a GET, and nothing without the page that says what will happen and that it is final; accepting twice is accepting once. What is
-late stands first in the list, because a person has to find out why. An order that was rejected or is late can be sent anew from there; so can the producer
-ask for it himself (server/order_routes.py).
+Rules: what is late stands first in the list, because a person has to find out why. An order that was rejected or is late can be sent anew from there; so can the
+producer ask for it himself (server/order_routes.py).
 """
 
 from __future__ import annotations
@@ -16,18 +15,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server import views
+from server.audit import Action
 from server.auth import Session
 from server.decisions import HandOver
-from server.desk_api import find_packet
 from server.desk_session import needs, read_officers_form
-from server.handover_errors import HandOverUnavailableError
 from server.handover_rows import Order
 from server.layout import Pages
 from server.messages import Language
-from server.opening import Opener, summarise
-from server.pad_card import JPEG_START
 from server.roles import Permission
-from server.store import Store, StoredPacket
 
 LENGTH = 50
 # Codes whose meaning docs/handover.md fixes; a producer may have others, which are shown as they are.
@@ -49,21 +44,10 @@ class OrderLine:
     asked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HandOverCard:
-    """What the packet's page tells of decision and hand-over."""
-
-    decided: str
-    lines: list[OrderLine]
-    can_accept: bool
-
-
 @dataclass(frozen=True)
 class OrderRooms:
     """What the pages work with."""
 
-    store: Store
-    opener: Opener
     hand_over: HandOver
     pages: Pages
     now: Callable[[], datetime]
@@ -74,16 +58,6 @@ class OrderPages:
 
     def __init__(self, rooms: OrderRooms) -> None:
         self.rooms = rooms
-
-    async def card(self, stored: StoredPacket, language: Language) -> HandOverCard | None:
-        """The card of a packet; None where nothing is decided and nothing can be."""
-        hand_over = self.rooms.hand_over
-        decision = await hand_over.decision(stored.sha256)
-        if decision is None:
-            return HandOverCard("", [], can_accept=True) if await hand_over.producers() else None
-        orders = await hand_over.orders.of_packet(stored.sha256)
-        lines = [order_line(order, self.rooms.now(), language, views.reference(stored)) for order in orders]
-        return HandOverCard(language.time(decision.decided_at), lines, can_accept=False)
 
     async def listed(self, language: Language, before: int | None) -> tuple[list[OrderLine], list[OrderLine]]:
         """What is late, and a page of all orders."""
@@ -143,42 +117,10 @@ def make_order_pages(work: OrderPages) -> APIRouter:
     api, rooms = APIRouter(), work.rooms
     hand_over, pages = rooms.hand_over, rooms.pages
 
-    @api.get("/packets/{sha256}/accept")
-    async def accept_page(
-        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_DECIDE)]
-    ) -> Response:
-        """Say what accepting means, and ask."""
-        stored = await find_packet(rooms.store, sha256)
-        if await hand_over.decision(sha256) is not None:
-            return RedirectResponse(f"/packets/{sha256}", 303)
-        producers = await hand_over.producers()
-        if not producers:
-            raise HandOverUnavailableError("This desk has no key for decisions, or knows no producer.")
-        content = await rooms.opener.content(stored)
-        summary = summarise(content)
-        return pages.page(
-            request,
-            "accept.html",
-            session=session,
-            **views.heading(stored, summary),
-            portrait=content.opened.parts.get("portrait.jpg", b"").startswith(JPEG_START),
-            producers=producers,
-        )
-
-    @api.post("/packets/{sha256}/accept")
-    async def accept(
-        request: Request, sha256: str, session: Annotated[Session, needs(Permission.PACKETS_DECIDE)]
-    ) -> Response:
-        """Accept, sign, seal for the producer; twice is once."""
-        form = await read_officers_form(request, session)
-        stored = await find_packet(rooms.store, sha256)
-        await hand_over.accept(stored, form.get("producer", ""), session.officer)
-        return RedirectResponse(f"/packets/{sha256}", 303)
-
     @api.get("/handover")
     async def list_page(
         request: Request,
-        session: Annotated[Session, needs(Permission.HANDOVER_READ)],
+        session: Annotated[Session, needs(Permission.HANDOVER_READ, Action.ORDERS_LISTED)],
         before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     ) -> Response:
         """The orders, late ones first."""
@@ -197,7 +139,9 @@ def make_order_pages(work: OrderPages) -> APIRouter:
 
     @api.post("/handover/{order}/resend")
     async def resend(
-        request: Request, order: str, session: Annotated[Session, needs(Permission.HANDOVER_RESEND)]
+        request: Request,
+        order: str,
+        session: Annotated[Session, needs(Permission.HANDOVER_RESEND, Action.ORDER_RESENT)],
     ) -> Response:
         """Seal an order anew; asking twice is asking once."""
         await read_officers_form(request, session)

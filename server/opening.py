@@ -174,6 +174,10 @@ class Opener:
         self._contents.drop(sha256)
         self._summaries.drop(sha256)
 
+    async def trust(self) -> TrustStore:
+        """Whose signatures count now."""
+        return await self._trust_now()
+
     @property
     def held(self) -> int:
         """How many opened packets and summaries are in memory."""

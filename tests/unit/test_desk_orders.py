@@ -95,7 +95,8 @@ async def test_a_packet_is_accepted_after_a_page_that_says_what_it_means(officer
     assert "Waiting for the answer" in after.text
     assert "/accept" not in after.text
     assert (await officer.client.get(f"{path}/accept")).headers["location"] == path
-    assert "<td>Accepted</td>" in (await officer.client.get("/")).text
+    assert path in (await officer.client.get("/?state=accepted")).text
+    assert path not in (await officer.client.get("/")).text, "it waits for nobody"
     decision = verify_decision((await counter.hand_over.decision(stored.sha256)).decision, keys.trust)
     assert re.fullmatch(r"u-[0-9a-f]{8}", decision.officer)
     assert (await counter.answer(order, "quality")).status_code == 200
