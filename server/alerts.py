@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from statistics import median
@@ -61,6 +61,9 @@ class Limits:
     unit: str
     source: str
     falling: bool = False
+    grows: bool = (
+        False  # with the clock alone: then a row holds no value, which would have to be written again all the time
+    )
 
     def level(self, value: float, before: Level | None) -> Level | None:
         """What the value is now, when it was `before`; None: nothing is wrong."""
@@ -76,10 +79,10 @@ class Limits:
 
 LIMITS: Mapping[Kind, Limits] = {
     Kind.SILENT: Limits(
-        15.0, 240.0, 2 * INTERVAL_S / 60, "min", "three heartbeats of five minutes; half a working day is grave"
+        15.0, 240.0, 2 * INTERVAL_S / 60, "min", "three heartbeats of five minutes; half a working day is grave", grows=True
     ),
-    Kind.OUT: Limits(4.0, 24.0, 0.0, "h", "assumed: cleaning and repairs are done within half a working day"),
-    Kind.DEVICE: Limits(10.0, 60.0, -10.0, "min", "assumed: a cable that is put back, and a booth that starts, take less"),
+    Kind.OUT: Limits(4.0, 24.0, 0.0, "h", "assumed: cleaning and repairs are done within half a working day", grows=True),
+    Kind.DEVICE: Limits(10.0, 60.0, -10.0, "min", "assumed: a cable that is put back, and a booth that starts, take less", grows=True),
     Kind.LAMP_WEAK: Limits(
         85.0, 80.0, 88.0, "%", "LED lamps are replaced at 80 % of their light (IES LM-80, L80); a little before", falling=True
     ),
@@ -127,8 +130,8 @@ def is_silent(received_at: datetime, now: datetime, interval_s: float) -> bool:
 def silence_limits(interval_s: float) -> Limits:
     """The limits of silence where booths tell every so often."""
     usual, times = LIMITS[Kind.SILENT], max(1.0, interval_s / INTERVAL_S)
-    return Limits(
-        usual.warn * times, max(usual.grave, 3 * usual.warn * times), usual.over * times, usual.unit, usual.source
+    return replace(
+        usual, warn=usual.warn * times, grave=max(usual.grave, 3 * usual.warn * times), over=usual.over * times
     )
 
 
@@ -139,8 +142,7 @@ def judge_silence(
     limits, known = silence_limits(interval_s), before.get((Kind.SILENT, ""))
     listened = (now - (received_at if known is not None else max(received_at, listening_since))).total_seconds() / 60
     level = limits.level(listened, known)
-    minutes = round((now - received_at).total_seconds() / 60)
-    return () if level is None else (Standing(Kind.SILENT, "", level, minutes, limits.warn),)
+    return () if level is None else (Standing(Kind.SILENT, "", level, None, limits.warn),)
 
 
 def judge_beat(beat: Heartbeat, before: Open) -> tuple[Standing, ...]:
@@ -152,8 +154,8 @@ def judge_beat(beat: Heartbeat, before: Open) -> tuple[Standing, ...]:
             level = limits.level(value, before.get((kind, name)))
             if level is None:
                 continue
-            is_bad = limits.level(value, None) is not None
-            standing.append(Standing(kind, name, level, round(value, 1) if is_bad else None, limits.warn))
+            told = not limits.grows and limits.level(value, None) is not None
+            standing.append(Standing(kind, name, level, round(value, 1) if told else None, limits.warn))
     standing += [
         Standing(Kind.TEST, poor.id, Level.WARN, poor.value)
         for poor in beat.tests.poor

@@ -29,7 +29,6 @@ from crypto.issuance import (
     CertificateRequest,
     Issuer,
     Profile,
-    check_identity,
     issue,
     make_crl,
     make_root,
@@ -41,7 +40,7 @@ from crypto.recipient import check_private_file
 from crypto.revocation import COMPROMISED, RevocationList
 from server.authority_index import AuthorityIndex, Issued
 from server.authority_records import AuthorityRecords, key_digest, read_root
-from server.enrolment_token import make_token, token_digest
+from server.enrolment_token import token_digest
 from server.errors import (
     AuthorityError,
     CsrRefusedError,
@@ -51,11 +50,8 @@ from server.errors import (
 
 ROOT_DAYS = 3_650
 LIST_DAYS = 7
-TOKEN_VALID = timedelta(hours=24)
-TOKEN_LONGEST = timedelta(days=30)
 LEAST_PASSPHRASE = 12
 NAMED_BY = "--passphrase-file or INTAKE_CA_PASSPHRASE_FILE; INTAKE_ISSUER_PASSPHRASE_FILE for `intake serve`"
-_TOKEN_KEPT = timedelta(days=30)
 _MAX_KEY_BYTES = 16_384
 _MAX_PASSPHRASE_BYTES = 1_024
 _REFUSED = "The enrolment token is not valid for this booth: ask for a new one."
@@ -75,25 +71,6 @@ class Authority(AuthorityRecords):
         asked = _read(csr_pem, identity, profile)
         with self._writing() as index:
             return self._issue(index, asked, profile, names, days)
-
-    def make_token(self, booth: str, valid_for: timedelta = TOKEN_VALID) -> str:
-        """A token that enrols this booth once. It is told here and never again."""
-        try:
-            check_identity(booth)
-        except EnrolmentError as err:
-            raise AuthorityError(str(err)) from err
-        if not timedelta(minutes=1) <= valid_for <= TOKEN_LONGEST:
-            raise AuthorityError(f"A token is valid for one minute to {TOKEN_LONGEST.days} days.")
-        text = make_token()
-        now = self._now()
-        with self._writing() as index:
-            index.add_token(token_digest(read_token(text) or ""), booth, now + valid_for, now - _TOKEN_KEPT)
-        return text
-
-    def withdraw_tokens(self, booth: str) -> int:
-        """Makes every token of this booth useless that was told and not used; how many there were."""
-        with self._writing() as index:
-            return index.withdraw_tokens(booth, self._now())
 
     def issue_for_token(self, token: str, csr_pem: bytes) -> bytes:
         """The chain for a booth that has a token, which is used up. Raises CsrRefusedError, EnrolmentRefusedError."""

@@ -1,4 +1,4 @@
-"""The records of a certificate authority and its list, as they lie in its folder; whoever only looks at them needs no key.
+"""The records of a certificate authority and its list, as they lie in its folder; who looks at them, or makes a token, needs no key.
 
 Each piece of work: the folder's lock → one transaction → what lies in the folder and not in the records is taken over → the work → commit → `ca.crl`
 brought in step. So a kill at any moment leaves at most a file older than the remembered list, which the next piece of work replaces. A list in the file that
@@ -12,7 +12,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -21,14 +21,20 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crypto.certificate import PARSE_ERRORS, extension_of
-from crypto.errors import CryptoError
-from crypto.issuance import Profile
+from crypto.enrolment_token import read_token
+from crypto.errors import CryptoError, EnrolmentError
+from crypto.issuance import Profile, check_identity
 from crypto.key_folder import PUBLIC, only_writer, write_whole
 from crypto.revocation import RevocationList, read_revocation_list
 from crypto.trust import common_name, load_certificates, load_trust
 from server.authority_index import AuthorityIndex, Issued, open_index
+from server.enrolment_token import make_token, token_digest
 from server.errors import AuthorityError, EnrolmentUnavailableError, SettingsError
 
+TOKEN_VALID = timedelta(hours=24)
+TOKEN_LONGEST = timedelta(days=30)
+# A token that ended is remembered for so long, so that its records can be looked at.
+_TOKEN_KEPT = timedelta(days=30)
 RECORDS_NAME = "authority.sqlite3"
 CENTRES_NAME = "centres.pem"
 
@@ -58,6 +64,25 @@ class AuthorityRecords:
         """Every certificate that was issued."""
         with self._writing() as index:
             return index.all()
+
+    def make_token(self, booth: str, valid_for: timedelta = TOKEN_VALID) -> str:
+        """A token that enrols this booth once. It is told here and never again."""
+        try:
+            check_identity(booth)
+        except EnrolmentError as err:
+            raise AuthorityError(str(err)) from err
+        if not timedelta(minutes=1) <= valid_for <= TOKEN_LONGEST:
+            raise AuthorityError(f"A token is valid for one minute to {TOKEN_LONGEST.days} days.")
+        text = make_token()
+        now = self._now()
+        with self._writing() as index:
+            index.add_token(token_digest(read_token(text) or ""), booth, now + valid_for, now - _TOKEN_KEPT)
+        return text
+
+    def withdraw_tokens(self, booth: str) -> int:
+        """Makes every token of this booth useless that was told and not used; how many there were."""
+        with self._writing() as index:
+            return index.withdraw_tokens(booth, self._now())
 
     @contextmanager
     def _writing(self) -> Iterator[AuthorityIndex]:
