@@ -20,14 +20,17 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from crypto.tries import Tries
 from server.addresses import network_of
 from server.errors import CsrfError, LoginLockedError, LoginRefusedError
 from server.roles import Permission, Role, granted
+from server.user_errors import AuthenticatorCodeError, PasswordWrongError
+
+_T = TypeVar("_T")
 
 # Everybody together: from this many wrong passwords within a minute on, each try waits before it is compared.
 WRONG_PER_MINUTE = 30
@@ -139,6 +142,22 @@ class Doorkeeper:
         for tries, party in parties:
             tries.right(party)
         return identity
+
+    async def ask_again(self, session: Session, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """Something that a person who is signed in proves once more; wrong ones make him wait. Raises `LoginLockedError`, and what `ask` raises."""
+        party = f"again {session.officer}"
+        if wait_s := self._tries.begin(party):
+            raise LoginLockedError("Too many wrong passwords.", retry_after_s=wait_s)
+        try:
+            async with self._turn:
+                answer = await ask()
+        except (PasswordWrongError, AuthenticatorCodeError):
+            raise
+        except BaseException:
+            self._tries.take_back(party)
+            raise
+        self._tries.right(party)
+        return answer
 
     def slowed_s(self) -> float:
         """How long a try waits now, because of wrong passwords from anywhere."""

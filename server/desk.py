@@ -35,6 +35,7 @@ from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
 from server.config import DeskSettings
 from server.decisions import HandOver, HandOverRooms, check_signer
+from server.desk_account import AccountRooms, make_account_pages
 from server.desk_api import find_packet, make_api
 from server.desk_counter import CounterRooms, make_counter_pages
 from server.desk_decide import DecidePages, DecideRooms, make_decide_pages
@@ -42,13 +43,15 @@ from server.desk_login import make_login_pages
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
 from server.desk_recheck import RecheckRooms, make_recheck_pages
 from server.desk_retention import RetentionPages, RetentionRooms, make_retention_pages
-from server.desk_search import ListRooms, make_list_pages
+from server.desk_search import ListRooms, QueueList, make_list_pages
 from server.desk_session import (
     SESSION_COOKIE,
     needs,
     note_failure,
 )
 from server.desk_statistics import StatisticsRooms, make_statistics_pages
+from server.desk_terms import DeskTerms
+from server.desk_users import make_user_pages
 from server.errors import (
     LoginRequiredError,
     PacketNotOpenedError,
@@ -61,6 +64,7 @@ from server.holds import Holds
 from server.layout import Pages, SafeHeaders, next_page
 from server.listener import listen
 from server.local_users import LocalUsers
+from server.looks import Looks
 from server.made_store import await_store
 from server.messages import Messages, load_messages
 from server.metrics import Metrics
@@ -68,6 +72,7 @@ from server.objects import open_objects
 from server.opening import Opener, open_opener, summarise
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
+from server.queue_reader import QueueReader
 from server.rechecker import Rechecker, open_rechecker
 from server.retention_errors import PacketDeletedError
 from server.roles import Permission
@@ -112,6 +117,9 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         orders = OrderPages(OrderRooms(rooms.hand_over, pages, rooms.now))
         decide = DecidePages(DecideRooms(store, opener, rooms.hand_over, pages, rooms.messages, rooms.now))
     retention = RetentionPages(RetentionRooms(store, rooms.holds, pages, rooms.now))
+    terms, looks = DeskTerms(rooms.audit.secret), Looks(store, rooms.now)
+    length = rooms.settings.list_length
+    queue = QueueList(ListRooms(store, opener, registry, pages, terms, looks, rooms.now, length))
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door, app.state.audit = door, rooms.audit
 
@@ -128,10 +136,11 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             opener.forget(sha256)
             return await retention.deleted_page(request, sha256, session)
         card = await retention.card(stored, language)
+        place = await queue.place(request, stored, session)
         try:
             content = await opener.content(stored)
         except (PacketNotOpenedError, StorageCorruptError) as error:
-            facts = {"facts": views.row_facts(stored, language), "retention": card}
+            facts = {"facts": views.row_facts(stored, language), "retention": card, "queue": place}
             return pages.page(
                 request, "refused.html", error.status, session=session, error=error.code, stored=stored, **facts
             )
@@ -164,6 +173,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             parts=content.opened.manifest.parts,
             decision=await decide.card(stored, session, language) if decide else None,
             retention=card,
+            queue=place,
         )
 
     @app.get("/packets/{sha256}/portrait.jpg", dependencies=[needs(Permission.PACKETS_READ, Action.PORTRAIT_SEEN)])
@@ -188,8 +198,11 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         app.include_router(make_decide_pages(decide))
     app.include_router(make_retention_pages(retention))
     app.include_router(make_recheck_pages(RecheckRooms(store, opener, rooms.rechecker, pages)))
-    length = rooms.settings.list_length
-    app.include_router(make_list_pages(ListRooms(store, opener, registry, rooms.hand_over, pages, rooms.now, length)))
+    if rooms.users is not None:
+        local = LocalUsers(rooms.users, totp_required=rooms.settings.totp == "required")
+        app.include_router(make_account_pages(AccountRooms(door, rooms.users, local, rooms.secret, pages)))
+        app.include_router(make_user_pages(rooms.users, pages))
+    app.include_router(make_list_pages(queue))
     app.include_router(make_api(store, opener, length))
     app.include_router(make_counter_pages(_counter_rooms(rooms, pages)))
     app.include_router(make_statistics_pages(StatisticsRooms(store, pages, rooms.now)))
@@ -274,6 +287,7 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
         tasks = [
             asyncio.create_task(_sweep(door, opener), name="desk-sweep"),
             asyncio.create_task(hand_over.work(), name="desk-orders"),
+            asyncio.create_task(QueueReader(store, opener, DeskTerms(secret)).work(), name="desk-queue"),
         ]
         try:
             await listen(make_desk(rooms), settings, on_ready, rooms.metrics)

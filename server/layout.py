@@ -25,11 +25,17 @@ PACKET_PAGE = re.compile(r"/packets/[0-9a-f]{64}")
 
 # What of the list's address stays when the language changes.
 KEPT = {
-    "before": r"[1-9][0-9]{0,15}",
     "behind": r"[0-9]{1,17}-[1-9][0-9]{0,17}",
     "booth": r"[\w.\-]{1,128}",
     "from": r"[0-9-]{10}",
     "to": r"[0-9-]{10}",
+    "state": r"[a-z]{1,16}",
+    "older": r"[0-9]{1,2}[hd]",
+    "centre": r"[\w.\-]{1,128}",
+    "rule": r"[a-z_.]{1,64}",
+    "result": r"[a-z_]{1,32}",
+    "pad": r"1",
+    "released": r"1",
     "site": r"[\w.\-]{1,64}",
     "rule": r"[a-z_.]{1,64}",
 }
@@ -64,6 +70,7 @@ SECTIONS = (
     Section("/counter", "counter", Permission.APPLICATIONS),
     Section("/handover", "handover", Permission.HANDOVER_READ),
     Section("/statistics", "statistics", Permission.STATISTICS),
+    Section("/users", "users", Permission.USERS),
 )
 
 

@@ -80,6 +80,15 @@ class User:
     generation: int
     intact: bool = True
 
+    @property
+    def state(self) -> str:
+        """One word for it: active, new, disabled, changed."""
+        if not self.intact:
+            return "changed"
+        if self.disabled_at is not None:
+            return "disabled"
+        return "new" if self.password_until is not None else "active"
+
 
 @dataclass(frozen=True, slots=True)
 class NewSecrets:
@@ -104,7 +113,13 @@ class Users:
         self.hashes = hashes or PasswordHashes(secret)
 
     async def add(
-        self, name: str, roles: Iterable[str], *, with_totp: bool = False, temporary: bool = True
+        self,
+        name: str,
+        roles: Iterable[str],
+        *,
+        user: str | None = None,
+        with_totp: bool = False,
+        temporary: bool = True,
     ) -> NewSecrets:
         """A new user with a random password. Raises `UserNameError`, `UserRolesError`, `UserTakenError`."""
         plain, given = read_name(name), read_roles(roles)
@@ -116,7 +131,7 @@ class Users:
             taken = sa.select(desk_users.c.id).where(desk_users.c.name_hash == row["name_hash"])
             if (await connection.execute(taken)).first() is not None:
                 raise UserTakenError("A user has this name already: names are told apart without capitals.")
-            row["id"] = await _free_id(connection)
+            row["id"] = await _free_id(connection, user)
             row["name"] = self._secret.seal("user name", plain.encode(), row["id"].encode())
             row["totp"] = None if totp is None else self._secret.seal("totp", totp, row["id"].encode())
             await connection.execute(sa.insert(desk_users).values(**row, seal=self._row_seal(row)))
@@ -290,10 +305,14 @@ def read_roles(roles: Iterable[str]) -> frozenset[Role]:
     return frozenset(_BY_NAME[name] for name in named)
 
 
-async def _free_id(connection: AsyncConnection) -> str:
+def make_user_id() -> str:
+    """A random id; says nothing of a person."""
+    return f"u-{secrets.token_hex(4)}"
+
+
+async def _free_id(connection: AsyncConnection, wanted: str | None) -> str:
     """An id that nobody ever had: rows are never removed."""
-    for _ in range(_DRAWS):
-        drawn = f"u-{secrets.token_hex(4)}"
+    for drawn in [wanted] if wanted else [make_user_id() for _ in range(_DRAWS)]:
         if (await connection.execute(sa.select(desk_users.c.id).where(desk_users.c.id == drawn))).first() is None:
             return drawn
     raise UserTakenError("No free id was found: try again.")

@@ -2,15 +2,18 @@
 
 Exit codes: 0 done; 1 refused; 2 the list cannot be used, or the command was misspelt. A password is random, told once and kept nowhere; it is good for seven days and for being
 replaced by its owner at the first sign-in, unless `--final` says that nobody but the owner sees it. It needs the desk's secret, so it runs where the desk does. A desk that runs
-takes every change over within seconds.
+takes every change over within seconds. Each change is in the audit log before it is made, as of "operator".
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
@@ -19,10 +22,13 @@ import typer
 from server.roles import Role
 
 if TYPE_CHECKING:
+    from crypto.keys import Signer
+    from server.audit import Action
     from server.users import NewSecrets, User, Users
 
 T = TypeVar("T")
 ISSUER = "Passbooth"
+OPERATOR = "operator"  # in the audit log: who uses this command
 
 users_app = typer.Typer(
     no_args_is_help=True,
@@ -81,8 +87,14 @@ def add(
 
     [bold]Example[/bold]: intake users add "Anna Berg" --role administrator --data ./data --pki ./pki
     """
+    from server.audit import Action
+    from server.users import make_user_id
+
+    new, totp = make_user_id(), not no_totp
     made = _with_users(
-        *(data, pki, database_url), lambda users: users.add(name, roles, with_totp=not no_totp, temporary=not final)
+        *(data, pki, database_url),
+        lambda users: users.add(name, roles, user=new, with_totp=totp, temporary=not final),
+        _Note(Action.USER_ADDED, new, roles),
     )
     _tell_secrets(made, qr, as_json=as_json)
 
@@ -99,7 +111,7 @@ def list_users(data: Data, pki: Pki, database_url: DatabaseUrl = None, as_json: 
         return
     for user in rows:
         code = "authenticator" if user.has_totp else "no authenticator"
-        print(f"{user.id}  {state_of(user):<9}  {', '.join(sorted(user.roles)) or '-'}  {code}  {user.name}")
+        print(f"{user.id}  {user.state:<9}  {', '.join(sorted(user.roles)) or '-'}  {code}  {user.name}")
     if not rows:
         print("There are no users.")
 
@@ -112,7 +124,10 @@ def set_roles(
 
     [bold]Example[/bold]: intake users roles u-3f9a1c07 --role officer --role clerk --data ./data --pki ./pki
     """
-    _tell_user(_with_users(data, pki, database_url, lambda users: users.set_roles(user, roles, by=None)), as_json)
+    from server.audit import Action
+
+    note = _Note(Action.USER_CHANGED, user, roles)
+    _tell_user(_with_users(data, pki, database_url, lambda users: users.set_roles(user, roles, by=None), note), as_json)
 
 
 @users_app.command()
@@ -121,7 +136,10 @@ def disable(user: UserId, data: Data, pki: Pki, database_url: DatabaseUrl = None
 
     [bold]Example[/bold]: intake users disable u-3f9a1c07 --data ./data --pki ./pki
     """
-    _tell_user(_with_users(data, pki, database_url, lambda users: users.disable(user, by=None)), as_json)
+    from server.audit import Action
+
+    note = _Note(Action.USER_DISABLED, user)
+    _tell_user(_with_users(data, pki, database_url, lambda users: users.disable(user, by=None), note), as_json)
 
 
 @users_app.command()
@@ -130,7 +148,10 @@ def enable(user: UserId, data: Data, pki: Pki, database_url: DatabaseUrl = None,
 
     [bold]Example[/bold]: intake users enable u-3f9a1c07 --data ./data --pki ./pki
     """
-    _tell_user(_with_users(data, pki, database_url, lambda users: users.enable(user, by=None)), as_json)
+    from server.audit import Action
+
+    note = _Note(Action.USER_ENABLED, user)
+    _tell_user(_with_users(data, pki, database_url, lambda users: users.enable(user, by=None), note), as_json)
 
 
 @users_app.command()
@@ -148,20 +169,14 @@ def reset(
 
     [bold]Example[/bold]: intake users reset u-3f9a1c07 --data ./data --pki ./pki
     """
+    from server.audit import Action
+
     made = _with_users(
         *(data, pki, database_url),
         lambda users: users.reset(user, by=None, with_totp=not no_totp, temporary=not final),
+        _Note(Action.USER_RESET, user),
     )
     _tell_secrets(made, qr, as_json=as_json)
-
-
-def state_of(user: User) -> str:
-    """One word for a user's state."""
-    if not user.intact:
-        return "changed"
-    if user.disabled_at is not None:
-        return "disabled"
-    return "new" if user.password_until is not None else "active"
 
 
 def _tell_secrets(made: NewSecrets, qr: Path | None, *, as_json: bool) -> None:
@@ -192,7 +207,7 @@ def _tell_secrets(made: NewSecrets, qr: Path | None, *, as_json: bool) -> None:
 
 
 def _tell_user(user: User, as_json: bool) -> None:
-    print(json.dumps(_facts(user)) if as_json else f"{user.id}  {state_of(user)}  {', '.join(sorted(user.roles))}")
+    print(json.dumps(_facts(user)) if as_json else f"{user.id}  {user.state}  {', '.join(sorted(user.roles))}")
 
 
 def _facts(user: User) -> dict[str, object]:
@@ -200,16 +215,28 @@ def _facts(user: User) -> dict[str, object]:
         "id": user.id,
         "name": user.name,
         "roles": sorted(user.roles),
-        "state": state_of(user),
+        "state": user.state,
         "authenticator": user.has_totp,
         "made_at": f"{user.made_at:%Y-%m-%dT%H:%M:%SZ}",
         "password_until": None if user.password_until is None else f"{user.password_until:%Y-%m-%dT%H:%M:%SZ}",
     }
 
 
-def _with_users(data: Path, pki: Path, database_url: str | None, work: Callable[[Users], Awaitable[T]]) -> T:
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What the audit log is told before it is done."""
+
+    action: Action
+    user: str
+    roles: Sequence[Role] = ()
+
+
+def _with_users(
+    data: Path, pki: Path, database_url: str | None, work: Callable[[Users], Awaitable[T]], note: _Note | None = None
+) -> T:
     from crypto.desk_secret import load_desk_secret
     from crypto.errors import CryptoError
+    from server.audit import Action, AuditLog
     from server.config import StoreSettings
     from server.errors import DeskError, ServerError
     from server.made_store import await_store
@@ -222,7 +249,20 @@ def _with_users(data: Path, pki: Path, database_url: str | None, work: Callable[
         settings = StoreSettings(data_dir=data, database_url=database_url)
         await await_store(settings)
         async with open_store(settings.resolved_database_url) as store:
-            return await work(Users(store, secret))
+            users = Users(store, secret)
+            if note is None:
+                return await work(users)
+            if note.action is not Action.USER_ADDED:
+                await users.find(note.user)
+            audit = AuditLog(store, secret, data, signer=_signer(pki), now=lambda: datetime.now(UTC))
+            roles = {"roles": "/".join(sorted(note.roles))} if note.roles else {}
+            number = await audit.note(OPERATOR, note.action, note.user, **roles)
+            try:
+                return await work(users)
+            except ServerError as error:
+                failed = {"entry": number, "asked": str(note.action), "code": error.code}
+                await audit.note(OPERATOR, Action.ACT_FAILED, note.user, **failed)
+                raise
 
     forbid_dumps()
     try:
@@ -231,6 +271,17 @@ def _with_users(data: Path, pki: Path, database_url: str | None, work: Callable[
         _stop(str(error), 1)
     except (CryptoError, ServerError) as error:
         _stop(str(error), 2)
+
+
+def _signer(pki: Path) -> Callable[[], Signer] | None:
+    """The key that the desk seals its audit log with, found as the desk finds it (server/config.py); None where it has none."""
+    from crypto.keys import SignerSource
+
+    uri, certificate = os.environ.get("DESK_DECISION_SIGNER"), os.environ.get("DESK_DECISION_CERTIFICATE")
+    key = (pki / "desk.key").resolve()
+    if uri is None and key.is_file():
+        uri = f"file:{key}"
+    return None if uri is None else SignerSource(uri, certificate=Path(certificate) if certificate else None).current
 
 
 def _stop(sentence: str, code: int) -> NoReturn:
