@@ -152,6 +152,15 @@ class DiagnosticsSection(_Section):
         return text
 
 
+class FleetSection(_Section):
+    """[fleet] what this booth tells of its health, and whether it can be asked from afar (docs/fleet.md)."""
+
+    heartbeat: bool = True
+    # Until the intake wishes another one.
+    interval_s: Annotated[float, Field(ge=60, le=3600)] = 300.0
+    orders: bool = True
+
+
 class Config(BaseSettings):
     """Everything the booth is told."""
 
@@ -175,6 +184,7 @@ class Config(BaseSettings):
     outbox: OutboxSection = OutboxSection()
     calibration: CalibrationSettings = CalibrationSettings()
     diagnostics: DiagnosticsSection = DiagnosticsSection()
+    fleet: FleetSection = FleetSection()
     training: TrainingSection | None = None
 
     @classmethod

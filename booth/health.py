@@ -52,6 +52,11 @@ class Health:
         return max(self._faults.values(), key=lambda fault: fault.severity, default=None)
 
     @property
+    def codes(self) -> frozenset[str]:
+        """The codes of the present faults."""
+        return frozenset(fault.code for fault in self._faults.values())
+
+    @property
     def told(self) -> Happening:
         """The present faults as an event of the visit."""
         worst = self.worst

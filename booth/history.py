@@ -96,6 +96,26 @@ class History:
             rows = database.execute(query, (check, self._clock() - days * DAY_S)).fetchall()
         return tuple(Point(at=at, value=value, verdict=verdict) for at, value, verdict in rows)
 
+    def newest(self) -> tuple[float, tuple[CheckFinding, ...]] | None:
+        """When the newest run was, and its findings; None before the first. Raises HistoryUnusableError."""
+        query = 'SELECT at, "check", value, unit, low, high, verdict, cause, took_ms FROM findings JOIN runs ON run = id WHERE run = (SELECT id FROM runs ORDER BY at DESC, id DESC LIMIT 1)'
+        with self._open() as database:
+            rows = database.execute(query).fetchall()
+        found = tuple(
+            CheckFinding(
+                id=check,
+                value=value,
+                unit=unit,
+                low=low,
+                high=high,
+                verdict=verdict,
+                cause=None if cause is None else f"cause.{cause}",
+                took_ms=took_ms,
+            )
+            for _, check, value, unit, low, high, verdict, cause, took_ms in rows
+        )
+        return (rows[0][0], found) if rows else None
+
     def dump(self) -> list[dict[str, object]]:
         """Everything, as rows by name, newest run first. Raises HistoryUnusableError."""
         query = 'SELECT at, occasion, "check", value, unit, low, high, verdict, cause, took_ms FROM findings JOIN runs ON run = id ORDER BY at DESC, run DESC, "check"'

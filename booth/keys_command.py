@@ -136,16 +136,12 @@ def rotate(*, config: ConfigOption = CONFIG, as_json: AsJson = False) -> None:
 
     [bold]Example[/bold]: booth keys rotate
     """
-    from booth.enrolling import request_next
-    from crypto.keys import SignerSource
+    from booth.rotation import next_chain
 
     with _keys(config) as (settings, keys):
         if keys.present() is None:
             _stop("This booth has no certificate yet: get the first one with `booth keys enrol`.")
-        request = keys.make()
-        with contextlib.closing(SignerSource(settings.keys.signer, settings.passphrase, keys.certificate)) as source:
-            chain = request_next(settings.intake, source.current(), request)
-        _installed(settings, keys, chain, as_json=as_json)
+        _installed(settings, keys, next_chain(settings, keys), as_json=as_json)
 
 
 @app.command("pin")

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 SOURCE = "technician"
 PATIENCE_S = 900.0
 Busy = Literal["tests", "calibration"]
-Occasion = Literal["page", "command", "night"]
+Occasion = Literal["page", "command", "night", "order"]
 
 
 class _Value(BaseModel):
@@ -114,6 +114,7 @@ class Maintenance:
         self._run: CalibrationRun | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._going_on = asyncio.Event()
+        self.on_found: Callable[[Sequence[CheckFinding]], None] = lambda _: None  # a run of self-tests came to its end
         self.turn = 0  # counts what was begun: who began something ends that alone
         self.published = Latest(MaintenanceState(switch=self._switch.read()))
         self._tell_health()
@@ -166,6 +167,7 @@ class Maintenance:
     async def _test(self, bench: Bench, checks: Sequence[Check]) -> None:
         findings = await run_checks(bench, checks, self._progress, self._ask)
         await self._keep(bench, findings)
+        self.on_found(findings)
         self._note_outcome(findings)
         run = self.state.tests
         if run is not None and run.occasion == "night":
@@ -299,12 +301,16 @@ class Maintenance:
 
     async def summary(self) -> SelfTests:
         """The booth's health in a few numbers. Raises HistoryUnusableError, MaintenanceRefusedError."""
+        tested_at, findings = await self.newest_tests()
+        return summarise(tested_at=tested_at, findings=findings, trends=await self.trends())
+
+    async def newest_tests(self) -> tuple[str | None, tuple[CheckFinding, ...]]:
+        """When self-tests ran last and what they found, from before the start too. Raises HistoryUnusableError, MaintenanceRefusedError."""
         tests = self.state.tests
-        return summarise(
-            tested_at=None if tests is None else tests.finished_at or tests.started_at,
-            findings=() if tests is None else tests.findings,
-            trends=await self.trends(),
-        )
+        if tests is not None:
+            return tests.finished_at or tests.started_at, tests.findings
+        newest = await self._opened().blocking(self._history.newest)
+        return (None, ()) if newest is None else (utc_text(newest[0]), newest[1])
 
     async def bundle(self) -> bytes:
         """The support bundle (booth/support_bundle.py), a ZIP file; without the history where that cannot be read. Raises MaintenanceRefusedError."""
@@ -333,11 +339,11 @@ class Maintenance:
 
     # --- the switch ----------------------------------------------------------------------------------------------------
 
-    def switch_off(self, reason: OutReason) -> None:
-        """Takes the booth out of service. Raises MaintenanceRefusedError while a visit runs, OSError when the disk refuses."""
+    def switch_off(self, reason: OutReason, order: str | None = None) -> None:
+        """Takes the booth out of service, by an order from afar when one is named. Raises MaintenanceRefusedError while a visit runs, OSError when the disk refuses."""
         if not self._is_idle():
             raise self._refusal()
-        self._put(switch=self._switch.off(reason))
+        self._put(switch=self._switch.off(reason, order))
 
     def switch_on(self) -> None:
         """Lets visits begin again. Raises OSError when the disk refuses."""
@@ -401,4 +407,9 @@ class Maintenance:
 _STARTING = "The booth is starting or ending: try again in a few seconds."
 _VISIT = "A visit is under way: try again when the screen shows the invitation."
 _CLEARING = "The booth is clearing: try again in a few seconds."
-_SAID = {"page": "on the technician's page", "command": "by `booth diagnose`", "night": "by night"}
+_SAID = {
+    "page": "on the technician's page",
+    "command": "by `booth diagnose`",
+    "night": "by night",
+    "order": "by an order from afar",
+}

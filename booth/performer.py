@@ -70,6 +70,7 @@ from capture.frames import Frame, Latest
 from capture.station import Station
 from validation.check import software
 from validation.profile import Profile
+from validation.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +131,8 @@ class Performer:
         self.published = Latest(kiosk_state(self.visit, self.scenery))
         self._rooms: Rooms | None = None
         self.on_begun: Callable[[], None] = lambda: None  # a visit begins
+        self.on_turned: Callable[[Visit, Event, Visit], None] = lambda _before, _event, _after: None
+        self.on_judged: Callable[[Report], None] = lambda _report: None  # a portrait of this visit
         self.calibration = CalibrationInUse()
         self._frames: tuple[Frame, ...] = ()
         self._permit: Permit | None = None
@@ -179,10 +182,11 @@ class Performer:
         self._sending = True
         try:
             while self._waiting:
-                before = self.visit
-                self.visit, effects = step(before, self._waiting.popleft())
+                before, happening = self.visit, self._waiting.popleft()
+                self.visit, effects = step(before, happening)
                 if self.visit.turn != before.turn:
                     self._turned(before)
+                    self.on_turned(before, happening.event, self.visit)
                 for effect in effects:
                     self._perform(effect)
                 self.publish()
@@ -337,7 +341,8 @@ class Performer:
             attempt = burst.take()
         finally:
             burst.give_up()
-        record.add(attempt, turn)
+        if record.add(attempt, turn):
+            self.on_judged(attempt.report)
         self.probing.judge(checker)
         has_portrait = attempt.best.portrait is not None
         passed = attempt.report.compliant and has_portrait

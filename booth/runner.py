@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from booth.control_socket import open_control_socket
 from booth.disk import DiskFiles
 from booth.errors import CommandRefusedError
 from booth.events import Event, Given, Happening, StaffRequest
+from booth.fleet import Fleet, FleetRooms, FleetView, open_fleet
 from booth.health import Health
 from booth.height import open_height, optics_of
 from booth.identify import Identifier
@@ -48,6 +49,7 @@ from booth.nightly import Nightly, open_nightly
 from booth.outbox import Outbox, OutboxLimits, open_outbox
 from booth.outbox_quota import DAY_S
 from booth.performer import Performer, Rooms
+from booth.profile_choice import ProfileChoice
 from booth.registry import IntakeRegistry
 from booth.revocation_list import RevocationLists
 from booth.screen import COMMANDS, STAFF_ACTIONS, show_findings, shows_portrait
@@ -61,7 +63,7 @@ from capture.balance import Balancer
 from capture.calibration import Calibration
 from capture.metering import Bands
 from capture.station import StationSettings, open_station
-from crypto.keys import load_trust
+from crypto.keys import TrustStore, load_trust
 from validation.profile import Profile, load_profile
 
 # Without one of these the booth does not work, and does not come back by itself: the watchdog is not fed.
@@ -91,6 +93,8 @@ class Runner:
         self._performer.calibration = self.calibration
         self.senses = Senses(self._performer, config.visit, self._inspection)
         self._rooms: Rooms | None = None
+        self._fleet: Fleet | None = None
+        self.on_restart: Callable[[], None] | None = None  # where something starts the booth anew when it ends
         self._encoded: tuple[int, PreviewFrame] | None = None
 
     def start(self, rooms: Rooms) -> None:
@@ -124,6 +128,41 @@ class Runner:
                 *(lambda: performer.visit.state is State.ATTRACT, lambda: datetime.now().astimezone()),
             )
             await stack.enter_async_context(open_nightly(nightly))
+
+    async def open_fleet(
+        self,
+        stack: AsyncExitStack,
+        choice: ProfileChoice,
+        configured: str,
+        rooms: Rooms,
+        trust: Callable[[], TrustStore],
+    ) -> None:
+        """Counters, heartbeat and orders from afar, until the stack ends."""
+        uplink, sealer = rooms.uplink, rooms.sealer
+        fleet = FleetRooms(
+            *(self._config, configured, choice, self._performer, self.maintenance, self._health),
+            *(rooms.outbox, rooms.worker, uplink.delivery.client, sealer.source.current, trust, sealer.recipients),
+            *(sealer.certificate_days, lambda: uplink.status.clock_skew_s, lambda: self.inspecting),
+            *(self.senses.on_trouble, self._restart),
+        )
+        self._fleet = await stack.enter_async_context(open_fleet(fleet))
+
+    def _restart(self) -> bool:
+        if self.on_restart is None:
+            return False
+        self._health.note("info", "fleet: the booth ends to be started anew with another profile")
+        self.on_restart()
+        return True
+
+    async def fleet(self) -> FleetView:
+        """What is told to the fleet, and what it asked."""
+        assert self._fleet is not None, "the booth is not open"
+        return await self._fleet.view()
+
+    async def take_profile_back(self) -> None:
+        """The profile of booth.toml counts again from the next start on. Raises OSError."""
+        assert self._fleet is not None, "the booth is not open"
+        await self._fleet.take_profile_back()
 
     def adopt(self, found: Calibration) -> None:
         """A new calibration is used from now on; one that could not be believed is no trouble any more."""
@@ -248,6 +287,9 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
 
     `transport` replaces the way to the intake.
     """
+    choice, configured = ProfileChoice(config.booth.data_dir), config.profile.name
+    named = config.profile.model_copy(update={"name": choice.in_force(configured)})
+    config = config.model_copy(update={"profile": named})
     profile = load_profile(config.profile.name)
     sealer, trust = Sealer.open(config), load_trust(config.intake.trust)
     runner = Runner(config, profile)
@@ -310,10 +352,12 @@ async def open_booth(config: Config, *, transport: httpx2.AsyncBaseTransport | N
             lambda found: calibrations.save(found, sealer.signer),
             runner.adopt,
         )
-        runner.start(Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier, height))
+        rooms = Rooms(station, checker, lamps, outbox, uplink, sealer, worker, staff, identifier, height)
+        runner.start(rooms)
         senses.on_trouble(CALIBRATION, unbelieved)
         runner.maintenance.start(bench)
         await runner.open_maintenance(stack)
+        await runner.open_fleet(stack, choice, configured, rooms, lambda: lists.trust)
         yield runner
 
 

@@ -1,7 +1,7 @@
 """`booth run`: the booth and its pages in one process, from start-up checks to an orderly end.
 
 Order of operations: forbid core dumps, let freed memory go back to the system (crypto/heap.py), read the settings, refuse two owners of `cv2`,
-open the booth (devices, outbox, uplink), serve the pages on loopback, tell that they are served (systemd too, whose watchdog is fed from then on); on SIGINT or SIGTERM close the pages first, then the booth, and return.
+open the booth (devices, outbox, uplink), serve the pages on loopback, tell that they are served (systemd too, whose watchdog is fed from then on); on SIGINT or SIGTERM, or when an order from afar needs a new start, close the pages first, then the booth, and return.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ async def serve(config_path: Path, *, json_ready: bool) -> None:
         open_pages(booth, config.web.port, door=door, voice=voice, training=training) as address,
         supervised(MAIN_TASKS, booth.ailing) as ready,
     ):
+        if os.environ.get("NOTIFY_SOCKET"):  # systemd starts it anew (deploy/systemd)
+            booth.on_restart = ending.set
         ready()
         announce(address, json_ready=json_ready)
         await ending.wait()

@@ -32,11 +32,16 @@ class OutOfService(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     reason: OutReason
     since: str  # UTC, ISO 8601
+    order: str | None = None  # of the order from afar that switched; None: somebody at the booth
 
 
-def utc_text() -> str:
-    """The time now, to the second, UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def utc_text(at: float | None = None) -> str:
+    """The time now, or so many seconds since 1970; to the second, UTC, ISO 8601."""
+    return (
+        (datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC))
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )
 
 
 class ServiceSwitch:
@@ -55,11 +60,11 @@ class ServiceSwitch:
             log.warning("%s cannot be read (%s): the booth stays out of service", self._path, type(error).__name__)
             return OutOfService(reason="other", since=utc_text())
 
-    def off(self, reason: OutReason) -> OutOfService:
+    def off(self, reason: OutReason, order: str | None = None) -> OutOfService:
         """Out of service from now on. Raises MaintenanceRefusedError for a reason that is none, OSError."""
         if reason not in OUT_REASONS:
             raise MaintenanceRefusedError(f"There is no such reason: use one of {', '.join(OUT_REASONS)}.")
-        switch = OutOfService(reason=reason, since=utc_text())
+        switch = OutOfService(reason=reason, since=utc_text(), order=order)
         write_whole(self._path, switch.model_dump_json().encode(), PRIVATE)
         return switch
 

@@ -122,6 +122,7 @@ ALLOWED: Mapping[str, Told] = MappingProxyType(
         "voice.enabled": _plain,
         "outbox.*": _plain,
         "diagnostics.nightly_at": lambda value: value if re.fullmatch(r"(\d\d:\d\d)?", str(value)) else None,
+        "fleet.*": _plain,
         "calibration.*": _plain,
         "lift.*_cm": _plain,
     }
