@@ -1,11 +1,14 @@
-"""The desk's list of packets: newest first, by booth and day of arrival, or by one word.
+"""The desk's queue of packets: what waits for a decision, oldest first; the other states, newest first; narrowed by filters, or found by one word.
 
-    GET  /          the newest, or those of a booth and of days; page by page
-    POST /search    by a word: the beginning of a digest, a packet id, the reference on a slip, an application's number
+    GET  /               the packets of a state and of the filters in the address; page by page
+    POST /search         the form: filters become an address; a word (the beginning of a digest, a packet id, the reference on a slip, an application's number)
+                         is answered at once and stands in no address
+    POST /queue/next     opens the first packet of the same filters that nobody else looks at, behind the one that was open
+    POST /packets/…/look an open packet's page says that somebody is still there (server/static/looks.js)
 
-Rules: a word may be an application's number, so it is sent in a form and stands in no address; booth and days may. A search by a word has one page: who
-gets too many writes more of it. Days are those of UTC, as all times of the desk, and the last one is within. What cannot be read is told beside
-the field, and nothing is shown as if it had been found.
+Rules: a line is made of the sealed summary that the desk keeps of a packet; one that was opened under other roots, revocations or keys than now, or never, is
+opened for it. A search by a word has one page: who gets too many writes more of it. What an application's number finds is looked for among the terms of opened packets
+and among the links that booths told. The list is one entry in the audit log, with the digests' hash, before it is shown.
 """
 
 from __future__ import annotations
@@ -13,29 +16,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server import views
 from server.application_rows import Registry
-from server.applications import Outcome
+from server.audit import Action
 from server.auth import Session
-from server.decisions import HandOver
-from server.desk_session import needs, read_officers_form
+from server.desk_api import find_packet
+from server.desk_session import audit_of, needs, note_shown, read_officers_form
+from server.desk_terms import DeskTerms
 from server.layout import Pages
-from server.opening import Opener
+from server.looks import Looks
+from server.messages import Language
+from server.opening import Opener, Summary
 from server.packet_counts import count_packets
-from server.packet_search import Matches, Place, Range, find_packets, page_of, read_place, read_term
+from server.packet_search import Place, Term, find_packets, read_place, read_term
+from server.queue_filters import AGES, RESULTS, TABS, Wanted, read_wanted
+from server.queue_rows import OPEN_STATES, QueueState
+from server.queue_search import (
+    COUNTED,
+    QueueLine,
+    count_states,
+    count_unread,
+    find_by_term,
+    lines_of,
+    queue_page,
+)
 from server.roles import Permission
 from server.store import Store, StoredPacket
 
-MAX_WORD = 200
-MAX_BOOTH = 128  # of the column
-FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)
+RULE_NAMES = ("rule.", ".name")
 
 
 @dataclass(frozen=True)
@@ -45,72 +59,61 @@ class ListRooms:
     store: Store
     opener: Opener
     registry: Registry
-    hand_over: HandOver | None
     pages: Pages
+    terms: DeskTerms
+    looks: Looks
     now: Callable[[], datetime]
     length: int
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What stands in the form, and what it means; `wrong` is the field that cannot be read."""
+class Tab:
+    """One state above the list."""
 
-    word: str
-    booth: str
-    first: str
-    last: str
-    within: Range
-    wrong: str | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.word or self.booth or self.first or self.last)
-
-    def query(self, **more: str) -> str:
-        """The fields that may stand in an address."""
-        told = {"booth": self.booth, "from": self.first, "to": self.last, **more}
-        return urlencode({name: value for name, value in told.items() if value})
+    key: str
+    count: str
+    query: str
+    here: bool
 
 
-def read_wanted(form: Mapping[str, str]) -> Wanted:
-    """The fields of a form or of an address."""
-    word, booth = form.get("q", "").strip()[:MAX_WORD], form.get("booth", "").strip()[:MAX_BOOTH]
-    booth = "".join(
-        filter(str.isprintable, booth)
-    )  # no booth's name has others, and PostgreSQL takes no text with a zero in it
-    first, last = form.get("from", "").strip()[:MAX_BOOTH], form.get("to", "").strip()[:MAX_BOOTH]
-    since, until = _midnight(first), _midnight(last)
-    wrong = "from" if first and since is None else "to" if last and until is None else None
-    if since is not None and until is not None and until < since:
-        wrong = "to"
-    if word and read_term(word) is None:
-        wrong = "q"
-    within = Range(booth or None, since, None if until is None else until + timedelta(days=1))
-    return Wanted(word, booth, first, last, within, wrong)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a page shows."""
+
+    lines: Sequence[QueueLine]
+    behind: Place | None = None
+    cut: bool = False
+    more: bool = False  # of a search by a word
 
 
-def make_list_pages(rooms: ListRooms) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class PacketPlace:
+    """Where a packet's page stands in the queue that its reader came from."""
+
+    query: str
+    fields: Mapping[str, str]
+    behind: str
+    taken: bool  # somebody else looks at it
+    open: bool  # something is still to be done about it
+
+
+def make_list_pages(shown: QueueList) -> APIRouter:
     """The pages."""
-    routes = APIRouter()
+    routes, rooms = APIRouter(), shown.rooms
 
     @routes.get("/")
     async def list_page(
         request: Request,
-        session: Annotated[Session, needs(Permission.PACKETS_READ)],
-        before: Annotated[int | None, Query(ge=1, le=2**53)] = None,
+        session: Annotated[Session, needs(Permission.PACKETS_READ, Action.PACKETS_LISTED, later=True)],
         behind: Annotated[str | None, Query(max_length=40)] = None,
     ) -> Response:
         wanted = read_wanted({name: value for name, value in request.query_params.items() if name != "q"})
-        if not wanted:
-            rows = await rooms.store.newest(rooms.length + 1, before)
-            found = Matches(rows[: rooms.length], len(rows) > rooms.length)
-            older = urlencode({"before": found.rows[-1].serial}) if found.more else None
-            return await _page(request, session, wanted, found, older, first_page=before is None)
-        if wanted.wrong:
-            return await _page(request, session, wanted, Matches((), more=False))
         place = None if behind is None else read_place(behind)
-        found = await page_of(rooms.store, wanted.within, rooms.length, place)
-        older = wanted.query(behind=str(_place(found.rows[-1]))) if found.more else None
-        return await _page(request, session, wanted, found, older, first_page=place is None)
+        found = Found(())
+        if not wanted.wrong:
+            page = await queue_page(rooms.store, wanted.narrowed(rooms.terms, rooms.now()), rooms.length, place)
+            found = Found(page.lines, page.behind, page.cut)
+        return await shown.page(request, session, wanted, found, first_page=place is None)
 
     @routes.get("/search", dependencies=[needs(Permission.PACKETS_READ)])
     async def no_search(request: Request) -> Response:
@@ -118,64 +121,162 @@ def make_list_pages(rooms: ListRooms) -> APIRouter:
         return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/", 303)
 
     @routes.post("/search")
-    async def search(request: Request, session: Annotated[Session, needs(Permission.PACKETS_READ)]) -> Response:
+    async def search(
+        request: Request,
+        session: Annotated[Session, needs(Permission.PACKETS_READ, Action.PACKETS_SEARCHED, later=True)],
+    ) -> Response:
         wanted = read_wanted(await read_officers_form(request, session))
         if not wanted.word:
-            return RedirectResponse(f"/?{wanted.query()}" if wanted else "/", 303)
-        term, found = read_term(wanted.word), Matches((), more=False)
-        if term is not None and wanted.wrong is None:
-            found = await find_packets(rooms.store, term, wanted.within, rooms.length)
-        return await _page(request, session, wanted, found)
+            query = wanted.query()
+            return RedirectResponse(f"/?{query}" if query else "/", 303)
+        term = read_term(wanted.word)
+        found = Found(()) if term is None or wanted.wrong else await shown.by_word(term, wanted)
+        return await shown.page(request, session, wanted, found, term=term)
 
-    async def _page(
+    @routes.post("/queue/next")
+    async def next_packet(
+        request: Request, session: Annotated[Session, needs(Permission.PACKETS_DECIDE, Action.PACKET_TAKEN, later=True)]
+    ) -> Response:
+        """Take the next packet, and open it."""
+        form = await read_officers_form(request, session)
+        wanted = read_wanted({name: value for name, value in form.items() if name != "q"})
+        query, sha256 = wanted.query(), None
+        if not wanted.wrong:
+            asked = wanted.narrowed(rooms.terms, rooms.now())
+            sha256 = await rooms.looks.take_next(asked, session.officer, read_place(form.get("behind", "")))
+        if sha256 is None:
+            return RedirectResponse(f"/?{wanted.query(done='1')}", 303)
+        await audit_of(request).note(session.officer, Action.PACKET_TAKEN, sha256)
+        return RedirectResponse(f"/packets/{sha256}?{query}" if query else f"/packets/{sha256}", 303)
+
+    @routes.post("/packets/{sha256}/look", status_code=204)
+    async def look(
+        request: Request,
+        sha256: str,
+        session: Annotated[Session, needs(Permission.PACKETS_DECIDE, Action.PACKET_TAKEN, later=True)],
+    ) -> Response:
+        """Somebody has the packet's page open; whether he is the only one."""
+        await read_officers_form(request, session)
+        stored = await find_packet(rooms.store, sha256)
+        await audit_of(request).note_once(session.csrf_token, session.officer, Action.PACKET_TAKEN, stored.sha256)
+        await rooms.looks.take(stored.sha256, session.officer)
+        return Response(status_code=204)
+
+    return routes
+
+
+class QueueList:
+    """The list's work."""
+
+    def __init__(self, rooms: ListRooms) -> None:
+        self.rooms = rooms
+
+    async def place(self, request: Request, stored: StoredPacket, session: Session) -> PacketPlace:
+        """What the page of a packet knows of the queue."""
+        wanted = read_wanted({name: value for name, value in request.query_params.items() if name != "q"})
+        (line,) = await lines_of(self.rooms.store, [stored])
+        taken = await self.rooms.looks.others([stored.sha256], session.officer)
+        place, open_now = Place(stored.received_at, stored.serial), line.state in OPEN_STATES
+        return PacketPlace(wanted.query(), wanted.fields(), str(place), bool(taken) and open_now, open_now)
+
+    async def by_word(self, term: Term, wanted: Wanted) -> Found:
+        """What a word finds, within booth and days; of any state."""
+        store, length = self.rooms.store, self.rooms.length
+        matches = await find_packets(store, term, wanted.within, length)
+        rows = {row.serial: row for row in matches.rows}
+        if term.application is not None:
+            opened = await find_by_term(store, self.rooms.terms.application(term.application), length + 1)
+            rows |= {row.serial: row for row in opened if wanted.within.holds(row)}
+        newest = sorted(rows.values(), key=lambda row: (row.received_at, row.serial), reverse=True)
+        return Found(await lines_of(store, newest[:length]), more=matches.more or len(newest) > length)
+
+    async def page(
+        self,
         request: Request,
         session: Session,
         wanted: Wanted,
-        found: Matches,
-        older: str | None = None,
+        found: Found,
         *,
         first_page: bool = True,
+        term: Term | None = None,
     ) -> Response:
+        """The page."""
+        rooms, digests = self.rooms, [line.stored.sha256 for line in found.lines]
+        facts: dict[str, str | int] = {}
+        if term is not None and term.application is not None:
+            facts["application"] = audit_of(request).application(term.application)
+        action = Action.PACKETS_LISTED if term is None else Action.PACKETS_SEARCHED
+        await note_shown(request, session, action, digests, **facts)
         language, now = rooms.pages.language(request), rooms.now()
-        summaries = await asyncio.gather(*(rooms.opener.summary(row) for row in found.rows))
-        outcomes = await _outcomes(found.rows)
+        summaries = await self._summaries(found.lines)
+        outcomes = await rooms.registry.outcomes(digests)
+        taken = await rooms.looks.others(digests, session.officer)
+        lines = [
+            views.list_line(
+                line.stored,
+                summary,
+                outcomes.get(line.stored.sha256) if line.state is QueueState.WAITING else line.state,
+                now,
+                language,
+                taken=line.stored.sha256 in taken,
+            )
+            for line, summary in zip(found.lines, summaries, strict=True)
+        ]
         return rooms.pages.page(
             request,
             "packets.html",
             400 if wanted.wrong else 200,
             session=session,
             wanted=wanted,
-            lines=[
-                views.list_line(row, summary, outcomes.get(row.sha256), now, language)
-                for row, summary in zip(found.rows, summaries, strict=True)
-            ],
+            lines=lines,
+            tabs=await self._tabs(wanted, language),
+            rules=rule_choices(language),
+            ages=tuple(AGES),
+            results=RESULTS,
             count=await count_packets(rooms.store),
+            unread=await count_unread(rooms.store),
             more=found.more,
-            older=older,
-            newest=None if first_page else wanted.query(),
-            hands_over=rooms.hand_over is not None,
+            cut=found.cut,
+            nothing_left=request.query_params.get("done") == "1",
+            address=wanted.query(),
+            behind=None if found.behind is None else wanted.query(behind=str(found.behind)),
+            first=None if first_page else wanted.query(),
             verdict_key=views.verdict_key,
             verdict_tone=views.verdict_tone,
         )
 
-    async def _outcomes(rows: Sequence[StoredPacket]) -> dict[str, Outcome]:
-        digests = [row.sha256 for row in rows]
-        outcomes = await rooms.registry.outcomes(digests)
-        if rooms.hand_over is None:
-            return outcomes
-        return outcomes | dict.fromkeys(await rooms.hand_over.decided(digests), Outcome.ACCEPTED)
+    async def _summaries(self, lines: Sequence[QueueLine]) -> list[Summary]:
+        """What is kept of each packet, as far as it was opened under what counts now; the others are opened."""
+        rooms = self.rooms
+        judged = rooms.terms.judged(*await rooms.opener.judges())
 
-    return routes
+        async def summary(line: QueueLine) -> Summary:
+            kept = None
+            if line.judged == judged:
+                kept = rooms.terms.summary(line.stored.sha256, line.summary)
+            return kept or await rooms.opener.summary(line.stored)
+
+        return list(await asyncio.gather(*map(summary, lines)))
+
+    async def _tabs(self, wanted: Wanted, language: Language) -> list[Tab]:
+        counts = {str(state): count for state, count in (await count_states(self.rooms.store)).items()}
+        return [
+            Tab(key, _counted(counts.get(key), language), wanted.query(state=key), key == wanted.tab) for key in TABS
+        ]
 
 
-def _place(row: StoredPacket) -> Place:
-    return Place(row.received_at, row.serial)
+def rule_choices(language: Language) -> list[tuple[str, str]]:
+    """The rules that the desk has a name for, by name."""
+    begin, end = RULE_NAMES
+    ids = (key[len(begin) : -len(end)] for key in language.fallback if key.startswith(begin) and key.endswith(end))
+    return sorted(((one, language(f"{begin}{one}{end}")) for one in ids), key=lambda pair: pair[1].casefold())
 
 
-def _midnight(day: str) -> datetime | None:
-    """The beginning of a day; None when it is none."""
-    try:
-        read = date.fromisoformat(day)
-    except ValueError:
-        return None
-    return datetime(read.year, read.month, read.day, tzinfo=UTC) if FIRST_DAY <= read <= LAST_DAY else None
+def _counted(count: int | None, language: Language) -> str:
+    if count is None:
+        return ""
+    return (
+        language.number(count, 0)
+        if count <= COUNTED
+        else language("queue.more_than", count=language.number(COUNTED, 0))
+    )

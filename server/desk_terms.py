@@ -61,7 +61,7 @@ class DeskTerms:
 
     def application(self, digest: str) -> bytes:
         """The term of an application, by the digest of its number in hex."""
-        return self._secret.mac("application", digest.encode())[:TERM_BYTES]
+        return self._secret.mac("application", bytes.fromhex(digest))[:TERM_BYTES]
 
     def judged(self, trust: TrustStore, keys: Iterable[str]) -> bytes:
         """Under what packets are opened now; the same as long as nothing changes that could open or refuse one of them."""

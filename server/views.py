@@ -52,6 +52,7 @@ class ListLine:
     reference: str
     age: str
     received: str
+    taken: bool  # somebody else looks at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,12 +302,12 @@ def course(visit: VisitRecord, language: Language) -> list[MomentLine]:
 
 
 def list_line(
-    stored: StoredPacket, summary: Summary, outcome: str | None, now: datetime, language: Language
+    stored: StoredPacket, summary: Summary, outcome: str | None, now: datetime, language: Language, *, taken: bool
 ) -> ListLine:
     """One packet in the list; its state is what was decided, else how far it is."""
     state = language(f"state.{outcome or stored.state}")
     age, received = language.age(now - stored.received_at), language.time(stored.received_at)
-    return ListLine(stored, summary, state, reference(stored), age, received)
+    return ListLine(stored, summary, state, reference(stored), age, received, taken)
 
 
 def reference(stored: StoredPacket) -> str:

@@ -52,16 +52,18 @@ async def test_the_list_tells_what_was_decided(officer, keys):
     await registry.decide(NUMBER, Outcome.RETAKE, ("eyes",))
     await officer.receive(keys.packet(parts(finding("pose.yaw"))))
     page = (await officer.client.get("/")).text
-    assert page.index("<td>Received</td>") < page.index("<td>New photo requested</td>")
+    assert page.index("<td>New photo requested</td>") < page.index("<td>Received</td>")
 
 
-async def test_the_list_shows_packets_from_new_to_old_with_what_opening_told(officer, keys):
+async def test_the_queue_shows_the_oldest_first_and_everything_from_new_to_old_with_what_opening_told(officer, keys):
     good = await officer.receive(keys.packet(parts(finding("pose.yaw"))))
     bad = await officer.receive(
         keys.packet(parts(finding("pose.yaw", 20.0, "fail"), finding("pose.roll"), told=visit("B-77", "typed")))
     )
-    page = (await officer.client.get("/")).text
+    page = (await officer.client.get("/?state=all")).text
     assert page.index(bad) < page.index(good)
+    page = (await officer.client.get("/")).text
+    assert page.index(good) < page.index(bad)
     assert "B-77" in page
     assert "Number typed, unverified" in page
     assert "Rules not met" in page
@@ -268,13 +270,14 @@ async def test_long_lists_have_pages(keys, tmp_path, messages):
     async with opened_desk(keys, tmp_path / "data", messages, list_length=2) as desk:
         await desk.sign_in()
         packets = [await desk.receive(keys.packet({"something.bin": bytes([i])})) for i in range(5)]
-        seen, path = [], "/"
-        while path:
-            page = (await desk.client.get(path)).text
-            seen += re.findall(r'href="/packets/([0-9a-f]{64})"', page)
-            older = re.search(r'href="(/\?before=\d+)"', page)
-            path = older[1] if older else None
-        assert seen == packets[::-1]
+        for start, expected in (("/", packets), ("/?state=all", packets[::-1])):
+            seen, path = [], start
+            while path:
+                page = (await desk.client.get(path)).text
+                seen += re.findall(r'href="/packets/([0-9a-f]{64})["?]', page)
+                older = re.search(r'href="(/\?[^"]*behind=[^"]+)"', page)
+                path = older and older[1].replace("&amp;", "&")
+            assert seen == expected
         by_api = (await desk.client.get("/api/packets?limit=2")).json()
         assert [p["sha256"] for p in by_api["packets"]] == packets[:2:-1]
         after = (await desk.client.get(f"/api/packets?limit=3&before={by_api['next']}")).json()
@@ -286,8 +289,7 @@ async def test_unknown_packets_and_pages_are_told_in_words(officer):
         (f"/packets/{'0' * 64}", 404, "There is no such packet."),
         ("/packets/x", 400, "The page cannot be shown"),
         ("/nothing", 404, "There is no such page."),
-        ("/?before=x", 400, "The page cannot be shown"),
-        ("/?before=0", 400, "The page cannot be shown"),
+        (f"/?behind={'1' * 41}", 400, "The page cannot be shown"),
     ):
         answer = await officer.client.get(path)
         assert answer.status_code == status, path
