@@ -27,10 +27,11 @@ NICE = (1.0, 2.0, 5.0, 10.0)
 MOST_TICKS = 4
 LEAST = 1e-9  # what is smaller is nothing
 MOST_DAY_LABELS = 7
-LETTER = 6.4  # mean width of a letter at the 12 units of charts.css
+LETTER = 6.9  # mean width of a letter at the 13 units of charts.css
+DOT, LONE_DOT = 2.4, 1.5
 TOP, BOTTOM, END = 12.0, 26.0, 14.0
 BAR_HEIGHT, BAR_STEP, BAR_LABEL, BAR_VALUE = 14.0, 26.0, 240.0, 64.0
-MAX_LABEL = 36  # letters that BAR_LABEL has room for
+MAX_LABEL = 34  # letters that BAR_LABEL has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Key:
 
     name: str
     tone: Tone
-    dashed: bool
+    dashed: bool = False
+    box: bool = False  # of a column, else a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def column_chart(
                 told = f"{place}: {part.name} {look.form(value)}"
                 marks.append(draw.column(at, len(places), below, value, part.tone, told))
                 below += value
-    return _chart(look, words, places, parts, draw.svg(marks))
+    keys = tuple(Key(part.name, part.tone, box=True) for part in parts)
+    return Chart(look.title, draw.svg(marks), keys, *_table(look, words, places, parts))
 
 
 def bar_chart(look: Look, words: Words, bars: Sequence[Bar], *, top: float | None = None) -> Chart:
@@ -158,7 +161,7 @@ def small_multiples(
         own = Look(panel.name, look.rtl, look.form)
         draw = _Drawing(PANEL, own, _scale(most), start=34.0)
         ends = [places[0], *[""] * (len(places) - 2), places[-1]] if len(places) > 1 else list(places)
-        marks = [*draw.frame(ends), *draw.line(reference, places), *draw.line(panel, places)]
+        marks = [*draw.frame(ends), *draw.line(reference, places, dot=0.0), *draw.line(panel, places, dot=1.5)]
         heading = f'<p class="panel-name {panel.tone}"><bdi>{escape(panel.name)}</bdi></p>'
         drawn.append(f"<li>{heading}{draw.svg(marks)}</li>")
     svg = Markup(f'<ul class="panels">{"".join(drawn)}</ul>')  # noqa: S704 (every text in it was escaped)
@@ -215,24 +218,24 @@ class _Drawing:
             yield self.path([(x, self.top - 6), (x, self.bottom)], "axis" if tick == 0 else "grid")
             yield self.text(self.look.form(tick), x, self.height - 4, "middle")
 
-    def line(self, line: Line, places: Sequence[str]) -> Iterator[str]:
-        """A line with a dot for each number; broken where there is none."""
+    def line(self, line: Line, places: Sequence[str], dot: float = DOT) -> Iterator[str]:
+        """A line with a dot for each number, or only for lone ones where `dot` is 0; broken where there is none."""
         points = [
             (self.place(at, len(line.values)), self.y(value), value, at)
             for at, value in enumerate(line.values)
             if value is not None
         ]
-        runs = groupby(enumerate(points), key=lambda pair: pair[1][3] - pair[0])
-        for _, run in runs:
-            seen = [(x, y) for _, (x, y, _, _) in run]
-            if len(seen) > 1:
-                yield self.path(seen, f"line {line.tone}{' dashed' if line.dashed else ''}")
-        for x, y, value, at in points:
-            told = f"{places[at]}: {line.name} {self.look.form(value)}"
-            yield (
-                f'<circle class="dot {line.tone}" cx="{self.x(x):.1f}" cy="{y:.1f}" r="2.4">'
-                f"<title>{escape(told)}</title></circle>"
-            )
+        for _, numbered in groupby(enumerate(points), key=lambda pair: pair[1][3] - pair[0]):
+            run = [point for _, point in numbered]
+            if len(run) > 1:
+                yield self.path([(x, y) for x, y, _, _ in run], f"line {line.tone}{' dashed' if line.dashed else ''}")
+            radius = dot if len(run) > 1 else dot or LONE_DOT
+            for x, y, value, at in run if radius else ():
+                told = f"{places[at]}: {line.name} {self.look.form(value)}"
+                yield (
+                    f'<circle class="dot {line.tone}" cx="{self.x(x):.1f}" cy="{y:.1f}" r="{radius:g}">'
+                    f"<title>{escape(told)}</title></circle>"
+                )
 
     def column(self, at: int, count: int, below: float, value: float, tone: Tone, told: str) -> str:
         """One part of a column."""

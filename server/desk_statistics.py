@@ -126,7 +126,8 @@ class StatisticsPages:
         chosen = _chosen(places, asked)
         shown = by_rule(compared, chosen)
         found = standouts(compared)
-        rule = asked.rule if asked.rule in shown else worst_rule(shown)
+        here = [one for one in found if chosen is None or one.booth in chosen]
+        rule = asked.rule if asked.rule in shown else here[0].rule if here else worst_rule(shown)
         visits = await self._visits(asked)
         words = Sayings(language, places)
         return self.rooms.pages.page(
@@ -141,7 +142,7 @@ class StatisticsPages:
             rule=rule,
             rule_name=words.rule(rule) if rule else "",
             figures=await self._figures(asked, visits, words),
-            standouts=[words.standout(one) for one in found if chosen is None or one.booth in chosen][:MOST_STANDOUTS],
+            standouts=[words.standout(one) for one in here[:MOST_STANDOUTS]],
             certainty=words.percent(CERTAINTY),
             distance=words.points(LEAST_DIFFERENCE),
             visits_chart=words.visits_chart(asked.days, visits),
@@ -210,6 +211,10 @@ class StatisticsPages:
         else:
             lines = [Line(all_days.name, all_days.values)]
         charts.append(words.day_chart("statistics.chart.rule_days", days, lines))
+        if not asked.booth and not asked.site:
+            sites = await sum_days(store, asked.since, asked.until, RULE, by=("site",), name=rule)
+            if len([row for row in sites if row["site"]]) > 1:
+                charts.append(words.site_chart([row for row in sites if row["site"]]))
         in_sight = _chosen(words.places, asked)
         shares = {
             booth: share
@@ -220,10 +225,6 @@ class StatisticsPages:
         first = shown_first(shares, striking, MOST_PANELS)
         if len(shares) > 1:
             charts.append(await self._panels(asked, rule, first, striking, all_days, words))
-        if not asked.booth and not asked.site:
-            sites = await sum_days(store, asked.since, asked.until, RULE, by=("site",), name=rule)
-            if len([row for row in sites if row["site"]]) > 1:
-                charts.append(words.site_chart([row for row in sites if row["site"]]))
         return charts
 
     async def _panels(

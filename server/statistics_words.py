@@ -15,7 +15,7 @@ from server.messages import Language
 from server.statistics import NOTHING, Share, Standout, cause_of
 from server.statistics_rows import Place
 
-MOST_RULES, MOST_SITES = 15, 20
+MOST_RULES, MOST_SITES = 10, 20
 FEW = 0.0995  # from here on a percent is read whole
 
 
