@@ -19,6 +19,7 @@ import typer
 
 from crypto.program import telling_version
 from server.applications_command import applications_app
+from server.audit_command import audit_app
 from server.backup_command import backup_app, restore
 from server.ca_command import app as ca_app
 from server.log_command import log_app
@@ -50,6 +51,7 @@ app = typer.Typer(
     intake staff add --data ./data                         a personal code for who helps at booths
     intake applications import open.csv --data ./data      which applications were filed
     intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
+    intake audit verify --data ./data --pki ./pki          nothing was changed in the desk's audit log
     intake orders late --data ./data                       what no producer has answered in time
     intake retention plan --data ./data --pki ./pki        what is due for deletion
     intake scrub --data ./data                             every stored packet is whole
@@ -60,6 +62,7 @@ pki_app = typer.Typer(no_args_is_help=True, help="Keys and certificates.")
 app.add_typer(pki_app, name="pki")
 app.add_typer(ca_app, name="ca")
 app.add_typer(applications_app, name="applications")
+app.add_typer(audit_app, name="audit")
 app.add_typer(backup_app, name="backup")
 app.command()(restore)
 app.add_typer(log_app, name="log")
