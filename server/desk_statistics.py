@@ -156,15 +156,17 @@ class StatisticsPages:
     async def csv(self, asked: Asked, by: str) -> AsyncIterator[bytes]:
         """The file, day by day where it has days, so that no large one stands in memory."""
         groups = GROUPS[by]
-        heading: list[Cell] = [*(name for name in groups if name != "name"), "kind", "name", "count", "total", "share"]
-        yield (BYTE_ORDER_MARK + csv_lines([heading])).encode("utf-8")
+        sites = {one.site: one.site_name for one in (await read_places(self.rooms.store)).values()}
+        about = [*groups[:-1], *(["site_name"] if "site" in groups else [])]
+        yield (BYTE_ORDER_MARK + csv_lines([[*about, "kind", "name", "count", "total", "share"]])).encode("utf-8")
         spans = [(day, day) for day in asked.days] if "day" in groups else [(asked.since, asked.until)]
         for since, until in spans:
             for kind in KINDS:
                 rows = await sum_days(
                     self.rooms.store, since, until, kind, by=groups, booth=asked.booth, site=asked.site
                 )
-                yield csv_lines(_csv_row(row, groups, kind) for row in rows).encode("utf-8")
+                lines = (_csv_row(row | {"site_name": sites.get(row.get("site"))}, about, kind) for row in rows)
+                yield csv_lines(lines).encode("utf-8")
 
     async def _visits(self, asked: Asked) -> list[dict[str, object]]:
         return await sum_days(
@@ -300,9 +302,9 @@ def _chosen(places: Mapping[str, Place], asked: Asked) -> set[str] | None:
     return None
 
 
-def _csv_row(row: Mapping[str, object], groups: Sequence[str], kind: str) -> list[Cell]:
+def _csv_row(row: Mapping[str, object], about: Sequence[str], kind: str) -> list[Cell]:
     share = share_of(row)
-    told: list[Cell] = [None if row[name] is None else str(row[name]) for name in groups if name != "name"]
+    told: list[Cell] = [None if row[name] is None else str(row[name]) for name in about]
     return [*told, kind, str(row["name"]), share.count, share.total, share.value]
 
 
