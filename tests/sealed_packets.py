@@ -74,6 +74,7 @@ class Keys:
         parts: Mapping[str, bytes] | None = None,
         *,
         booth: str = "booth-0001",
+        centre: str = "centre-1",
         header_booth: str | None = None,
         at: datetime | None = None,
         padding: int = 0,
@@ -93,7 +94,7 @@ class Keys:
             chosen["attempts.json"] = b" " * padding
         package = build_package(
             ManifestFields(
-                packet_id=packet_id, booth=booth, centre="centre-1", recipients=(self.recipient.key_id,), created_at=now
+                packet_id=packet_id, booth=booth, centre=centre, recipients=(self.recipient.key_id,), created_at=now
             ),
             chosen,
         )
