@@ -18,9 +18,6 @@ from server.roles import Role
 from tests.desk_rig import BASE, NOW, Desk, opened_desk, parts
 from tests.sealed_packets import Keys
 
-O, S, A, T, M, C = Role.OFFICER, Role.SUPERVISOR, Role.AUDITOR, Role.TECHNICIAN, Role.ADMINISTRATOR, Role.CLERK
-NOBODY, SIGNED_IN = frozenset(), frozenset(Role)
-
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Keys:
