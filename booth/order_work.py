@@ -12,13 +12,14 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from booth.config import Config
 from booth.errors import BoothError, MaintenanceRefusedError
-from booth.faults import fault_of
+from booth.faults import UNKNOWN_CODE, fault_of
 from booth.maintenance import Maintenance
 from booth.order_book import OrderLine
 from booth.profile_choice import ChosenProfile, ProfileChoice
@@ -28,6 +29,8 @@ from crypto.booth_order import MAX_BUNDLE_BYTES, OrderKind, Outcome, seal_bundle
 from crypto.errors import CryptoError
 from crypto.keys import RecipientPublicKey, Signer, TrustStore
 from validation.profile import profile_names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,9 @@ class OrderWork:
             return Came(Outcome.FAILED, fault_of(error).code)
         except OSError:
             return Came(Outcome.FAILED, "disk")
+        except Exception:
+            log.exception("an order met a defect")
+            return Came(Outcome.FAILED, UNKNOWN_CODE)
 
     async def _do(self, line: OrderLine) -> Came:
         match line.kind:
