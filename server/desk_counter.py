@@ -38,7 +38,7 @@ from server.audit import Action
 from server.auth import Session
 from server.counter_errors import NumbersTakenError, SlipUnavailableError
 from server.counter_rows import CounterRecord, Portrait, look_up, register
-from server.desk_session import audit_of, needs, read_officers_form
+from server.desk_session import Noted, audit_of, needs, note_failure, read_officers_form
 from server.layout import Pages, set_cookie
 from server.messages import Language, Messages
 from server.number_rules import DEFAULT_RULE, EVERY_OTHER, read_rule
@@ -51,6 +51,7 @@ CENTRE_COOKIE = "__Host-desk-centre"
 CENTRE_KEPT_S = 365 * 86_400
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 KEPT_FORMS = 1_000  # marks of forms that were sent, and what they registered
+TAKEN = "application.known"  # in the audit log: the number was registered before
 TRIES = 8  # of making a number that nobody has
 Clerk = Annotated[Session, needs(Permission.APPLICATIONS)]
 Asking = Annotated[Session, needs(Permission.APPLICATIONS, Action.APPLICATION_SEEN, later=True)]
@@ -143,6 +144,8 @@ class CounterPages:
             new = NewApplication(number, centre, last)
             await self._note(request, session, Action.APPLICATION_REGISTERED, number, typed=True)
             free = await register(self.rooms.store, new, self.rooms.now())
+            if not free:
+                await note_failure(request, TAKEN)
         else:
             number = await self._made(request, session, centre, last)
         if free:
@@ -221,13 +224,15 @@ class CounterPages:
             await self._note(request, session, Action.APPLICATION_REGISTERED, number, typed=False)
             if await register(self.rooms.store, NewApplication(number, centre, last), self.rooms.now()):
                 return number
+            await note_failure(request, TAKEN)
         raise NumbersTakenError(
             f"The rule for numbers of {centre} makes none that is free: give it more random characters."
         )
 
     async def _note(self, request: Request, session: Session, action: Action, number: str, **facts: str | int) -> None:
         subject = self.rooms.secret.mac("application", application_digest(number)).hex()
-        await audit_of(request).note(session.officer, action, subject, **facts)
+        number_of_entry = await audit_of(request).note(session.officer, action, subject, **facts)
+        request.state.noted = Noted(session.officer, action, subject, number_of_entry)
 
     def _drawn(self, number: str, expires: date, centre: str) -> tuple[Markup, date]:
         """Blocks: files, and drawing."""

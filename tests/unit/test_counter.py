@@ -236,6 +236,9 @@ async def test_a_number_that_is_known_is_told_and_nothing_changed(desk):
     assert "This number was registered before" in answer.text
     assert "centre-elsewhere" in answer.text
     assert (await registry.find(NUMBER)).expires == TODAY + timedelta(days=5)
+    async with desk.rooms.store.reading() as connection:
+        actions = (await connection.execute(sa.select(audit_log.c.action).order_by(audit_log.c.number))).scalars().all()
+    assert actions[-3:] == ["application.register", "act.failed", "application.see"]
 
 
 async def test_the_history_tells_every_portrait_of_any_centre_and_shows_no_picture(desk, keys):
