@@ -96,8 +96,8 @@ class HandOverRooms:
     signer: Callable[[], Signer] | None
     answer_within: timedelta
     now: Callable[[], datetime]
-    # Whether the desk's own check of the portrait finds that a rule which must hold does not.
-    recheck_blocks: Callable[[PacketContent], Awaitable[bool]] | None = None
+    # Whether the desk's own check objects to the portrait (server/own_check.py); None checks nothing.
+    check_objects: Callable[[PacketContent], Awaitable[bool]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,11 @@ class HandOver:
             return await proposals_of(connection, packet_sha256)
 
     async def causes(self, content: PacketContent) -> tuple[Cause, ...]:
-        """Why a second person has to accept an opened packet; empty where one is enough."""
-        blocks = self._rooms.recheck_blocks is not None and await self._rooms.recheck_blocks(content)
-        return causes_of(content.report, content.visit, content.pad, recheck_blocks=blocks)
+        """Why a second person has to accept an opened packet; empty where one is enough. The portrait is checked anew only where nothing else asks for one."""
+        told = causes_of(content.report, content.visit, content.pad)
+        if told or self._rooms.check_objects is None or not await self._rooms.check_objects(content):
+            return told
+        return (Cause.RECHECK,)
 
     async def accept(self, stored: StoredPacket, producer: str, officer: str) -> StoredDecision:
         """Accept a packet for a producer; the decision that counts.

@@ -3,7 +3,7 @@
     override    a member of staff let the portrait pass at the booth although a rule does not hold
     finding     a rule that must hold does not, by the booth's report, or there is no report that says so
     attack      the presentation attack check warns
-    recheck     the desk's own check of the portrait finds that a rule which must hold does not
+    recheck     the desk's own check objects to the portrait (server/own_check.py)
 
 Rules: a refusal needs one person, whatever the packet; it harms nobody, since any booth takes another portrait. The table says no more than what a packet
 and its check say: whether somebody accepts, and who, is server/decisions.py's matter. What stands in a packet came from a booth and may be hostile, but it can
@@ -37,14 +37,11 @@ class Objection(StrEnum):
     OTHER = "other"
 
 
-def causes_of(
-    report: ReportRecord | None, visit: VisitRecord | None, pad: PadRecord | None, *, recheck_blocks: bool = False
-) -> tuple[Cause, ...]:
-    """Why these records need a second person; empty where one is enough."""
+def causes_of(report: ReportRecord | None, visit: VisitRecord | None, pad: PadRecord | None) -> tuple[Cause, ...]:
+    """Why these records need a second person; empty where one is enough, as far as a packet tells."""
     asked = {
         Cause.OVERRIDE: visit is not None and visit.released,
         Cause.FINDING: report is None or not report.compliant,
         Cause.ATTACK: pad is not None and pad.warns,
-        Cause.RECHECK: recheck_blocks,
     }
     return tuple(cause for cause, holds in asked.items() if holds)

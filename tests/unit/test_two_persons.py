@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -21,14 +23,26 @@ from server.decision_errors import (
     SamePersonError,
     SecondPersonError,
 )
+from server.decisions import HandOver
 from server.errors import UnknownPacketError
 from server.handover_errors import AcceptRefusedError
 from server.handover_rows import decisions, stored_decision
 from server.log_audit import Audit, audit_log
 from server.log_command import checks_for
+from server.own_check import check_objects
 from server.proposal_audit import check_proposals
 from server.proposals import proposals
 from server.queue_rows import QueueState
+from server.recheck import ChipOpinion, compare
+from server.recheck_errors import (
+    RecheckBusyError,
+    RecheckEndedError,
+    RecheckNothingError,
+    RecheckPictureError,
+    RecheckProfileError,
+    RecheckTimeoutError,
+    RecheckUnavailableError,
+)
 from server.records import read_pad, read_report, read_visit
 from server.retention import Fate
 from server.retention_rows import read_kept
@@ -90,20 +104,57 @@ UNUSABLE = read_pad(record({"usable": False, "reason": "lamps_failed"}))
 
 
 @pytest.mark.parametrize(
-    ("records", "recheck_blocks", "causes"),
+    ("records", "causes"),
     [
-        ((GOOD, PLAIN, None), False, ()),
-        ((GOOD, None, UNUSABLE), False, ()),
-        ((GOOD, LET_PASS, None), False, (Cause.OVERRIDE,)),
-        ((BAD, PLAIN, None), False, (Cause.FINDING,)),
-        ((None, PLAIN, None), False, (Cause.FINDING,)),
-        ((GOOD, PLAIN, ATTACK), False, (Cause.ATTACK,)),
-        ((GOOD, PLAIN, None), True, (Cause.RECHECK,)),
-        ((BAD, LET_PASS, ATTACK), True, tuple(Cause)),
+        ((GOOD, PLAIN, None), ()),
+        ((GOOD, None, UNUSABLE), ()),
+        ((GOOD, LET_PASS, None), (Cause.OVERRIDE,)),
+        ((BAD, PLAIN, None), (Cause.FINDING,)),
+        ((None, PLAIN, None), (Cause.FINDING,)),
+        ((GOOD, PLAIN, ATTACK), (Cause.ATTACK,)),
+        ((BAD, LET_PASS, ATTACK), (Cause.OVERRIDE, Cause.FINDING, Cause.ATTACK)),
     ],
 )
-def test_when_a_second_person_is_needed(records, recheck_blocks, causes):
-    assert causes_of(*records, recheck_blocks=recheck_blocks) == causes
+def test_when_a_second_person_is_needed(records, causes):
+    assert causes_of(*records) == causes
+
+
+class Asked:
+    """A rechecker whose answer is given."""
+
+    def __init__(self, answer) -> None:
+        self.answer, self.times = answer, 0
+
+    async def opinion(self, _content):
+        self.times += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+ANSWERS = [
+    *((compare(GOOD, GOOD), False), (compare(GOOD, BAD), True)),
+    *((compare(GOOD, GOOD, ChipOpinion(1.0)), False), (compare(GOOD, GOOD, ChipOpinion(0.1)), True)),
+    *((RecheckPictureError(""), True), (RecheckEndedError(""), True), (RecheckTimeoutError(""), True)),
+    *((RecheckNothingError(""), False), (RecheckProfileError(""), False)),
+    *((RecheckUnavailableError(""), False), (RecheckBusyError(""), False)),
+]
+
+
+async def test_the_desks_own_check_asks_for_a_second_person_and_is_asked_only_where_nothing_else_does(counter):
+    stored, other = await counter.receive(), await released(counter)
+    for answer, objects in ANSWERS:
+        asked = Asked(answer)
+        rooms = replace(counter.hand_over._rooms, check_objects=partial(check_objects, asked))
+        desk = HandOver(rooms)
+        opened = [await rooms.opener.content(one) for one in (stored, other)]
+        assert await desk.causes(opened[0]) == ((Cause.RECHECK,) if objects else ()), answer
+        assert await desk.causes(opened[1]) == (Cause.OVERRIDE,)
+        assert asked.times == 1
+        if objects:
+            with pytest.raises(SecondPersonError):
+                await desk.accept(stored, PRODUCER, FIRST)
+            assert (await desk.propose(stored, PRODUCER, FIRST)).causes == "recheck"
 
 
 async def test_a_refusal_is_signed_linked_and_told_to_the_applicant_with_its_commit(counter, keys):
