@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +13,8 @@ import httpx2
 import pytest
 
 from crypto.keys import Purpose, SignerSource
+from crypto.totp import code_at
+from server.auth import LOOK_S
 from server.decisions import HandOver, HandOverRooms
 from server.desk import make_desk
 from server.holds import Holds
@@ -110,7 +115,30 @@ ROUTES = {
     "POST /counter/find": "sc",
     "POST /counter/register": "sc",
     "POST /counter/slip": "sc",
-    # Fleet and statistics.
+    # Fleet and statistics: seen by whoever runs the house; changed by technicians alone.
+    "GET /fleet": "satm",
+    "GET /fleet/booths/{booth}": "satm",
+    "POST /fleet/sites": "t",
+    "POST /fleet/sites/{site}/remove": "t",
+    "POST /fleet/booths": "t",
+    "POST /fleet/booths/{booth}": "t",
+    "POST /fleet/booths/{booth}/retire": "t",
+    "POST /fleet/booths/{booth}/return": "t",
+    "POST /fleet/booths/{booth}/token": "t",
+    "POST /fleet/booths/{booth}/withdraw": "t",
+    "GET /fleet": "satm",
+    "GET /fleet/{form}": "satm",
+    "GET /fleet/sites/{site}/{form}": "satm",
+    "GET /fleet/booths/{booth}": "satm",
+    "GET /fleet/booths/{booth}/{form}": "satm",
+    "POST /fleet/sites": "t",
+    "POST /fleet/sites/{site}/remove": "t",
+    "POST /fleet/booths": "t",
+    "POST /fleet/booths/{booth}": "t",
+    "POST /fleet/booths/{booth}/retire": "t",
+    "POST /fleet/booths/{booth}/return": "t",
+    "POST /fleet/booths/{booth}/token": "t",
+    "POST /fleet/booths/{booth}/withdraw": "t",
     "GET /statistics": "satm",
     "GET /statistics.csv": "satm",
     # Users.
@@ -194,3 +222,163 @@ async def test_every_route_by_every_role_and_by_nobody(desk, keys):
     assert {("o", "GET /packets/{sha256}"), ("s", "GET /api/packets/{sha256}/parts/{name:path}")} <= personal
     assert {who for who, _ in personal} == set("osam"), "technician and clerk see nothing of a packet or a user"
     assert {route for who, route in personal if who == "m"} == {"GET /users", "GET /users/{user}"}
+
+
+def token_of(page: httpx2.Response) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+def contents(desk: Desk) -> dict[str, list]:
+    """Every row of every table but those that a look at something writes."""
+    noted = {"audit_log", "queue_looks"}
+    with contextlib.closing(sqlite3.connect(desk.rooms.settings.data_dir / "intake.sqlite3")) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: list(connection.execute(f"SELECT * FROM {name}")) for name in names if name not in noted}
+
+
+async def test_no_form_counts_that_this_session_s_page_has_not_shown(desk, keys):
+    """Without a token, with the login form's, with another session's, with the right one from another site or as another type: nothing is done."""
+    sha256 = await desk.receive(keys.packet(parts()))
+    somebody = await desk.rooms.users.add("Somebody", ["officer"])
+    login = token_of(await desk.client.get("/login"))
+    await desk.sign_in()
+    others = token_of(await desk.client.get("/account"))
+    await desk.sign_in_as(*Role)
+    right = token_of(await desk.client.get("/account"))
+    assert len({login, others, right}) == 3
+    forms = {route: told for route, told in addresses(sha256, somebody.user.id).items() if route.startswith("POST")}
+    before, found = contents(desk), []
+    for route, (_, path) in forms.items():
+        if route == "POST /login":
+            continue
+        foreign = {"Origin": "https://evil.example"}
+        tried = {
+            "none": await desk.client.post(path, data={"x": "y"}),
+            "login": await desk.client.post(path, data={"csrf_token": login}),
+            "others": await desk.client.post(path, data={"csrf_token": others}),
+            "foreign": await desk.client.post(path, data={"csrf_token": right}, headers=foreign),
+            "query": await desk.client.post(f"{path}?csrf_token={right}", data={"x": "y"}),
+        }
+        found += [(route, how) for how, answer in tried.items() if (answer.status_code, told(answer)) != (403, "form")]
+        typed = await desk.client.post(path, json={"csrf_token": right})
+        found += [(route, "json")] if typed.status_code != 415 else []
+        # And no GET does what a form does.
+        plain = await desk.client.get(path)
+        reads = f"GET {route.removeprefix('POST ')}" in ROUTES or route.startswith("POST /counter/")
+        found += [(route, "GET")] if plain.status_code not in ({200, 303, 404, 409} if reads else {405}) else []
+    assert found == []
+    assert contents(desk) == before
+
+
+async def test_whose_account_it_is_comes_from_the_session_and_from_nothing_that_is_sent(desk):
+    victim = await desk.user(Role.SUPERVISOR)
+    await desk.sign_in_as(Role.CLERK)
+    clerk = await desk.user(Role.CLERK)
+    names = ("user", "id", "officer", "name", "generation", "password_until", "totp", *(f"role-{r}" for r in Role))
+    more = dict.fromkeys(names, victim.user.id) | {"roles": "administrator"}
+    form = {"csrf_token": token_of(await desk.client.get("/account")), "new": "a quite new one 17"}
+    form |= {"again": form["new"], "present": clerk.password}
+    changed = await desk.client.post(f"/account/password?user={victim.user.id}", data=form | more)
+    assert (changed.status_code, changed.headers["location"]) == (303, "/account?done=password")
+    assert (await desk.rooms.users.find(victim.user.id)).generation == victim.user.generation
+    after = await desk.rooms.users.find(clerk.user.id)
+    assert (after.roles, after.generation) == (frozenset({Role.CLERK}), clerk.user.generation + 1)
+    desk.client.cookies.clear()
+    assert (await desk.sign_in(victim.password, name=victim.user.name)).status_code == 303
+    # The victim's own form does not take an authenticator that was made for somebody else, or in another session.
+    made = await begin_authenticator(desk, victim.password)
+    for who in (await desk.user(Role.OFFICER), victim):
+        desk.client.cookies.clear()
+        await desk.sign_in(who.password, name=who.user.name)
+        sent = {
+            "csrf_token": token_of(await desk.client.get("/account")),
+            "sealed": made["sealed"],
+            "code": made["code"],
+        }
+        assert told(await desk.client.post("/account/authenticator/confirm", data=sent)) == "form"
+        assert not (await desk.rooms.users.find(who.user.id)).has_totp
+
+
+async def begin_authenticator(desk: Desk, password: str) -> dict[str, str]:
+    """What the form with a new authenticator holds, and the code that the app would show."""
+    form = {"csrf_token": token_of(await desk.client.get("/account")), "present": password}
+    page = await desk.client.post("/account/authenticator", data=form)
+    text = re.search(r'dir="ltr">((?:[A-Z2-7]{4} ?){8})<', page.text)[1]
+    secret = base64.b32decode(text.replace(" ", ""))
+    sealed = re.search(r'name="sealed" value="([^"]+)"', page.text)[1]
+    return {"sealed": sealed, "code": code_at(secret, NOW.timestamp()), "csrf_token": token_of(page)}
+
+
+async def test_an_invented_name_finds_nothing_and_nobody(desk):
+    await desk.sign_in()
+    csrf = {"csrf_token": token_of(await desk.client.get("/account"))}
+    for name in ("%2e%2e", "u-00000000%00", "' OR 1=1 --", "u-%", "\N{BLACK STAR}" * 40):
+        for path in (f"/users/{name}", f"/packets/{name}", f"/api/packets/{name}", f"/packets/{'0' * 64}/pad/{name}"):
+            assert (await desk.client.get(path)).status_code in {400, 404}, path
+        for path in (
+            f"/users/{name}/reset",
+            f"/users/{name}/roles",
+            f"/handover/{name}/resend",
+            f"/packets/{name}/hold",
+        ):
+            assert (await desk.client.post(path, data=csrf)).status_code in {400, 404}, path
+
+
+async def test_a_session_belongs_to_its_user_as_he_is_now(desk):
+    users, clock = desk.rooms.users, desk.clock
+    made = await desk.user(Role.OFFICER)
+    await desk.sign_in_as(Role.OFFICER)
+    assert (await desk.client.get("/")).status_code == 200
+    await users.set_roles(made.user.id, ["clerk"], by=None)
+    clock.now += LOOK_S + 1
+    denied = await desk.client.get("/")
+    assert (denied.status_code, told(denied)) == (403, "denied")
+    assert (await desk.client.get("/counter")).status_code == 200
+    # Disabled, and enabled again: the session is over for good.
+    await users.disable(made.user.id, by=None)
+    clock.now += LOOK_S + 1
+    assert told(await desk.client.get("/counter")) == "sign in"
+    await users.enable(made.user.id, by=None)
+    assert told(await desk.client.get("/counter")) == "sign in"
+    # A new password ends the sessions of the old one.
+    await desk.sign_in_as(Role.OFFICER)
+    reset = await users.reset(made.user.id, by=None, temporary=False)
+    clock.now += LOOK_S + 1
+    assert told(await desk.client.get("/counter")) == "sign in"
+    assert (await desk.sign_in(made.password, name=made.user.name)).status_code == 403
+    assert (await desk.sign_in(reset.password, name=made.user.name)).status_code == 303
+
+
+async def test_no_session_is_fixed_carried_on_or_used_again(desk):
+    """A token that was planted is none; each sign-in, sign-out and change of password has its own; an old one is worth nothing."""
+    made, seen = await desk.user(Role.ADMINISTRATOR), set()
+
+    def cookie() -> str:
+        return desk.client.cookies.get("__Host-desk")
+
+    desk.client.cookies.set("__Host-desk", "planted", domain="desk.test", path="/")
+    await desk.sign_in(made.password, name=made.user.name)
+    assert "planted" not in {one.value for one in desk.client.cookies.jar if one.domain != "desk.test"}
+    desk.client.cookies.clear()
+    # The form of another tab, sent once more while a session is open: that session ends.
+    person = {"name": made.user.name, "password": made.password}
+    person["csrf_token"] = token_of(await desk.client.get("/login"))
+    form_cookie = desk.client.cookies.get("__Host-desk-form")
+    for _ in range(2):
+        desk.client.cookies.set("__Host-desk-form", form_cookie, domain="desk.test", path="/")
+        assert (await desk.client.post("/login", data=person)).status_code == 303
+        seen.add(cookie())
+    form = {"csrf_token": token_of(await desk.client.get("/account")), "present": made.password}
+    form |= dict.fromkeys(("new", "again"), "another long word 9")
+    changed = await desk.client.post("/account/password", data=form)
+    flags = changed.headers.get_list("set-cookie")
+    assert all({"httponly", "secure", "samesite=strict", "path=/"} <= set(one.lower().split("; ")) for one in flags)
+    last = cookie()
+    assert len(seen | {last}) == 3
+    await desk.client.post("/logout", data={"csrf_token": token_of(await desk.client.get("/account"))})
+    for old in (*seen, last, "planted", ""):
+        desk.client.cookies.clear()
+        desk.client.cookies.set("__Host-desk", old, domain="desk.test", path="/")
+        assert told(await desk.client.get("/users")) == "sign in"
