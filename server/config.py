@@ -251,6 +251,10 @@ class DeskSettings(ListenSettings, StoreSettings):
     crl: Path | None = Field(
         default=None, description="Revocation list of their authority (DER); read again when the file changes."
     )
+    issuer_dir: Path | None = Field(
+        default=None,
+        description="Folder of the authority's records, in which tokens that enrol booths are made; None makes none here.",
+    )
     recipient_keys: tuple[Path, ...] = Field(
         min_length=1, description="The private keys that open packets: the present one, and others while keys overlap."
     )

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -31,14 +32,17 @@ from server import views
 from server.application_rows import Registry
 from server.audit import Action, AuditLog
 from server.auth import Doorkeeper, Session
+from server.booth_orders import BoothOrders
 from server.booth_trust import BoothTrust
 from server.chip_card import chip_card
 from server.config import DeskSettings
 from server.decisions import HandOver, HandOverRooms, check_signer
 from server.desk_account import AccountRooms, make_account_pages
 from server.desk_api import find_packet, make_api
+from server.desk_booth_orders import BoothOrderPages, BoothOrderRooms, make_booth_order_pages
 from server.desk_counter import CounterRooms, make_counter_pages
 from server.desk_decide import DecidePages, DecideRooms, make_decide_pages
+from server.desk_fleet import FleetPages, FleetRooms, make_fleet_pages, no_orders
 from server.desk_login import make_login_pages
 from server.desk_orders import OrderPages, OrderRooms, make_order_pages
 from server.desk_recheck import RecheckRooms, make_recheck_pages
@@ -70,6 +74,7 @@ from server.messages import Messages, load_messages
 from server.metrics import Metrics
 from server.objects import open_objects
 from server.opening import Opener, open_opener, summarise
+from server.own_check import check_objects
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
 from server.queue_reader import QueueReader
@@ -102,6 +107,7 @@ class DeskRooms:
     metrics: Metrics = field(default_factory=Metrics)
     hand_over: HandOver | None = None
     holds: Holds | None = None
+    booth_orders: BoothOrderRooms | None = None
     users: Users | None = None  # where they are the desk's own
     secret: DeskSecret = field(kw_only=True)
     rechecker: Rechecker = field(default_factory=Rechecker)
@@ -205,6 +211,12 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     app.include_router(make_list_pages(queue))
     app.include_router(make_api(store, opener, length))
     app.include_router(make_counter_pages(_counter_rooms(rooms, pages)))
+    its_orders = None if rooms.booth_orders is None else BoothOrderPages(rooms.booth_orders)
+    card = no_orders if its_orders is None else its_orders.card
+    fleet = FleetPages(FleetRooms(store, pages, rooms.now, rooms.settings.issuer_dir, card))
+    app.include_router(make_fleet_pages(fleet))
+    if its_orders is not None:
+        app.include_router(make_booth_order_pages(its_orders, fleet))
     app.include_router(make_statistics_pages(StatisticsRooms(store, pages, rooms.now)))
     app.mount("/static", StaticFiles(directory=STATIC))
 
@@ -271,6 +283,7 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
                 signer=decider.current if decider else None,
                 answer_within=timedelta(hours=settings.answer_within_h),
                 now=lambda: datetime.now(UTC),
+                check_objects=partial(check_objects, rechecker),
             )
         )
         holds = Holds(store, decider.current, Purpose.DESK, lambda: datetime.now(UTC)) if decider else None
@@ -280,6 +293,9 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
             *(settings, store, opener, door, load_messages(), audit),
             hand_over=hand_over,
             holds=holds,
+            booth_orders=BoothOrderRooms(
+                BoothOrders(store, lambda: datetime.now(UTC), signer), keys, trust, lambda: datetime.now(UTC)
+            ),
             users=users,
             secret=secret,
             rechecker=rechecker,

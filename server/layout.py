@@ -69,6 +69,7 @@ SECTIONS = (
     Section("/", "queue", Permission.PACKETS_READ),
     Section("/counter", "counter", Permission.APPLICATIONS),
     Section("/handover", "handover", Permission.HANDOVER_READ),
+    Section("/fleet", "fleet", Permission.FLEET_READ),
     Section("/statistics", "statistics", Permission.STATISTICS),
     Section("/users", "users", Permission.USERS),
 )
