@@ -9,8 +9,9 @@ import httpx2
 import pytest
 
 from crypto.decision import MAX_REASONS, verify_decision
-from server import applications
+from server import applications, decision_errors
 from server.applications import REASONS
+from server.errors import DeskError
 from server.messages import LANGUAGES, load_messages
 from server.roles import Role
 from server.second_person import Cause, Objection
@@ -203,8 +204,10 @@ async def test_the_pages_speak_every_language(counter):
                 text = re.sub(r"<[^>]*>", "", page.text)
                 assert not re.search(r"\b(?:accept|refuse|decision|second|reason|state)\.[a-z_.]+\b", text)
             words = WORDS.languages[language].texts
-            for key in (*(f"second.cause.{one}" for one in Cause), *(f"second.objection.{one}" for one in Objection)):
-                assert words[key]
+            told = [f"second.cause.{one}" for one in Cause] + [f"second.objection.{one}" for one in Objection]
+            leaves = [kind for kind in vars(decision_errors).values() if getattr(kind, "__base__", None) is DeskError]
+            assert len(leaves) == 5
+            assert all(words[key] for key in (*told, *(f"error.{leaf.code}" for leaf in leaves)))
 
 
 def test_a_decision_has_room_for_what_the_catalogue_allows():

@@ -12,6 +12,7 @@ from server import (
     application_errors,
     backup_errors,
     booth_order_errors,
+    decision_errors,
     errors,
     fleet_errors,
     handover_errors,
@@ -40,6 +41,7 @@ ROOMS = (
     | vars(application_errors)
     | vars(backup_errors)
     | vars(booth_order_errors)
+    | vars(decision_errors)
     | vars(handover_errors)
     | vars(retention_errors)
 )
