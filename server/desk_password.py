@@ -47,7 +47,7 @@ class PasswordHashes:
             raise PasswordCheckError("The password cannot be compared just now.") from error
 
     def _keyed(self, password: str) -> bytes:
-        return base64.b64encode(self._secret.mac(_PURPOSE, plain_password(password).encode()))
+        return base64.b64encode(self._secret.mac(_PURPOSE, plain_password(password).encode("utf-8", "replace")))
 
 
 def make_password() -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -43,6 +44,7 @@ from server.user_errors import (
 
 TEMPORARY = timedelta(days=7)
 MOST_NAME = 64
+USER_ID = re.compile(r"u-[0-9a-f]{8}", re.ASCII)
 # Any constant; names the users' lock among PostgreSQL's advisory locks.
 USERS_LOCK = 0x70627573
 _DRAWS = 20  # of 2^32 ids
@@ -145,8 +147,10 @@ class Users:
 
     async def find(self, user: str) -> User:
         """One user. Raises `UserUnknownError`."""
-        async with self._store.reading() as connection:
-            row = await self.row(connection, desk_users.c.id == user)
+        row = None
+        if USER_ID.fullmatch(user):  # PostgreSQL takes no text with a zero in it
+            async with self._store.reading() as connection:
+                row = await self.row(connection, desk_users.c.id == user)
         if row is None:
             raise UserUnknownError("There is no user of this id.")
         return self._shown(row)
@@ -191,7 +195,8 @@ class Users:
 
     def name_hash(self, name: str) -> str:
         """By which a user is found: without capitals, and however Unicode writes it."""
-        return self._secret.mac("user name", unicodedata.normalize("NFKC", name).casefold().strip().encode()).hex()
+        plain = " ".join(unicodedata.normalize("NFKC", name[: 4 * MOST_NAME]).casefold().split())
+        return self._secret.mac("user name", plain.encode("utf-8", "replace")).hex()
 
     async def row(
         self, connection: AsyncConnection, where: sa.ColumnElement[bool], *, held: bool = False
