@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from booth.errors import CommandMalformedError
 
 if TYPE_CHECKING:
+    from booth.fleet import FleetView
     from booth.inspection import LiveView
     from booth.maintenance import Maintenance
 
@@ -399,4 +400,12 @@ class BoothFacade(Protocol):
     @property
     def maintenance(self) -> Maintenance:
         """The technician's work."""
+        ...
+
+    async def fleet(self) -> FleetView:
+        """What the booth tells of itself, and what it was asked from afar."""
+        ...
+
+    async def take_profile_back(self) -> None:
+        """The profile of booth.toml counts again from the next start on. Raises OSError."""
         ...

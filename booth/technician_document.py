@@ -8,12 +8,13 @@ from pydantic import BaseModel
 
 from booth.courses import Courses
 from booth.document_parts import COOKIE, TEXT, TOKEN, content, error, operation_of, ref
+from booth.fleet import FleetView
 from booth.inspection import LiveView
 from booth.kiosk import TechnicianStatus
 from booth.technician_pages import GiveAnswer, NoBody, SetScene, StartCalibration, StartTests, SwitchOff, WorkView
 from booth.training import TrainingView
 
-TOLD: tuple[type[BaseModel], ...] = (TechnicianStatus, LiveView, WorkView, Courses, TrainingView)
+TOLD: tuple[type[BaseModel], ...] = (TechnicianStatus, LiveView, WorkView, Courses, FleetView, TrainingView)
 
 
 def technician_paths() -> dict[str, Any]:
@@ -32,6 +33,12 @@ def technician_paths() -> dict[str, Any]:
         },
         "/api/technician/history": {
             "get": _read("How every self-test went over ninety days.", {200: _told("Courses"), 503: error()})
+        },
+        "/api/technician/fleet": {
+            "get": _read("What is told to the fleet, and what was asked from afar.", {200: _told("FleetView")})
+        },
+        "/api/technician/fleet/profile": {
+            "post": _do("Take the profile back that an order chose.", {204: {"description": "It is."}}, NoBody)
         },
         "/api/technician/test-card": {"get": _read("The test card to print.", {200: content("image/svg+xml")})},
         "/api/technician/bundle": {

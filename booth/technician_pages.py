@@ -96,8 +96,10 @@ class TechnicianTools:
         router.websocket("/preview")(self.preview)
         router.get("/maintenance")(self.work)
         router.get("/history")(self.history)
+        router.get("/fleet")(self.fleet)
         router.get("/test-card", response_class=Response)(self.test_card)
         router.post("/bundle", response_class=Response)(self.bundle)
+        router.post("/fleet/profile", status_code=204)(self.take_profile_back)
         for path, do in (
             ("/tests", self.start_tests),
             ("/calibration", self.start_calibration),
@@ -145,6 +147,10 @@ class TechnicianTools:
         except (HistoryUnusableError, MaintenanceRefusedError) as error:
             return problem(503, error.code, f"{error} {fault_of(error).hint}")
         return _json(Courses(checks=courses))
+
+    async def fleet(self, request: Request) -> Response:
+        """The newest heartbeat as it was sent, and the orders that came."""
+        return self._pages.refuse(request) or _json(await self._booth.fleet())
 
     async def test_card(self, request: Request) -> Response:
         """The test card, to be printed at its true size."""
@@ -212,6 +218,17 @@ class TechnicianTools:
         return Response(
             content, media_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{name}"'}
         )
+
+    async def take_profile_back(self, request: Request) -> Response:
+        """The profile of booth.toml counts again from the next start on, instead of the one that an order chose."""
+        body = await self._body(request, NoBody)
+        if isinstance(body, Response):
+            return body
+        try:
+            await self._booth.take_profile_back()
+        except OSError as error:
+            return problem(409, "technician.disk", f"The booth's disk refused: {error.strerror}.")
+        return Response(status_code=204)
 
     async def _do(self, request: Request, kind: type[Body], do: Callable[[Body], None]) -> Response:
         body = await self._body(request, kind)

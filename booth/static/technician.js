@@ -7,6 +7,7 @@ import { el, icon, setText } from "./dom.js";
 import { GIVE_UP_MS, ask, byId, moment, named, t, tell, texts } from "./technician_words.js";
 import * as calibration from "./technician_calibration.js";
 import * as devices from "./technician_devices.js";
+import * as fleet from "./technician_fleet.js";
 import * as live from "./technician_live.js";
 import * as log from "./technician_log.js";
 import * as overview from "./technician_overview.js";
@@ -21,6 +22,7 @@ const TABS = [
   ["calibration", "measure", calibration],
   ["devices", "device", devices],
   ["log", "clock", log],
+  ["fleet", "cloud", fleet],
   ["training", "person", training],
 ].filter(([name]) => byId(name) !== null);
 

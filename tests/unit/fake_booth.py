@@ -9,6 +9,7 @@ from typing import Any
 
 from booth.errors import BoothRevokedError, CommandRefusedError
 from booth.faults import fault_of
+from booth.fleet import FleetView
 from booth.inspection import LiveView, Permission
 from booth.kiosk import (
     REASON_CLASSES,
@@ -28,7 +29,7 @@ from booth.kiosk import (
     PreviewFrame,
     TechnicianStatus,
 )
-from tests.unit.fake_technician import FakeMaintenance, live_view
+from tests.unit.fake_technician import FakeMaintenance, fleet_view, live_view
 from validation.rules import RULES as TABLE
 from validation.rules import load_profile
 
@@ -231,11 +232,18 @@ class FakeBooth:
         self.on_command = lambda _command: None
         self.maintenance = FakeMaintenance()
         self.looks = 0
+        self.profile_taken_back = False
         self.unseen = asyncio.Event()  # no technician's live view is open
 
     @property
     def state(self) -> KioskState:
         return self._state
+
+    async def fleet(self) -> FleetView:
+        return fleet_view(taken_back=self.profile_taken_back)
+
+    async def take_profile_back(self) -> None:
+        self.profile_taken_back = True
 
     async def show(self, state: KioskState) -> None:
         """Makes this the state now and tells every subscriber."""

@@ -6,18 +6,25 @@ import math
 import time
 from typing import Any
 
+from booth.beat import BeatView
 from booth.calibration_work import CalibrationNow, CalibrationView
 from booth.errors import MaintenanceRefusedError
+from booth.fleet import FleetView
 from booth.inspection import LightView, LiveView, Permission
 from booth.kiosk import Instruction, Overlay
 from booth.live_values import LiveValues
 from booth.maintenance import MaintenanceState, OutOfService, OutReason, TestRun
+from booth.order_book import OrderLine
 from booth.plots import draw_bars
+from booth.profile_choice import ChosenProfile
 from booth.self_test import CheckFinding
 from booth.training import Outcome, TrainingView
 from booth.trends import DAY_S, Point, Trend, trend_of
 from capture.calibration import Drift
 from capture.calibration_run import STEPS, Step, StepState
+from crypto.booth_order import OrderKind
+from crypto.booth_order import Outcome as Outcome_
+from tests.heartbeats import heartbeat
 from validation.report import Finding, Level, Limit, Report, Verdict
 from validation.rules import RULES, load_profile
 
@@ -105,6 +112,23 @@ def calibration_view(waiting: str | None = None) -> CalibrationView:
             for key, start in baseline.items()
         ),
     )  # fmt: skip
+
+
+def fleet_view(*, taken_back: bool = False) -> FleetView:
+    """A booth that told its health and did two orders; the second chose a profile."""
+    common = {"by": "u-3f9a11c2", "office": "desk-central", "made_at": AT, "told": True, "outcome": Outcome_.DONE}
+    lines = (
+        OrderLine(
+            id="b" * 32, number=1795384529, kind=OrderKind.CHANGE_PROFILE, arguments={"profile": "icao-strict"},
+            taken_at="2026-11-22T10:02:00Z", code="next_start", **common,
+        ),
+        OrderLine(id="a" * 32, number=1795384528, kind=OrderKind.RUN_TESTS, arguments={}, taken_at=AT, **common),
+    )  # fmt: skip
+    chosen = ChosenProfile(
+        profile="icao-strict", instead_of="icao", order="b" * 32, by="u-3f9a11c2", chosen_at="2026-11-22T10:02:00Z"
+    )
+    beat = BeatView(enabled=True, sent_at="2026-11-22T10:05:00Z", body=heartbeat().model_dump_json())
+    return FleetView(heartbeat=beat, orders_enabled=True, orders=lines, profile=None if taken_back else chosen)
 
 
 class FakeMaintenance:

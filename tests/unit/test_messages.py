@@ -38,7 +38,7 @@ COMPOSED = (
     r"staff\.action\.\w+(\.text)?",
     r"(check|cause|remedy)\.[\w.]+",
     r"switch\.\w+",
-    r"technician\.(state|device|level|level_from|intake|findings|visit|info|lamp|tab|family|live|refused)\.\w+",
+    r"technician\.(state|device|level|level_from|intake|findings|visit|info|lamp|tab|family|live|refused|order|outcome|order_code)\.\w+",
     r"technician\.light\.(problem|place)\.\w+",
     r"technician\.(step|ask|value)\.\w+",
     r"technician\.drift\.\w+\.\w+",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
 import zipfile
 
@@ -22,7 +23,7 @@ from tests.unit.fake_technician import FakeTrainer
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PASSPHRASE = "correct horse battery staple"
-READ = ("", "/live", "/maintenance", "/history", "/test-card", "/training")
+READ = ("", "/live", "/maintenance", "/history", "/fleet", "/test-card", "/training")
 DO = {
     "/bundle": {},
     "/tests": {},
@@ -31,6 +32,7 @@ DO = {
     "/maintenance/cancel": {},
     "/service/off": {"reason": "cleaning"},
     "/service/on": {},
+    "/fleet/profile": {},
     "/training/answer": {"cause": "lamp_dark"},
     "/training/next": {},
     "/training/scene": {"scene": "card"},
@@ -99,6 +101,18 @@ def test_a_technician_calibrates(booth, inside):
     assert [step["key"] for step in started["calibration"]["steps"] if step["state"] == "waiting"] == ["empty"]
     inside.post("/api/technician/maintenance/proceed")
     assert booth.maintenance.done == ["calibration baseline", "proceed"]
+
+
+def test_he_sees_what_was_told_and_asked_and_takes_a_profile_back(booth, inside):
+    seen = inside.get("/api/technician/fleet").json()
+    assert json.loads(seen["heartbeat"]["body"])["service"] == {"state": "in_service", "reason": None, "since": None}
+    assert [(one["kind"], one["by"]) for one in seen["orders"]] == [
+        ("change_profile", "u-3f9a11c2"),
+        ("run_tests", "u-3f9a11c2"),
+    ]
+    assert seen["profile"]["instead_of"] == "icao"
+    assert inside.post("/api/technician/fleet/profile").status_code == 204
+    assert inside.get("/api/technician/fleet").json()["profile"] is None
 
 
 @pytest.mark.parametrize("path", ["/tests", "/calibration", "/service/off"])
