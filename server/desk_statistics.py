@@ -10,6 +10,7 @@ read in an address is told beside the form, and nothing is shown as if it had be
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -36,11 +37,10 @@ from server.statistics import (
     by_booth,
     by_rule,
     shown_first,
-    standouts,
     worst_rule,
 )
 from server.statistics_csv import BYTE_ORDER_MARK, Cell, csv_lines
-from server.statistics_rows import Comparisons, Place, read_places
+from server.statistics_rows import FleetSums, Place, read_places
 from server.statistics_words import BoothLine, Figure, Sayings, share_of
 from server.store import Store
 
@@ -85,6 +85,11 @@ class Asked:
         """Each of them."""
         return [self.since + timedelta(days=at) for at in range((self.until - self.since).days + 1)]
 
+    @property
+    def span(self) -> tuple[date, date]:
+        """The first and the last."""
+        return self.since, self.until
+
     def query(self, **more: str | None) -> str:
         """As an address."""
         told = {"from": f"{self.since}", "to": f"{self.until}", "site": self.site, "booth": self.booth}
@@ -116,16 +121,16 @@ class StatisticsPages:
 
     def __init__(self, rooms: StatisticsRooms) -> None:
         self.rooms = rooms
-        self.comparisons = Comparisons(rooms.store)
+        self.fleet = FleetSums(rooms.store)
 
     async def page(self, request: Request, session: Session, asked: Asked) -> Response:
         """The page of what is asked for."""
         language = self.rooms.pages.language(request)
         places = await read_places(self.rooms.store)
-        compared = await self.comparisons.between(asked.since, asked.until)
+        comparison = await self.fleet.compared(asked.since, asked.until)
+        compared, found = comparison.rows, comparison.standouts
         chosen = _chosen(places, asked)
         shown = by_rule(compared, chosen)
-        found = standouts(compared)
         here = [one for one in found if chosen is None or one.booth in chosen]
         rule = asked.rule if asked.rule in shown else here[0].rule if here else worst_rule(shown)
         visits = await self._visits(asked)
@@ -166,23 +171,13 @@ class StatisticsPages:
                     self.rooms.store, since, until, kind, by=groups, booth=asked.booth, site=asked.site
                 )
                 lines = (_csv_row(row | {"site_name": sites.get(row.get("site"))}, about, kind) for row in rows)
-                yield csv_lines(lines).encode("utf-8")
+                yield (await asyncio.to_thread(csv_lines, lines)).encode("utf-8")
 
     async def _visits(self, asked: Asked) -> list[dict[str, object]]:
-        return await sum_days(
-            self.rooms.store,
-            asked.since,
-            asked.until,
-            VISITS,
-            by=("day", "name"),
-            booth=asked.booth,
-            site=asked.site,
-        )
+        return await self.fleet.sums(asked.span, VISITS, by=("day", "name"), booth=asked.booth, site=asked.site)
 
     async def _figures(self, asked: Asked, visits: Sequence[Mapping[str, object]], words: Sayings) -> list[Figure]:
-        portraits = await sum_days(
-            self.rooms.store, asked.since, asked.until, PORTRAITS, by=("name",), booth=asked.booth, site=asked.site
-        )
+        portraits = await self.fleet.sums(asked.span, PORTRAITS, by=("name",), booth=asked.booth, site=asked.site)
         assessed = sum(row["count"] for row in portraits)
         ended: dict[str, Share] = {}
         for row in visits:
@@ -201,20 +196,18 @@ class StatisticsPages:
         self, asked: Asked, compared: list[Compared], found: list[Standout], rule: str, words: Sayings
     ) -> list[Chart]:
         """The chosen check by day, by booth and by site."""
-        store, days = self.rooms.store, asked.days
-        everybody = await sum_days(store, asked.since, asked.until, RULE, by=("day",), name=rule)
+        days = asked.days
+        everybody = await self.fleet.sums(asked.span, RULE, by=("day",), name=rule)
         all_days = words.by_day("statistics.everybody", days, everybody, dashed=True)
         charts = []
         if asked.booth or asked.site:
-            own = await sum_days(
-                store, asked.since, asked.until, RULE, by=("day",), booth=asked.booth, site=asked.site, name=rule
-            )
+            own = await self.fleet.sums(asked.span, RULE, by=("day",), booth=asked.booth, site=asked.site, name=rule)
             lines = [words.by_day("statistics.shown", days, own), all_days]
         else:
             lines = [Line(all_days.name, all_days.values)]
         charts.append(words.day_chart("statistics.chart.rule_days", days, lines))
         if not asked.booth and not asked.site:
-            sites = await sum_days(store, asked.since, asked.until, RULE, by=("site",), name=rule)
+            sites = await self.fleet.sums(asked.span, RULE, by=("site",), name=rule)
             if len([row for row in sites if row["site"]]) > 1:
                 charts.append(words.site_chart([row for row in sites if row["site"]]))
         in_sight = _chosen(words.places, asked)
@@ -241,7 +234,7 @@ class StatisticsPages:
         far = {one.booth for one in striking}
         panels = []
         for booth in first:
-            rows = await sum_days(self.rooms.store, asked.since, asked.until, RULE, by=("day",), name=rule, booth=booth)
+            rows = await self.fleet.sums(asked.span, RULE, by=("day",), name=rule, booth=booth)
             line = words.by_day("", asked.days, rows)
             panels.append(Line(words.place(booth), line.values, "bad" if booth in far else "accent"))
         return words.panel_chart(asked.days, panels, everybody)
@@ -250,9 +243,8 @@ class StatisticsPages:
         self, asked: Asked, compared: list[Compared], found: list[Standout], rule: str | None, words: Sayings
     ) -> list[BoothLine]:
         """The table of booths: those that stand out first, then by name."""
-        days, (booth, site) = (self.rooms.store, asked.since, asked.until), (asked.booth, asked.site)
-        visits = await sum_days(*days, VISITS, by=("booth", "name"), booth=booth, site=site)
-        portraits = await sum_days(*days, PORTRAITS, by=("booth",), booth=booth, site=site)
+        visits = await self.fleet.sums(asked.span, VISITS, by=("booth", "name"), booth=asked.booth, site=asked.site)
+        portraits = await self.fleet.sums(asked.span, PORTRAITS, by=("booth",), booth=asked.booth, site=asked.site)
         ended: dict[str, dict[str, Share]] = {}
         for row in visits:
             ended.setdefault(row["booth"], {})[row["name"]] = share_of(row)

@@ -16,8 +16,7 @@ from server.desk_statistics import read_asked
 from server.fleet_rows import booths, fleet_days, read_days, sites
 from server.messages import LANGUAGES, load_messages
 from server.roles import Role
-from server.statistics import standouts
-from server.statistics_rows import KEPT_S, Comparisons
+from server.statistics_rows import KEPT_S, FleetSums
 from server.store import open_store
 from tests.desk_rig import NOW, Clock, opened_desk
 from tests.sealed_packets import Keys
@@ -89,11 +88,11 @@ async def fill(store) -> None:
 async def test_the_comparison_is_that_of_the_rows_on_the_booths_own_days(store):
     await fill(store)
     clock = Clock()
-    comparisons = Comparisons(store, clock)
-    compared = await comparisons.between(WEEK, YESTERDAY)
+    fleet = FleetSums(store, clock)
+    compared = await fleet.compared(WEEK, YESTERDAY)
     rows = await read_days(store, WEEK, YESTERDAY, kinds=("rule",))
     days = {(row.booth, row.day) for row in rows}
-    for one in compared:
+    for one in compared.rows:
         own, everybody = Counter(), Counter()
         for row in rows:
             if row.name == one.rule and (one.booth, row.day) in days:
@@ -102,14 +101,17 @@ async def test_the_comparison_is_that_of_the_rows_on_the_booths_own_days(store):
                     own.update(failed=row.count, assessed=row.total)
         assert (one.own.count, one.own.total) == (own["failed"], own["assessed"])
         assert (one.everybody.count, one.everybody.total) == (everybody["failed"], everybody["assessed"])
-    assert len(compared) == 7 * len(RATES)
-    assert [(one.booth, one.rule) for one in standouts(compared)] == [("booth-0004", "light.even")]
+    assert len(compared.rows) == 7 * len(RATES)
+    assert [(one.booth, one.rule) for one in compared.standouts] == [("booth-0004", "light.even")]
+    days_of_pose = await fleet.sums((WEEK, YESTERDAY), "rule", by=("day",), name="pose.yaw")
+    assert len(days_of_pose) == 7
     # Kept, as its answer changes once a day, and then read again.
     async with store.writing() as connection:
         await connection.execute(sa.delete(fleet_days).where(fleet_days.c.booth == "booth-0004"))
-    assert await comparisons.between(WEEK, YESTERDAY) is compared
+    assert await fleet.compared(WEEK, YESTERDAY) is compared
+    assert await fleet.sums((WEEK, YESTERDAY), "rule", by=("day",), name="pose.yaw") is days_of_pose
     clock.now += KEPT_S
-    assert len(await comparisons.between(WEEK, YESTERDAY)) == 6 * len(RATES)
+    assert len((await fleet.compared(WEEK, YESTERDAY)).rows) == 6 * len(RATES)
 
 
 async def test_the_lamp_is_named_in_words_in_every_language(desk):
