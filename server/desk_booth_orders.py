@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -34,7 +35,7 @@ from server.auth import Session
 from server.booth_order_errors import BoothOrderRefusedError, BoothOrderUnknownError, BundleUnavailableError
 from server.booth_orders import BoothOrders, StoredOrder
 from server.booth_trust import BoothTrust
-from server.desk_fleet import FleetPages
+from server.desk_fleet import FleetPages, Reader, chosen_language
 from server.desk_session import needs, read_officers_form
 from server.errors import DeskError
 from server.messages import Language
@@ -142,6 +143,9 @@ def make_booth_order_pages(work: BoothOrderPages, fleet: FleetPages) -> APIRoute
     """The addresses."""
     api = APIRouter(prefix="/fleet/booths/{booth}")
 
+    def back_to(booth: str, query: str = "") -> RedirectResponse:
+        return RedirectResponse(f"/fleet/booths/{quote(booth)}{query}", 303)
+
     @api.post("/orders/{kind}")
     async def give(
         request: Request,
@@ -155,7 +159,7 @@ def make_booth_order_pages(work: BoothOrderPages, fleet: FleetPages) -> APIRoute
             await work.give(booth, kind, form, session.officer)
         except DeskError as error:
             return await fleet.booth(request, booth, session, error)
-        return RedirectResponse(f"/fleet/booths/{booth}", 303)
+        return back_to(booth)
 
     @api.post("/withdraw-order/{order}")
     async def withdraw(
@@ -170,7 +174,18 @@ def make_booth_order_pages(work: BoothOrderPages, fleet: FleetPages) -> APIRoute
             await work.withdraw(booth, order)
         except (DeskError, BoothOrderUnknownError) as error:
             return await fleet.booth(request, booth, session, error)
-        return RedirectResponse(f"/fleet/booths/{booth}", 303)
+        return back_to(booth)
+
+    # A page that a form answered keeps the form's address; a change of its language asks for that address.
+    @api.get("/orders/{kind}")
+    async def after_order(request: Request, booth: str, kind: str, session: Reader) -> Response:  # noqa: ARG001 (asks for the session)
+        """Go back to the booth's page."""
+        return back_to(booth, chosen_language(request))
+
+    @api.get("/withdraw-order/{order}")
+    async def after_withdrawal(request: Request, booth: str, order: str, session: Reader) -> Response:  # noqa: ARG001 (asks for the session)
+        """Go back to the booth's page."""
+        return back_to(booth, chosen_language(request))
 
     @api.get("/bundles/{order}")
     async def bundle(
@@ -180,7 +195,7 @@ def make_booth_order_pages(work: BoothOrderPages, fleet: FleetPages) -> APIRoute
     ) -> Response:
         """Give the support bundle that the booth sent for an order: a ZIP file."""
         data = await work.bundle(booth, order)
-        headers = {"Content-Disposition": f'attachment; filename="passbooth-support-{booth}-{order[:8]}.zip"'}
+        headers = {"Content-Disposition": f'attachment; filename="passbooth-support-{quote(booth)}-{order[:8]}.zip"'}
         return Response(data, headers=headers, media_type="application/zip")
 
     return api

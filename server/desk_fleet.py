@@ -216,7 +216,7 @@ def _groups(
     return sorted(groups, key=lambda group: (group.site is None, -group.alerts, group.name))
 
 
-def _language(request: Request) -> str:
+def chosen_language(request: Request) -> str:
     """What a redirect keeps of the address."""
     asked = request.query_params.get("lang")
     return f"?lang={asked}" if asked in LANGUAGES else ""
@@ -238,11 +238,11 @@ def make_fleet_pages(fleet: FleetPages) -> APIRouter:
     @api.get("/{form}")
     @api.get("/sites/{site}/{form}")
     async def after_form(request: Request, form: str, session: Reader) -> Response:  # noqa: ARG001 (asks for the session)
-        return back_to(f"/fleet{_language(request)}")
+        return back_to(f"/fleet{chosen_language(request)}")
 
     @api.get("/booths/{booth}/{form}")
     async def after_booth_form(request: Request, booth: str, form: str, session: Reader) -> Response:  # noqa: ARG001 (asks for the session)
-        return back_to(f"/fleet/booths/{quote(booth)}{_language(request)}")
+        return back_to(f"/fleet/booths/{quote(booth)}{chosen_language(request)}")
 
     @api.post("/sites")
     async def put_site(

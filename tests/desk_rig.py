@@ -16,9 +16,11 @@ from crypto.keys import SignerSource, load_recipient_key
 from crypto.seal import read_header
 from server.audit import AuditLog
 from server.auth import Doorkeeper
+from server.booth_orders import BoothOrders
 from server.booth_trust import BoothTrust
 from server.config import DeskSettings
 from server.desk import DeskRooms, make_desk
+from server.desk_booth_orders import BoothOrderRooms
 from server.desk_password import PasswordHashes
 from server.local_users import LocalUsers
 from server.objects import open_objects
@@ -109,22 +111,20 @@ def users_and_door(
 async def opened_desk(keys: Keys, data, messages, **settings):
     chosen = DeskSettings.from_pki(keys.folder, data, **{"totp": "optional", **settings})
     clock, trust_clock = Clock(), Clock()
+    private = [load_recipient_key(path) for path in chosen.recipient_keys]
+    trust = BoothTrust(chosen.trust, chosen.crl, monotonic=trust_clock)
     async with (
         open_store(chosen.resolved_database_url) as store,
         open_objects(chosen) as objects,
         open_receipt_log(store, SignerSource(f"file:{keys.folder / 'intake.key'}").current) as receipts,
-        open_opener(
-            objects.packets,
-            [load_recipient_key(path) for path in chosen.recipient_keys],
-            BoothTrust(chosen.trust, chosen.crl, monotonic=trust_clock),
-            kept=4,
-            kept_s=60,
-        ) as opener,
+        open_opener(objects.packets, private, trust, kept=4, kept_s=60) as opener,
         open_rechecker(spare_s=0) as rechecker,
     ):
         secret = load_desk_secret(chosen.secret)
-        users, door = users_and_door(store, secret, clock)
+        users, door = users_and_door(store, secret, clock, totp_required=chosen.totp == "required")
         audit = AuditLog(store, secret, chosen.data_dir, signer=None, now=lambda: NOW)
+        signer = SignerSource(f"file:{keys.folder / 'desk.key'}").current
+        orders = BoothOrders(store, lambda: datetime.now(UTC), signer)
         rooms = DeskRooms(
             chosen,
             store,
@@ -136,6 +136,7 @@ async def opened_desk(keys: Keys, data, messages, **settings):
             users=users,
             rechecker=rechecker,
             secret=secret,
+            booth_orders=BoothOrderRooms(orders, private, trust, lambda: datetime.now(UTC)),
         )
         transport = httpx2.ASGITransport(make_desk(rooms), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
