@@ -25,7 +25,7 @@ from crypto.errors import KeyUnavailableError
 from crypto.totp import make_totp_secret, otpauth_uri, secret_text
 from server.audit import Action
 from server.auth import Doorkeeper, Identity, Session
-from server.desk_session import SESSION_COOKIE, Officer, audit_of, read_officers_form
+from server.desk_session import SESSION_COOKIE, Noted, Officer, audit_of, note_failure, read_officers_form
 from server.errors import CsrfError, LoginLockedError, ServerError
 from server.layout import ACCOUNT, Pages, set_cookie
 from server.local_users import LocalUsers
@@ -79,6 +79,7 @@ def make_account_pages(rooms: AccountRooms) -> APIRouter:
                 session, lambda: rooms.local.set_password(session.officer, present, new)
             )
         except (PasswordRefusedError, PasswordWrongError, LoginLockedError) as error:
+            await note_failure(request, error.code)
             return await _page(request, session, error=error)
         return _renewed(identity, "password")
 
@@ -103,6 +104,7 @@ def make_account_pages(rooms: AccountRooms) -> APIRouter:
                 session, lambda: rooms.local.set_totp(session.officer, totp, form.get("code", ""))
             )
         except (AuthenticatorCodeError, LoginLockedError) as error:
+            await note_failure(request, error.code)
             return await _page(request, session, error=error, of="confirm", code=_new_code(session, totp))
         return _renewed(identity, "authenticator")
 
@@ -132,7 +134,8 @@ def make_account_pages(rooms: AccountRooms) -> APIRouter:
         )
 
     async def _note(request: Request, session: Session, what: str) -> None:
-        await audit_of(request).note(session.officer, Action.PASSWORD_CHANGED, session.officer, what=what)
+        noted = (session.officer, Action.PASSWORD_CHANGED, session.officer)
+        request.state.noted = Noted(*noted, await audit_of(request).note(*noted, what=what))
 
     def _renewed(identity: Identity, what: str) -> Response:
         rooms.door.close_sessions_of(identity.user)
