@@ -24,6 +24,7 @@ from server.backup_command import backup_app, restore
 from server.ca_command import app as ca_app
 from server.log_command import log_app
 from server.orders_command import orders_app
+from server.queue_command import queue_app
 from server.retention_command import retention_app
 from server.scrub_command import scrub
 from server.slip_command import slip_app
@@ -53,6 +54,7 @@ app = typer.Typer(
     intake log verify --data ./data --pki ./pki            nothing was removed from the receipt log
     intake audit verify --data ./data --pki ./pki          nothing was changed in the desk's audit log
     intake orders late --data ./data                       what no producer has answered in time
+    intake queue check --data ./data                       the officers' queue is what packets and decisions say
     intake retention plan --data ./data --pki ./pki        what is due for deletion
     intake scrub --data ./data                             every stored packet is whole
     intake backup /mnt/backup --data ./data --pki ./pki    copy everything; `intake restore` brings it back
@@ -68,6 +70,7 @@ app.command()(restore)
 app.add_typer(log_app, name="log")
 app.command()(scrub)
 app.add_typer(orders_app, name="orders")
+app.add_typer(queue_app, name="queue")
 app.add_typer(retention_app, name="retention")
 app.add_typer(slip_app, name="slip")
 app.add_typer(staff_app, name="staff")

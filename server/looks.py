@@ -1,7 +1,7 @@
 """Who has which packet open: "next" gives an officer one that nobody else looks at, and lists say so.
 
 Rules: a look is taken by a form, never by a page that is shown; it ends `LOOK` after its last sign of life, with the decision, or when its officer takes another one. It
-forbids nothing: two officers may open one packet, and its decision is made once whoever is faster. Of several who want the same packet at once one gets it,
+forbids nothing: two officers may open one packet, and its decision is made once whoever is faster. Nobody is given what he proposed himself. Of several who want the same packet at once one gets it,
 because taking is one statement.
 """
 
@@ -13,6 +13,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from server.packet_search import Place
+from server.proposals import STANDS, proposals
 from server.queue_reader import states_of
 from server.queue_rows import LOOK, OPEN_STATES, queue_looks
 from server.queue_search import Narrowed, QueueLine, queue_page
@@ -74,8 +75,15 @@ class Looks:
                 at = page.behind
         return None
 
+    async def _proposed_by(self, officer: str, digests: Collection[str]) -> set[str]:
+        """What he proposed himself: it waits for another person."""
+        own = sa.select(proposals.c.packet_sha256).where(proposals.c.packet_sha256.in_(digests), STANDS)
+        async with self._store.reading() as connection:
+            return set((await connection.execute(own.where(proposals.c.officer == officer))).scalars())
+
     async def _take_one(self, lines: Collection[QueueLine], officer: str) -> str | None:
-        taken = await self.others([line.stored.sha256 for line in lines], officer)
+        digests = [line.stored.sha256 for line in lines]
+        taken = {*await self.others(digests, officer), *await self._proposed_by(officer, digests)}
         for line in lines:
             if line.stored.sha256 not in taken and await self.take(line.stored.sha256, officer):
                 return line.stored.sha256

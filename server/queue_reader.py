@@ -108,9 +108,9 @@ class QueueReader:
             rows = [listed_packet(row) for row in await connection.execute(query)]
             newest = await _newest(connection)
         if rows:
-            await self._keep(rows, max(row.position or 0 for row in rows))
+            await self._keep(rows, (at, max(row.position or 0 for row in rows)))
         elif newest > at:
-            await self._keep((), newest)
+            await self._keep((), (at, newest))
         return len(rows)
 
     async def _judge_anew(self) -> None:
@@ -131,7 +131,7 @@ class QueueReader:
     async def _judged_now(self) -> bytes:
         return self._terms.judged(*await self._opener.judges())
 
-    async def _keep(self, rows: Sequence[StoredPacket], position: int | None) -> None:
+    async def _keep(self, rows: Sequence[StoredPacket], step: tuple[int, int] | None) -> None:
         judged = await self._judged_now()
         readings = {stored.sha256: await self._open(stored) for stored in rows}
         async with self._store.writing() as connection:
@@ -140,8 +140,8 @@ class QueueReader:
             states = await states_of(connection, there)
             kept = [_row(stored, readings[stored.sha256], states, judged) for stored in rows if stored.sha256 in there]
             await put_packets(connection, kept)
-            if position is not None:
-                await self._move_mark(connection, position)
+            if step is not None:
+                await self._move_mark(connection, *step)
         self.done += len(kept)
 
     async def _open(self, stored: StoredPacket) -> Reading:
@@ -151,10 +151,13 @@ class QueueReader:
             content = None
         return await asyncio.to_thread(self._terms.read, stored, content)
 
-    async def _move_mark(self, connection: AsyncConnection, position: int) -> None:
-        first = self._store.insert(queue_mark).values(slot=_SLOT, secret=self._terms.owner, position=position)
-        await connection.execute(first.on_conflict_do_nothing())
-        mine = sa.and_(queue_mark.c.secret == self._terms.owner, queue_mark.c.position < position)
+    async def _move_mark(self, connection: AsyncConnection, at: int, position: int) -> None:
+        """From where the batch began. A mark that is elsewhere stays: another desk read it, or everything is to be read again (`intake queue rebuild`)."""
+        if at == _BEFORE_ALL:
+            first = self._store.insert(queue_mark).values(slot=_SLOT, secret=self._terms.owner, position=position)
+            await connection.execute(first.on_conflict_do_nothing())
+            return
+        mine = sa.and_(queue_mark.c.secret == self._terms.owner, queue_mark.c.position == at)
         await connection.execute(sa.update(queue_mark).where(mine).values(position=position))
 
 

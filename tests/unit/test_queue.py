@@ -15,13 +15,16 @@ from crypto.application import application_digest
 from crypto.desk_secret import generate_desk_secret
 from crypto.keys import SignerSource, load_recipient_key
 from crypto.seal import read_header
-from server import queue_search
+from server import queue_reader, queue_search
 from server.booth_trust import BoothTrust
 from server.deletions import lock_packet
 from server.desk_terms import DeskTerms
 from server.folder_objects import open_folder_objects
+from server.handover_rows import decisions
 from server.looks import Looks
 from server.opening import open_opener
+from server.proposals import proposals
+from server.queue_check import QueueCheck, check_queue
 from server.queue_errors import QueueSecretError
 from server.queue_reader import QueueReader
 from server.queue_rows import (
@@ -86,12 +89,13 @@ class Queue:
         async with self.store.writing() as connection:
             await lock_packet(connection, sha256)
             await note_state(connection, sha256, state)
-            if state is not QueueState.PROPOSED:
-                verdict = "accepted" if state is QueueState.ACCEPTED else "refused"
-                row = (len(self.told) + hash(sha256) % 10**9, sha256, NOW, verdict, b"d", b"l")
-                names = ("number", "packet_sha256", "decided_at", "verdict", "decision", "link")
-                decisions = queue_packets.metadata.tables["decisions"]
-                await connection.execute(sa.insert(decisions).values(dict(zip(names, row, strict=True))))
+            number = list(self.told).index(sha256) + 1
+            if state is QueueState.PROPOSED:
+                row = {"number": number, "packet_sha256": sha256, "action": "proposed", "officer": "u-first"}
+                await connection.execute(sa.insert(proposals).values(**row, made_at=NOW, record=b"r"))
+            else:
+                row = {"number": number, "packet_sha256": sha256, "decided_at": NOW, "verdict": str(state)}
+                await connection.execute(sa.insert(decisions).values(**row, decision=b"d", link=b"l"))
         self.told[sha256]["state"] = str(state)
 
     def narrowed(self, state=None, booth=None, rule=None, released=False, **times) -> Narrowed:
@@ -207,6 +211,7 @@ async def test_reading_goes_on_where_another_desk_ended_and_is_the_same_when_don
     assert await other.look() == 7
     assert (await queue.count(queue_packets), await queue.count(queue_terms)) == (rows, terms)
     assert await queue.pages(Narrowed(QueueState.REFUSED)) == queue.expected(state="refused")
+    assert (await check_queue(queue.store)).sound
     foreign = QueueReader(queue.store, queue.opener, DeskTerms(generate_desk_secret()))
     with pytest.raises(QueueSecretError, match="another desk secret"):
         await foreign.look()
@@ -214,6 +219,48 @@ async def test_reading_goes_on_where_another_desk_ended_and_is_the_same_when_don
         await forget_all(connection)
     assert await foreign.look() == 12
     assert await queue.count(queue_terms) == terms
+
+
+async def test_a_rebuild_beside_a_desk_that_reads_just_then_leaves_no_packet_out(queue, monkeypatch):
+    monkeypatch.setattr(queue_reader, "BATCH", 2)
+    first = [await queue.receive() for _ in range(4)]
+    assert await queue.reader.read_batch() == 2
+    keep = queue.reader._keep
+
+    async def rebuilt(rows, step) -> None:
+        async with queue.store.writing() as connection:
+            await forget_all(connection)
+        await keep(rows, step)
+
+    monkeypatch.setattr(queue.reader, "_keep", rebuilt)
+    assert await queue.reader.read_batch() == 2
+    monkeypatch.setattr(queue.reader, "_keep", keep)
+    assert (await count_unread(queue.store), await queue.reader.look()) == (4, 4)
+    assert await queue.pages(Narrowed(QueueState.WAITING)) == first
+    assert (await check_queue(queue.store)).sound
+
+
+async def test_a_row_that_somebody_changed_is_found(queue):
+    await filled(queue)
+    assert await check_queue(queue.store) == QueueCheck(12, 0, await queue.count(queue_terms), *[0] * 6)
+    harms = {
+        "missing": "DELETE FROM queue_packets WHERE state = 'proposed'",
+        "strangers": f"UPDATE queue_packets SET packet_sha256 = '{'0' * 64}' WHERE packet_sha256 = '{next(iter(queue.told))}'",
+        "hidden": f"UPDATE queue_packets SET state = 'refused' WHERE packet_sha256 = '{list(queue.told)[2]}'",
+        "stale": f"UPDATE queue_packets SET state = 'waiting' WHERE packet_sha256 = '{list(queue.told)[1]}'",
+        "misplaced": f"UPDATE queue_packets SET state = 'proposed' WHERE packet_sha256 = '{list(queue.told)[3]}'",
+        "lost_terms": f"DELETE FROM queue_terms WHERE serial = (SELECT serial FROM packets WHERE sha256 = '{list(queue.told)[6]}')",
+    }
+    for name, harm in harms.items():
+        async with queue.store.writing() as connection:
+            await connection.execute(sa.text(harm))
+        found = await check_queue(queue.store)
+        assert getattr(found, name) > 0, name
+        assert not found.sound
+    async with queue.store.writing() as connection:
+        await forget_all(connection)
+    assert await queue.reader.look() == 12
+    assert (await check_queue(queue.store)).sound
 
 
 async def test_what_is_deleted_leaves_no_term_and_what_does_not_open_waits(queue):
@@ -276,6 +323,9 @@ async def test_next_gives_every_officer_another_packet_and_nobody_one_that_is_do
     assert await looks.take_next(wanted, "u-late", places[0]) == waiting[1], "behind the one that he has"
     last = await queue_page(queue.store, wanted, len(waiting) - 2)
     assert await looks.take_next(wanted, "u-late", last.behind) == waiting[-1]
+    proposed = queue.expected(state="proposed")
+    second = Narrowed(QueueState.PROPOSED)
+    assert [await looks.take_next(second, one) for one in ("u-first", "u-other")] == [None, *proposed], "not one's own"
     found = defaultdict(int)
     for number in range(3):
         found[await looks.take_next(wanted, f"u-{number}")] += 1
