@@ -1,12 +1,11 @@
 """The errors of the counter; server/errors.py has the root and the rules.
 
-DeskError        SlipOverError
-ServerError      SlipUnavailableError, NumbersTakenError
+DeskError        SlipOverError, SlipUnavailableError, NumbersTakenError
 """
 
 from __future__ import annotations
 
-from server.errors import DeskError, ServerError
+from server.errors import DeskError
 
 
 class SlipOverError(DeskError):
@@ -17,7 +16,7 @@ class SlipOverError(DeskError):
     title = "The application's last day has passed"
 
 
-class SlipUnavailableError(ServerError):
+class SlipUnavailableError(DeskError):
     """The desk has no key of the centre, or the key cannot be used just now."""
 
     code = "slip.unavailable"
@@ -27,7 +26,7 @@ class SlipUnavailableError(ServerError):
     title = "No slip can be signed for this centre"
 
 
-class NumbersTakenError(ServerError):
+class NumbersTakenError(DeskError):
     """The centre's rule made only numbers that are taken: it has too few."""
 
     code = "counter.numbers"

@@ -12,6 +12,7 @@ from server import (
     application_errors,
     backup_errors,
     booth_order_errors,
+    counter_errors,
     decision_errors,
     errors,
     fleet_errors,
@@ -41,6 +42,7 @@ ROOMS = (
     | vars(application_errors)
     | vars(backup_errors)
     | vars(booth_order_errors)
+    | vars(counter_errors)
     | vars(decision_errors)
     | vars(handover_errors)
     | vars(retention_errors)
