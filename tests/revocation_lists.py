@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from crypto.issuance import Issuer, Revoked, make_crl
 from crypto.keys import TrustStore
 from crypto.revocation import read_revocation_list
+from crypto.trust import load_certificates
 from tests.packets import NOW, Authority
 
 DAY = timedelta(days=1)
@@ -21,6 +23,15 @@ AN_HOUR_AGO = NOW - timedelta(hours=1)
 
 def list_of(authority: Authority, *revoked: Revoked, number: int = 1, at: datetime = AN_HOUR_AGO) -> bytes:
     return make_crl(Issuer(authority.certificate, authority.key), number, revoked, at, at + WEEK)
+
+
+def write_list(keys: Path, path: Path, number: int, *revoked: Revoked) -> None:
+    """The list of a folder of development keys, as from now on, in one step."""
+    key = serialization.load_pem_private_key((keys / "ca.key").read_bytes(), None)
+    now = datetime.now(UTC)
+    root = Issuer(load_certificates(keys / "ca.pem")[0], key)
+    path.with_name("partial").write_bytes(make_crl(root, number, revoked, now, now + WEEK))
+    path.with_name("partial").replace(path)
 
 
 def trusting(root: Authority, *lists: bytes, authorities: tuple[Authority, ...] = ()) -> TrustStore:

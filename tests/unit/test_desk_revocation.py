@@ -7,27 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
-from crypto.issuance import Issuer, Revoked, make_crl
-from crypto.trust import load_certificates
+from crypto.issuance import Revoked
 from server.logs import JsonFormatter
 from server.messages import load_messages
 from tests.desk_rig import opened_desk
+from tests.revocation_lists import write_list
 from tests.sealed_packets import Keys
 
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Keys:
     return Keys(tmp_path_factory.mktemp("desk-revocation") / "pki")
-
-
-def write_list(keys, path, number, *revoked):
-    key = serialization.load_pem_private_key((keys.folder / "ca.key").read_bytes(), None)
-    now = datetime.now(UTC)
-    root = Issuer(load_certificates(keys.folder / "ca.pem")[0], key)
-    path.with_name("partial").write_bytes(make_crl(root, number, revoked, now, now + timedelta(days=7)))
-    path.with_name("partial").replace(path)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +29,13 @@ async def test_a_packet_from_before_a_revocation_counts_unless_the_key_was_compr
 ):
     caplog.set_level("INFO", logger="server")
     crl = tmp_path / "list.crl"
-    write_list(keys, crl, 1)
+    write_list(keys.folder, crl, 1)
     async with opened_desk(keys, tmp_path / "data", load_messages(), crl=crl) as desk:
         await desk.sign_in()
         sha256 = await desk.receive(keys.packet(at=datetime.now(UTC) - timedelta(hours=1)))
         assert (await desk.client.get(f"/packets/{sha256}")).status_code == 200
         serial = keys.signer.certificate.serial_number
-        write_list(keys, crl, 2, Revoked(serial, datetime.now(UTC), reason))
+        write_list(keys.folder, crl, 2, Revoked(serial, datetime.now(UTC), reason))
         desk.trust_clock.now += 1
         page = await desk.client.get(f"/packets/{sha256}")
         listed = (await desk.client.get("/api/packets")).json()["packets"][0]
