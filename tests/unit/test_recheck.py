@@ -33,6 +33,7 @@ from server.recheck_views import recheck_card
 from server.rechecker import MOST_WAITING, open_rechecker
 from server.records import read_report
 from tests.desk_rig import opened_desk, parts
+from tests.fake_checker import READY, checker
 from tests.sealed_packets import APPLICANT, Keys, finding, report, visit
 from validation.face import FaceModel
 from validation.image import read_image
@@ -141,23 +142,6 @@ def test_every_standing_has_words_in_every_language(code):
 
 
 # The checker.
-
-SAYS = """
-import json, os, struct, sys, time
-def tell(answer):
-    text = json.dumps(answer).encode()
-    sys.stdout.buffer.write(struct.pack(">I", len(text)) + text)
-    sys.stdout.buffer.flush()
-def asked():
-    sizes = struct.unpack(">III", sys.stdin.buffer.read(12))
-    return [sys.stdin.buffer.read(size) for size in sizes]
-"""
-READY = 'tell({"ready": True, "confined": True})\nwords, portrait, chip = asked()\n'
-
-
-def checker(code: str) -> tuple[str, ...]:
-    """A program that plays the checker."""
-    return sys.executable, "-I", "-S", "-c", SAYS + code
 
 
 def content_of(packet_parts=None, number=[0]) -> PacketContent:  # noqa: B006 (each one another packet)
