@@ -30,6 +30,7 @@ from server.handover_rows import decisions, order_counter
 from server.log_audit import audit_log
 from server.log_command import checks_for
 from server.users import NewSecrets
+from tests.desk_rig import parts
 from tests.desk_users import make_user
 from tests.handover_rig import opened_counter
 from tests.sealed_packets import APPLICANT, Keys, digest
@@ -124,7 +125,8 @@ def test_a_packet_goes_from_the_booth_over_the_officer_to_the_producer(keys, tmp
         intake = stack.enter_context(served(tmp_path, "serve", *places))
         desk = stack.enter_context(served(tmp_path, "desk", *places, "--wait", str(START_S)))
         url = url_of(intake)
-        packets = [keys.packet(), keys.packet()]
+        # Of a profile that this desk does not have, so that its own check of a drawn face says nothing.
+        packets = [keys.packet(parts(profile="elsewhere")) for _ in range(2)]
         with httpx2.Client(verify=tls, timeout=START_S, trust_env=False) as booth:
             for packet in packets:
                 target = f"{url}/v1/packets/{digest(packet)}"

@@ -104,7 +104,7 @@ async def test_a_hold_is_placed_and_released_by_the_sessions_form_alone(officer,
     assert held.text.count("Court or prosecutor") == 2  # the line, and its button; it is offered no more
     (placed,) = await officer.rooms.holds.of(sha256)
     record = HoldRecord.verify(placed.record, keys.trust)
-    assert record.by.startswith("session-")
+    assert record.by.startswith("u-")
     assert (await send(officer, sha256, "release", "fraud", token(held))).status_code == 409
     assert (await send(officer, sha256, "release", "court", token(held))).status_code == 303
     released = await officer.client.get(f"/packets/{sha256}")
