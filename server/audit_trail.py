@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.audit_entry import AuditEntry, digest_of, needs_secret, open_entry
 from crypto.desk_secret import DeskSecret
@@ -86,9 +87,13 @@ async def check_trail(
     *,
     witnesses: Sequence[Witness] = (),
     known: Collection[int] = (),
+    newest: int | None = None,
     step: Step = lambda *_: None,
 ) -> Trail:
-    """Check the whole log. `known` are the numbers of `log.resumed` entries that a restore explains. Raises `StorageUnavailableError`."""
+    """Check the whole log, or its `newest` entries as what follows the one before them. `known` are the numbers of `log.resumed` entries that a restore explains.
+
+    Raises `StorageUnavailableError`.
+    """
     trail = Trail()
     async with store.reading() as connection:
         faults = await table_faults(connection, (audit_log,))
@@ -99,9 +104,10 @@ async def check_trail(
             trail.add("row.unread", "The entries were not read: not every row holds what its columns can hold.")
             return trail
         total = (await connection.execute(sa.select(sa.func.count()).select_from(audit_log))).scalar_one()
-    walk = _Walk(trail, trust, secret, witnesses, known)
+        base = None if newest is None else await _base(connection, newest)
+    walk = _Walk(trail, trust, secret, witnesses, known, base)
     try:
-        async for page in _pages(store):
+        async for page in _pages(store, base):
             await asyncio.to_thread(walk.page, page)
             step("entries", trail.entries, max(total, trail.entries))
     except (TypeError, ValueError, AttributeError):  # SQLite keeps a value of any kind in any column
@@ -110,9 +116,16 @@ async def check_trail(
     return trail
 
 
-async def _pages(store: Store) -> AsyncIterator[Sequence[sa.Row[Any]]]:
-    """All rows by their numbers; where those are no numbers any more, as the database orders them."""
-    after: Any = None
+async def _base(connection: AsyncConnection, newest: int) -> Witnessed | None:
+    """The entry before the newest ones, taken as it stands; None when those are all."""
+    query = sa.select(audit_log.c.number, audit_log.c.entry).order_by(audit_log.c.number.desc()).offset(newest).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Witnessed(row.number, digest_of(bytes(row.entry)))
+
+
+async def _pages(store: Store, base: Witnessed | None) -> AsyncIterator[Sequence[sa.Row[Any]]]:
+    """The rows behind `base` by their numbers; where those are no numbers any more, as the database orders them."""
+    after: Any = None if base is None else base.number
     while True:
         query = sa.select(audit_log).order_by(audit_log.c.number).limit(PAGE)
         if after is not None:
@@ -135,10 +148,12 @@ class _Walk:
         secret: DeskSecret | None,
         witnesses: Sequence[Witness],
         known: Collection[int],
+        base: Witnessed | None,
     ) -> None:
         self._trail, self._trust, self._secret, self._known = trail, trust, secret, frozenset(known)
-        self._waiting = {(one.name, one.entry.number): one.entry for one in witnesses}
-        self._previous: Witnessed | None = None
+        first = 1 if base is None else base.number + 1
+        self._waiting = {(one.name, one.entry.number): one.entry for one in witnesses if one.entry.number >= first}
+        self._previous = base
 
     def page(self, rows: Sequence[sa.Row[Any]]) -> None:
         """Look at some rows."""

@@ -39,6 +39,7 @@ from server.config import DeskSettings
 from server.decisions import HandOver, HandOverRooms, check_signer
 from server.desk_account import AccountRooms, make_account_pages
 from server.desk_api import find_packet, make_api
+from server.desk_audit import AuditPages, AuditRooms, make_audit_pages
 from server.desk_booth_orders import BoothOrderPages, BoothOrderRooms, make_booth_order_pages
 from server.desk_counter import CounterRooms, make_counter_pages
 from server.desk_decide import DecidePages, DecideRooms, make_decide_pages
@@ -217,6 +218,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     app.include_router(make_fleet_pages(fleet))
     if its_orders is not None:
         app.include_router(make_booth_order_pages(its_orders, fleet))
+    app.include_router(make_audit_pages(AuditPages(AuditRooms(rooms.audit, opener.trust, pages, rooms.now))))
     app.include_router(make_statistics_pages(StatisticsRooms(store, pages, rooms.now)))
     app.mount("/static", StaticFiles(directory=STATIC))
 

@@ -37,6 +37,9 @@ KEPT = {
     "pad": r"1",
     "released": r"1",
     "site": r"[\w.\-]{1,64}",
+    "actor": r"[a-z0-9\-]{1,64}",
+    "action": r"[a-z_.]{1,64}",
+    "subject": r"[A-Za-z0-9._:\-]{1,128}",
     "rule": r"[a-z_.]{1,64}",
 }
 
@@ -71,6 +74,7 @@ SECTIONS = (
     Section("/handover", "handover", Permission.HANDOVER_READ),
     Section("/fleet", "fleet", Permission.FLEET_READ),
     Section("/statistics", "statistics", Permission.STATISTICS),
+    Section("/audit", "audit", Permission.AUDIT_READ),
     Section("/users", "users", Permission.USERS),
 )
 
