@@ -35,7 +35,7 @@ from tests.sealed_packets import Keys
 from tests.unit.test_slip_command import seen_code
 
 TODAY = NOW.date()
-NUMBER = "DEMO2026000017Q"
+NUMBER, OTHER = "DEMO2026000017Q", read_rule("OTHER{random:5}").make(NOW.date(), lambda _of: "Z")
 
 
 @pytest.fixture(scope="session")
@@ -135,15 +135,12 @@ async def test_a_number_stands_for_one_application_whatever_comes_at_once(databa
             "filed",
         )
         assert NUMBER not in repr(found)
-
-
-async def test_portraits_that_came_first_give_an_application_its_state(database):
-    async with open_store(database) as store:
-        links = Links(application_digest(NUMBER).hex())
+        # Portraits that came first give an application its state.
         async with store.writing() as connection:
+            links = Links(application_digest(OTHER).hex())
             await note_captures(connection, [("a" * 64, links)], lambda: NOW)
-        assert await register(store, NewApplication(NUMBER, "centre-north", TODAY), NOW)
-        found = await look_up(store, NUMBER)
+        assert await register(store, NewApplication(OTHER, "centre-north", TODAY), NOW)
+        found = await look_up(store, OTHER)
         assert found.application.state == "captured"
         assert [(one.booth, one.outcome) for one in found.portraits] == [(None, "received")]
 
@@ -215,7 +212,7 @@ async def test_an_application_is_registered_found_and_its_slip_read_by_a_booth(d
     assert "style=" not in slip.text.replace("font-style", "")
 
 
-async def test_a_form_that_is_sent_twice_registers_once(desk):
+async def test_a_form_that_is_sent_twice_and_a_number_that_is_known_register_once(desk):
     page = (await desk.client.get("/counter")).text
     names = dict(re.findall(r'name="(csrf_token|mark)" value="([^"]+)"', page))
     centre = re.search(r"<option[^>]*>([^<]+)</option>", page)[1]
@@ -224,14 +221,10 @@ async def test_a_form_that_is_sent_twice_registers_once(desk):
     assert len({shown(answer) for answer in answers}) == 1
     again = await send(desk, "register", centre=centre, last=f"{TODAY}", number="")
     assert shown(again) != shown(answers[0])
-    assert (await Registry(desk.rooms.store, lambda: NOW).counts())["filed"] == 2
-
-
-async def test_a_number_that_is_known_is_told_and_nothing_changed(desk):
     registry = Registry(desk.rooms.store, lambda: NOW)
+    assert (await registry.counts())["filed"] == 2
+    # A number that is known is told, and nothing changed.
     await registry.file([NewApplication(NUMBER, "centre-elsewhere", TODAY + timedelta(days=5))])
-    page = (await desk.client.get("/counter")).text
-    centre = re.search(r"<option[^>]*>([^<]+)</option>", page)[1]
     answer = await send(desk, "register", centre=centre, last=f"{TODAY + timedelta(days=80)}", number=NUMBER.lower())
     assert "This number was registered before" in answer.text
     assert "centre-elsewhere" in answer.text
@@ -287,14 +280,11 @@ async def test_what_cannot_be_done_is_told_beside_its_field(desk):
         assert (answer.status_code, told in answer.text) == (status, True), (form, fields)
         assert "<script>alert" not in answer.text
     assert (await Registry(desk.rooms.store, lambda: NOW).counts())["filed"] == 0
-
-
-async def test_an_expired_application_has_no_slip(desk):
+    # An application whose last day has passed has no slip, nor has any of a centre whose key is elsewhere.
     await Registry(desk.rooms.store, lambda: NOW).file([NewApplication(NUMBER, "x", TODAY - timedelta(days=1))])
-    page = await send(desk, "find", word=NUMBER)
-    assert "Expired" in page.text
-    assert "/counter/slip" not in page.text
-    centre = re.search(r"<option[^>]*>([^<]+)</option>", page.text)[1]
+    over = await send(desk, "find", word=NUMBER)
+    assert "Expired" in over.text
+    assert "/counter/slip" not in over.text
     assert (await send(desk, "slip", number=NUMBER, centre=centre)).status_code == 409
     assert (await send(desk, "slip", number=NUMBER, centre="centre-elsewhere")).status_code == 503
 
