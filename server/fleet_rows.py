@@ -17,8 +17,8 @@ request was signed, and what it changes can be told again by the booth. `intake 
 so that count / total is a share everywhere. A day of a span above 1 stands for quiet days before it, too. "seen" comes with each heartbeat and is the one kind
 that the day which still runs has.
 
-Order of operation of a heartbeat, in one transaction: the nonce is used up → the booth has a row → the newest heartbeat is replaced, unless the one that is here
-was sent later → days are written anew when they changed since: all rows of the days that the told ones cover go, then those told are put in.
+Order of operation of heartbeats, in one transaction for those that came together: the nonces are used up → the booths have rows → the newest heartbeats are replaced,
+unless the one that is here was sent later → days are written anew when they changed since: all rows of the days that the told ones cover go, then those told are put in.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from server.store import Nonce, Store, UtcDateTime, metadata
 
 log = logging.getLogger(__name__)
 
+REPLAYED = "This signature was used before: sign the request anew."
 HUNDREDTHS = 100  # of a percent
 WHOLE_LAMP = 100 * HUNDREDTHS
 VISITS, PORTRAITS, RULE, LAMP, SEEN, SPAN = "visits", "portraits", "rule", "lamp", "seen", "span"
-_TOLD = (VISITS, PORTRAITS, RULE, LAMP, SPAN)  # with a day that is over
 
 sites = sa.Table(
     "sites",
@@ -145,31 +145,75 @@ def inserting(connection: AsyncConnection, table: sa.Table) -> Any:
     return dialect.insert(table)
 
 
-async def note_heartbeat(store: Store, beat: Heartbeat, received_at: datetime, nonce: Nonce) -> bool:
-    """Keep a heartbeat; says whether it is the newest. Raises `ReplayedRequestError`, `StorageError`."""
-    digest = hashlib.sha256(b"".join(day.model_dump_json().encode() for day in beat.days)).hexdigest()
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A heartbeat that came, and the part of its request's signature that counts once."""
+
+    beat: Heartbeat
+    received_at: datetime
+    nonce: Nonce
+
+
+async def note_heartbeats(store: Store, came: Sequence[Told]) -> list[bool]:
+    """Keep heartbeats in one transaction; says of each whether its request was new. Raises `StorageError`, and then none is kept."""
     async with store.writing() as connection:
-        if not all(await store.take_nonces(connection, [nonce])):
-            raise ReplayedRequestError("This signature was used before: sign the request anew.")
-        await note_booth(connection, beat.booth, received_at)
-        fresh = inserting(connection, heartbeats).values(
-            booth=beat.booth, received_at=received_at, sent_at=beat.sent_at, days_sha256="", body=beat.to_bytes()
-        )
-        keep = fresh.on_conflict_do_nothing(index_elements=[heartbeats.c.booth])
-        await connection.execute(keep)
-        known = sa.select(heartbeats.c.sent_at, heartbeats.c.days_sha256).where(heartbeats.c.booth == beat.booth)
-        before = (await connection.execute(known.with_for_update())).one()
-        if before.sent_at > beat.sent_at:
-            return False
-        await connection.execute(
-            sa.update(heartbeats)
-            .where(heartbeats.c.booth == beat.booth)
-            .values(received_at=received_at, sent_at=beat.sent_at, days_sha256=digest, body=beat.to_bytes())
-        )
-        await _write_seen(connection, beat)
-        if before.days_sha256 != digest:
-            await _write_days(connection, beat.booth, beat.days)
-    return True
+        taken = await store.take_nonces(connection, [one.nonce for one in came])
+        newest: dict[str, Told] = {}
+        for one, is_new in sorted(zip(came, taken, strict=True), key=lambda pair: pair[0].beat.sent_at):
+            if is_new:
+                newest[one.beat.booth] = one
+        if newest:
+            # By name, so that transactions of two intakes wait for each other instead of for ever.
+            await _write(connection, [newest[booth] for booth in sorted(newest)])
+    return taken
+
+
+async def note_heartbeat(store: Store, beat: Heartbeat, received_at: datetime, nonce: Nonce) -> None:
+    """Keep one heartbeat. Raises `ReplayedRequestError`, `StorageError`."""
+    if await note_heartbeats(store, [Told(beat, received_at, nonce)]) == [False]:
+        raise ReplayedRequestError(REPLAYED)
+
+
+async def _write(connection: AsyncConnection, came: Sequence[Told]) -> None:
+    """One heartbeat of each of some booths."""
+    names = [one.beat.booth for one in came]
+    made = inserting(connection, booths).on_conflict_do_nothing(index_elements=[booths.c.booth])
+    rows = [{"booth": one.beat.booth, "label": "", "made_at": one.received_at} for one in came]
+    await connection.execute(made, rows)
+    known = sa.select(heartbeats.c.booth, heartbeats.c.sent_at, heartbeats.c.days_sha256)
+    locked = known.where(heartbeats.c.booth.in_(names)).order_by(heartbeats.c.booth).with_for_update()
+    before = {row.booth: row for row in await connection.execute(locked)}
+    later = [one for one in came if one.beat.booth not in before or before[one.beat.booth].sent_at <= one.beat.sent_at]
+    if not later:
+        return
+    digests = {one.beat.booth: _days_digest(one.beat) for one in later}
+    put = inserting(connection, heartbeats)
+    changed = put.on_conflict_do_update(
+        index_elements=[heartbeats.c.booth],
+        set_={name: put.excluded[name] for name in ("received_at", "sent_at", "days_sha256", "body")},
+    )
+    rows = [
+        {
+            "booth": one.beat.booth,
+            "received_at": one.received_at,
+            "sent_at": one.beat.sent_at,
+            "days_sha256": digests[one.beat.booth],
+            "body": one.beat.to_bytes(),
+        }
+        for one in later
+    ]
+    await connection.execute(changed, rows)
+    await _write_seen(connection, [one.beat for one in later])
+    retold = [
+        one.beat
+        for one in later
+        if one.beat.booth not in before or before[one.beat.booth].days_sha256 != digests[one.beat.booth]
+    ]
+    await _write_days(connection, retold)
+
+
+def _days_digest(beat: Heartbeat) -> str:
+    return hashlib.sha256(b"".join(day.model_dump_json().encode() for day in beat.days)).hexdigest()
 
 
 async def note_booth(connection: AsyncConnection, booth: str, at: datetime) -> None:
@@ -266,13 +310,15 @@ def _last_beat(received_at: datetime, body: bytes) -> LastBeat:
     return LastBeat(received_at, beat)
 
 
-async def _write_days(connection: AsyncConnection, booth: str, days: Sequence[Day]) -> None:
-    for day in days:
-        covered = fleet_days.c.day.between(day.since, day.day)
-        its = sa.and_(fleet_days.c.booth == booth, covered, fleet_days.c.kind.in_(_TOLD))
-        await connection.execute(sa.delete(fleet_days).where(its))
-    if rows := [row for day in days for row in _rows_of(booth, day)]:
-        await connection.execute(sa.insert(fleet_days), rows)
+async def _write_days(connection: AsyncConnection, beats: Sequence[Heartbeat]) -> None:
+    told = [(beat.booth, day) for beat in beats for day in beat.days]
+    if not told:
+        return
+    covered = fleet_days.c.day.between(sa.bindparam("its_first"), sa.bindparam("its_last"))
+    its = sa.and_(fleet_days.c.booth == sa.bindparam("its_booth"), covered, fleet_days.c.kind != SEEN)
+    spans = [{"its_booth": booth, "its_first": day.since, "its_last": day.day} for booth, day in told]
+    await connection.execute(sa.delete(fleet_days).where(its), spans)
+    await connection.execute(sa.insert(fleet_days), [row for booth, day in told for row in _rows_of(booth, day)])
 
 
 def _rows_of(booth: str, day: Day) -> list[dict[str, object]]:
@@ -288,7 +334,7 @@ def _rows_of(booth: str, day: Day) -> list[dict[str, object]]:
     ]
 
 
-async def _write_seen(connection: AsyncConnection, beat: Heartbeat) -> None:
+async def _write_seen(connection: AsyncConnection, beats: Sequence[Heartbeat]) -> None:
     """What the newest test saw of the lamps, under the day of the heartbeat."""
     rows = [
         {
@@ -299,7 +345,8 @@ async def _write_seen(connection: AsyncConnection, beat: Heartbeat) -> None:
             "count": round(light.response_pct * HUNDREDTHS),
             "total": WHOLE_LAMP,
         }
-        for lamp, light in beat.lamps.items()
+        for beat in beats
+        for lamp, light in sorted(beat.lamps.items())
     ]
     if rows:
         put = inserting(connection, fleet_days)

@@ -9,8 +9,8 @@ What is told is believed as far as the certificate goes: a booth can speak of it
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -20,20 +20,19 @@ from fastapi import APIRouter, Request, Response
 from crypto.errors import HeartbeatError, RequestSignatureError
 from crypto.heartbeat import INTERVAL_S, MAX_HEARTBEAT_BYTES, MEDIA_TYPE, HeartbeatAnswer, read_heartbeat
 from crypto.http_signature import WINDOW_S, check_content
-from server.errors import DigestMismatchError
+from server.errors import DigestMismatchError, ReplayedRequestError
 from server.fleet_errors import HeartbeatBoothError, HeartbeatRefusedError, HeartbeatsAtOnceError
-from server.fleet_rows import note_heartbeat
+from server.fleet_rows import REPLAYED, Told, note_heartbeats
 from server.rates import Rate, Rates
 from server.receiving import read_small_body
 from server.signed_requests import SignedRequests
 from server.store import Store
 
-log = logging.getLogger(__name__)
-
 BODY_S = 10.0
 # A booth that starts again and again, or whose network comes and goes, tells more often than its interval; a key in wrong hands no faster than this.
 TELLING = Rate(burst=10, per_s=30.0)
 APART = timedelta(seconds=WINDOW_S)
+MOST_TOGETHER = 64  # heartbeats in one transaction
 
 Waiting = Callable[[str], Awaitable[int]]
 
@@ -41,6 +40,41 @@ Waiting = Callable[[str], Awaitable[int]]
 async def nothing_waits(booth: str) -> int:  # noqa: ARG001 (the form of what tells waiting orders)
     """No orders."""
     return 0
+
+
+class _Gathering:
+    """Heartbeats on their way into the rows: those that come while one transaction runs go into the next one together.
+
+    On SQLite one writes at a time, and many that wait for their turn do not all get it within its time-out.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[tuple[Told, asyncio.Future[bool]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def note(self, told: Told) -> None:
+        """Keep it. Raises `ReplayedRequestError`, `StorageError`."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((told, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(), name="heartbeats")
+        if not await done:
+            raise ReplayedRequestError(REPLAYED)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+            try:
+                fresh = await note_heartbeats(self._store, [told for told, _ in taken])
+            except Exception as error:  # noqa: BLE001 - each that waits is told; the next ones are served
+                for _, done in taken:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                for (_, done), is_new in zip(taken, fresh, strict=True):
+                    if not done.done():  # given up meanwhile
+                        done.set_result(is_new)
 
 
 class Heartbeats:
@@ -56,7 +90,7 @@ class Heartbeats:
         waiting: Waiting = nothing_waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._signed, self._now = store, signed, now
+        self._signed, self._now, self._gathering = signed, now, _Gathering(store)
         self._interval_s, self._waiting = interval_s, waiting
         self._rates = Rates(TELLING, clock)
 
@@ -78,9 +112,7 @@ class Heartbeats:
             raise HeartbeatBoothError("The heartbeat names another booth than the certificate of its request.")
         if abs(beat.sent_at - verified.created) > APART:
             raise HeartbeatRefusedError("The heartbeat's time is not that of its request: set the clock.")
-        newest = await note_heartbeat(self._store, beat, self._now(), self._signed.nonce(verified))
-        if not newest:
-            log.info("A heartbeat came after a later one.", extra={"booth": beat.booth})
+        await self._gathering.note(Told(beat, self._now(), self._signed.nonce(verified)))
         return HeartbeatAnswer(actions=await self._waiting(beat.booth), next_s=self._interval_s)
 
 

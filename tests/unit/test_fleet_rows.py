@@ -16,9 +16,11 @@ from server.fleet_rows import (
     SEEN,
     SPAN,
     VISITS,
+    Told,
     forget_days,
     heartbeats,
     note_heartbeat,
+    note_heartbeats,
     read_days,
     read_last_beat,
     read_last_beats,
@@ -54,7 +56,7 @@ note.count = 0
 async def test_the_newest_heartbeat_is_kept_and_its_days_are_written_once(store):
     saturday = day(SATURDAY, since=SATURDAY)
     beat = heartbeat(days=(saturday,))
-    assert await note(store, beat)
+    await note(store, beat)
     first = await read_days(store, SATURDAY, SUNDAY)
     assert {(row.kind, row.name): (row.count, row.total) for row in first if row.kind in {RULE, PORTRAITS, SPAN}} == {
         (RULE, "pose.yaw"): (4, 36),
@@ -67,12 +69,12 @@ async def test_the_newest_heartbeat_is_kept_and_its_days_are_written_once(store)
     later = heartbeat(
         sent_at=NOW + timedelta(minutes=5), days=(saturday,), lamps={"key_left": LampLight(response_pct=97.5)}
     )
-    assert await note(store, later, NOW + timedelta(minutes=5))
+    await note(store, later, NOW + timedelta(minutes=5))
     assert await read_days(store, SATURDAY, SUNDAY) == first
     (seen,) = [one for one in await read_days(store, NOW.date(), NOW.date(), kinds=[SEEN]) if one.name == "key_left"]
     assert seen.count == 9750
     # One that was on its way longer changes nothing.
-    assert not await note(store, heartbeat(days=()), NOW + timedelta(minutes=6))
+    await note(store, heartbeat(days=()), NOW + timedelta(minutes=6))
     found = await read_last_beat(store, "booth-0001")
     assert found is not None
     assert (found.beat, found.received_at) == (later, NOW + timedelta(minutes=5))
@@ -80,10 +82,10 @@ async def test_the_newest_heartbeat_is_kept_and_its_days_are_written_once(store)
 
 
 async def test_a_folded_day_replaces_what_it_covers_and_others_stay(store):
-    assert await note(store, heartbeat(days=(day(SATURDAY, since=SATURDAY),)))
-    assert await note(store, heartbeat(booth="booth-0002", days=(day(SATURDAY, since=SATURDAY),)))
+    await note(store, heartbeat(days=(day(SATURDAY, since=SATURDAY),)))
+    await note(store, heartbeat(booth="booth-0002", days=(day(SATURDAY, since=SATURDAY),)))
     folded = day(SUNDAY, since=SATURDAY, portraits=50)
-    assert await note(store, heartbeat(sent_at=NOW + timedelta(minutes=5), days=(folded,)))
+    await note(store, heartbeat(sent_at=NOW + timedelta(minutes=5), days=(folded,)))
     rows = await read_days(store, SATURDAY, SUNDAY, kinds=[PORTRAITS, SPAN], booth="booth-0001")
     assert [(row.day, row.kind, row.count) for row in rows] == [(SUNDAY, PORTRAITS, 50), (SUNDAY, SPAN, 2)]
     assert await read_days(store, SATURDAY, SATURDAY, booth="booth-0002", kinds=[PORTRAITS])
@@ -97,10 +99,28 @@ async def test_a_folded_day_replaces_what_it_covers_and_others_stay(store):
 
 async def test_a_signature_counts_once_and_a_stored_body_that_cannot_be_read_is_no_heartbeat(store):
     nonce = Nonce("booth-0001", "once", NOW + timedelta(hours=1))
-    assert await note_heartbeat(store, heartbeat(), NOW, nonce)
+    await note_heartbeat(store, heartbeat(), NOW, nonce)
     with pytest.raises(ReplayedRequestError):
         await note_heartbeat(store, heartbeat(sent_at=NOW + timedelta(minutes=5)), NOW, nonce)
     async with store.writing() as connection:
         await connection.execute(sa.update(heartbeats).values(body=b'{"version": 9}'))
     found = (await read_last_beats(store))["booth-0001"]
     assert (found.beat, found.received_at) == (None, NOW)
+
+
+async def test_many_that_come_together_are_kept_in_one_go_each_booths_newest(store):
+    def told(number, minute, nonce):
+        at = NOW + timedelta(minutes=minute)
+        booth = f"booth-{number:04d}"
+        beat = heartbeat(booth=booth, sent_at=at, days=(day(SATURDAY, since=SATURDAY, portraits=40 + minute),))
+        return Told(beat, at, Nonce(booth, nonce, at + timedelta(hours=1)))
+
+    came = [told(1, 2, "a"), told(2, 0, "b"), told(1, 1, "c"), told(2, 0, "b")]
+    assert await note_heartbeats(store, came) == [True, True, True, False]
+    found = await read_last_beats(store)
+    assert {booth: last.beat.sent_at - NOW for booth, last in found.items()} == {
+        "booth-0001": timedelta(minutes=2),
+        "booth-0002": timedelta(0),
+    }
+    rows = await read_days(store, SATURDAY, SATURDAY, kinds=[PORTRAITS])
+    assert [(row.booth, row.count) for row in rows] == [("booth-0001", 42), ("booth-0002", 40)]
