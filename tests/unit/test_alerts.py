@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -175,3 +177,17 @@ def test_refusals_rise_against_the_booths_own_weeks_and_beyond_chance():
     assert not judge_share("light.even", Share(0, 0), base, known)
     assert distance_z(Share(0, 10), Share(0, 50)) == 0
     assert distance_z(Share(5, 10), Share(1, 50)) > 4
+
+
+def test_the_documented_limits_are_the_limits():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "fleet.md").read_text("utf-8")
+    rows = {
+        row[0]: row for row in re.findall(r"^\| `([a-z.]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|", text, re.MULTILINE)
+    }
+    assert set(rows) >= {kind.value for kind in Kind}
+    for kind, limits in LIMITS.items():
+        _, begins, urgent, over = rows[kind.value]
+        assert float(begins.split()[0]) == limits.warn, kind
+        assert float(urgent.split()[0]) == limits.grave, kind
+        told = {Kind.OUT: "in service", Kind.DEVICE: f"ready for {-limits.over:.0f} min"}.get(kind)
+        assert over == told if told else float(over.split()[0]) == limits.over, kind
