@@ -17,6 +17,7 @@ from server import (
     errors,
     fleet_errors,
     handover_errors,
+    recheck_errors,
     retention_errors,
 )
 from server.application_errors import ApplicationUndecidableError
@@ -45,6 +46,7 @@ ROOMS = (
     | vars(counter_errors)
     | vars(decision_errors)
     | vars(handover_errors)
+    | vars(recheck_errors)
     | vars(retention_errors)
 )
 ALL = [e for e in ROOMS.values() if isinstance(e, type) and issubclass(e, ServerError)]
