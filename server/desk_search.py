@@ -143,7 +143,8 @@ def make_list_pages(shown: QueueList) -> APIRouter:
         query, sha256 = wanted.query(), None
         if not wanted.wrong:
             asked = wanted.narrowed(rooms.terms, rooms.now())
-            sha256 = await rooms.looks.take_next(asked, session.officer, read_place(form.get("behind", "")))
+            behind = read_place(form.get("behind", ""))
+            sha256 = await rooms.looks.take_next(asked, session.officer, behind, await shown.sealed_ones())
         if sha256 is None:
             return RedirectResponse(f"/?{wanted.query(done='1')}", 303)
         await audit_of(request).note(session.officer, Action.PACKET_TAKEN, sha256)
@@ -170,6 +171,17 @@ class QueueList:
 
     def __init__(self, rooms: ListRooms) -> None:
         self.rooms = rooms
+
+    async def sealed_ones(self) -> Callable[[QueueLine], bool]:
+        """Tells packets that this desk could not open: nobody can decide about them here, so nobody is led to them."""
+        terms = self.rooms.terms
+        judged = terms.judged(*await self.rooms.opener.judges())
+
+        def is_sealed(line: QueueLine) -> bool:
+            kept = terms.summary(line.stored.sha256, line.summary) if line.judged == judged else None
+            return kept is not None and not kept.opened
+
+        return is_sealed
 
     async def place(self, request: Request, stored: StoredPacket, session: Session) -> PacketPlace:
         """What the page of a packet knows of the queue."""

@@ -56,7 +56,13 @@ class Looks:
                 return False
             return (await connection.execute(mine)).first() is not None
 
-    async def take_next(self, wanted: Narrowed, officer: str, behind: Place | None = None) -> str | None:
+    async def take_next(
+        self,
+        wanted: Narrowed,
+        officer: str,
+        behind: Place | None = None,
+        passed_over: Callable[[QueueLine], bool] = lambda _line: False,
+    ) -> str | None:
         """The first packet behind a place that nobody else looks at, from the beginning again when there is none; None when all are taken or done.
 
         The officer lets go of what he looked at before.
@@ -67,7 +73,7 @@ class Looks:
             at = start
             while True:
                 page = await queue_page(self._store, wanted, CANDIDATES, at)
-                found = await self._take_one(page.lines, officer)
+                found = await self._take_one([line for line in page.lines if not passed_over(line)], officer)
                 if found is not None:
                     return found
                 if page.behind is None:

@@ -170,6 +170,8 @@ async def test_lists_open_nothing_that_was_read_and_open_anew_what_counts_no_lon
         assert await reader.look() == 1, "what is still open is read anew"
         page = await desk.client.get("/?result=refused")
         assert (listed(page), opened) == ([sha256], [sha256])
+        nothing = await desk.client.post("/queue/next", data={"csrf_token": await token_of(desk)})
+        assert nothing.headers["location"] == "/?done=1", "nobody can decide about it here"
         # A row that somebody exchanged is not believed either.
         foreign = DeskTerms(generate_desk_secret()).read(await desk.rooms.store.find(sha256), None).summary
         async with desk.rooms.store.writing() as connection:
