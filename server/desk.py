@@ -79,6 +79,7 @@ from server.own_check import check_objects
 from server.pad_card import JPEG_START, frame_of, pad_card
 from server.problems import RequestLog, known, note_problem, problem_response
 from server.queue_reader import QueueReader
+from server.queue_search import count_unread
 from server.rechecker import Rechecker, open_rechecker
 from server.retention_errors import PacketDeletedError
 from server.roles import Permission
@@ -307,6 +308,10 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
             asyncio.create_task(hand_over.work(), name="desk-orders"),
             asyncio.create_task(QueueReader(store, opener, DeskTerms(secret)).work(), name="desk-queue"),
         ]
+        async def tell_unread() -> None:
+            rooms.metrics.queue_unread.set(await count_unread(store))
+
+        rooms.metrics.asked.append(tell_unread)
         try:
             await listen(make_desk(rooms), settings, on_ready, rooms.metrics)
         finally:

@@ -111,6 +111,9 @@ class Metrics:
             "Deleted packets whose stored bytes are not proven to be gone yet.",
             registry=registry,
         )
+        self.queue_unread = Gauge(
+            "passbooth_queue_unread", "Packets that no desk has read for its lists yet.", registry=registry
+        )
         self.failed_gauges = Counter(
             "passbooth_failed_gauges", "Gauges that could not be brought up to date.", registry=registry
         )
