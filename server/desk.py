@@ -57,6 +57,7 @@ from server.desk_session import (
 from server.desk_statistics import StatisticsRooms, make_statistics_pages
 from server.desk_terms import DeskTerms
 from server.desk_users import make_user_pages
+from server.duplicates import duplicates_card
 from server.errors import (
     LoginRequiredError,
     PacketNotOpenedError,
@@ -182,6 +183,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
             decision=await decide.card(stored, session, language) if decide else None,
             retention=card,
             queue=place,
+            duplicates=await duplicates_card(store, terms, content, language),
         )
 
     @app.get("/packets/{sha256}/portrait.jpg", dependencies=[needs(Permission.PACKETS_READ, Action.PORTRAIT_SEEN)])
@@ -308,6 +310,7 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
             asyncio.create_task(hand_over.work(), name="desk-orders"),
             asyncio.create_task(QueueReader(store, opener, DeskTerms(secret)).work(), name="desk-queue"),
         ]
+
         async def tell_unread() -> None:
             rooms.metrics.queue_unread.set(await count_unread(store))
 
