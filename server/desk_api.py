@@ -5,6 +5,7 @@ What a packet holds leaves only as an attachment with a fixed type and `nosniff`
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from server.deletions import find_deletions
 from server.desk_session import needs, note_shown
 from server.errors import PartUnknownError, UnknownPacketError
 from server.opening import Opener, PacketContent, Summary
+from server.packet_export import MEDIA_TYPE, make_export, read_decided
 from server.records import MAX_DOCUMENT_BYTES
 from server.retention_errors import PacketDeletedError
 from server.roles import Permission
@@ -82,6 +84,15 @@ def make_api(store: Store, opener: Opener, list_length: int) -> APIRouter:
         """The sealed packet as it arrived."""
         stored = await find_packet(store, sha256)
         return attachment(await opener.sealed(stored), f"{stored.packet_id}.packet", "application/vnd.passbooth.packet")
+
+    @api.get("/packets/{sha256}/records.zip", dependencies=exports("records"))
+    async def records(sha256: str) -> Response:
+        """All original records in one ZIP, with how to check them."""
+        stored = await find_packet(store, sha256)
+        content, sealed = await opener.content(stored), await opener.sealed(stored)
+        decided = await read_decided(store, sha256)
+        data = await asyncio.to_thread(make_export, stored, content, sealed, decided)
+        return attachment(data, f"{stored.packet_id}-records.zip", MEDIA_TYPE)
 
     @api.get("/packets/{sha256}/package.zip", dependencies=exports("package"))
     async def package(sha256: str) -> Response:

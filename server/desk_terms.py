@@ -106,6 +106,9 @@ def _found(content: PacketContent, summary: Summary) -> Iterable[tuple[str, str]
     """Kind and value of everything that a list may be narrowed to."""
     manifest, report = content.opened.manifest, content.report
     yield "centre", manifest.centre
+    portrait = portrait_digest(content)
+    if portrait is not None:
+        yield "portrait", portrait
     if report is not None:
         yield "software", report.software
         yield "profile", report.profile
@@ -117,3 +120,10 @@ def _found(content: PacketContent, summary: Summary) -> Iterable[tuple[str, str]
         yield "override", "released"
     if summary.typed:
         yield "number", "typed"
+
+
+def portrait_digest(content: PacketContent) -> str | None:
+    """The digest of the portrait's file, whichever form it has; None when there is none."""
+    parts = content.opened.manifest.parts
+    found = (parts[name].sha256 for name in ("portrait.jpg", "portrait.jp2") if name in parts)
+    return next(found, None)
