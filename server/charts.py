@@ -72,7 +72,7 @@ class Key:
     name: str
     tone: Tone
     dashed: bool = False
-    box: bool = False  # of a column, else a line
+    mark: Literal["line", "box", "tick"] = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def column_chart(
                 told = f"{place}: {part.name} {look.form(value)}"
                 marks.append(draw.column(at, len(places), below, value, part.tone, told))
                 below += value
-    keys = tuple(Key(part.name, part.tone, box=True) for part in parts)
+    keys = tuple(Key(part.name, part.tone, mark="box") for part in parts)
     return Chart(look.title, draw.svg(marks), keys, *_table(look, words, places, parts))
 
 
@@ -148,7 +148,8 @@ def bar_chart(look: Look, words: Words, bars: Sequence[Bar], *, top: float | Non
         for bar in bars
     )
     columns = tuple(text for text in (words.place, words.value, words.range, words.reference) if text)
-    return Chart(look.title, draw.svg(marks), (), columns, rows)
+    keys = (Key(words.reference, "accent", mark="tick"),) if words.reference else ()
+    return Chart(look.title, draw.svg(marks), keys, columns, rows)
 
 
 def small_multiples(

@@ -151,7 +151,11 @@ class StatisticsPages:
             certainty=words.percent(CERTAINTY),
             distance=words.points(LEAST_DIFFERENCE),
             visits_chart=words.visits_chart(asked.days, visits),
-            rules_chart=words.rules_chart(shown),
+            rules_chart=words.rules_chart(
+                shown,
+                None if chosen is None else by_rule(compared),
+                () if chosen is None else {one.rule for one in here},
+            ),
             rule_charts=await self._rule_charts(asked, compared, found, rule, words) if rule else [],
             lines=await self._lines(asked, compared, found, rule, words),
             most_booths=MOST_BOOTHS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +10,7 @@ from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_percent
 
-from server.charts import Bar, Chart, Line, Look, Words, bar_chart, column_chart, line_chart, small_multiples
+from server.charts import Bar, Chart, Line, Look, Tone, Words, bar_chart, column_chart, line_chart, small_multiples
 from server.messages import Language
 from server.statistics import NOTHING, Share, Standout, cause_of
 from server.statistics_rows import Place
@@ -155,13 +155,24 @@ class Sayings:
         bars = [_bar(names.get(site) or site, share) for site, share in shares[:MOST_SITES]]
         return bar_chart(self.look("statistics.chart.sites", percent=True), self._share_words("statistics.site"), bars)
 
-    def rules_chart(self, shares: Mapping[str, Share]) -> Chart:
-        """Each check's share, the highest first."""
+    def rules_chart(
+        self, shares: Mapping[str, Share], everybody: Mapping[str, Share] | None, far: Collection[str]
+    ) -> Chart:
+        """Each check's share, the highest first; beside everybody's where it is not everybody's."""
         known = sorted(
             ((rule, share) for rule, share in shares.items() if share.total), key=lambda pair: -(pair[1].value or 0)
         )
-        bars = [_bar(self.rule(rule), share) for rule, share in known[:MOST_RULES]]
-        return bar_chart(self.look("statistics.chart.rules", percent=True), self._share_words("statistics.rule"), bars)
+        bars = [
+            _bar(
+                self.rule(rule),
+                share,
+                None if everybody is None else everybody.get(rule, NOTHING).value,
+                "bad" if rule in far else "accent",
+            )
+            for rule, share in known[:MOST_RULES]
+        ]
+        words = self._share_words("statistics.rule", "" if everybody is None else self.say("statistics.everybody"))
+        return bar_chart(self.look("statistics.chart.rules", percent=True), words, bars)
 
     def visits_chart(self, days: Sequence[date], visits: Sequence[Mapping[str, object]]) -> Chart:
         """Visits by day: those that ended with a portrait, and others."""
@@ -195,8 +206,8 @@ class Sayings:
             striking,
         )
 
-    def _share_words(self, key: str) -> Words:
-        return Words(self.say(key), self.say("statistics.share"), self.say("statistics.range"))
+    def _share_words(self, key: str, reference: str = "") -> Words:
+        return Words(self.say(key), self.say("statistics.share"), self.say("statistics.range"), reference)
 
 
 def share_of(row: Mapping[str, object]) -> Share:
@@ -204,6 +215,6 @@ def share_of(row: Mapping[str, object]) -> Share:
     return Share(int(str(row["count"])), int(str(row["total"])))
 
 
-def _bar(name: str, share: Share) -> Bar:
+def _bar(name: str, share: Share, reference: float | None = None, tone: Tone = "accent") -> Bar:
     low, high = share.range
-    return Bar(name, share.value or 0.0, low, high)
+    return Bar(name, share.value or 0.0, low, high, reference, tone)

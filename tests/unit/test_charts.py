@@ -70,6 +70,7 @@ def test_a_bar_has_its_range_its_reference_and_all_of_it_in_the_table():
     bars = [Bar("light", 0.4, 0.3, 0.5, 0.1, "bad"), Bar("pose", 0.1)]
     chart = bar_chart(LTR, words, bars, top=1.0)
     assert chart.columns == ("Check", "Share", "Range", "Others")
+    assert [(key.name, key.mark) for key in chart.keys] == [("Others", "tick")]
     assert chart.rows == (("light", "0.4", "0.3 – 0.5", "0.1"), ("pose", "0.1", "–", "–"))  # noqa: RUF001 (dashes of the page)
     first, second = shapes(chart, "box")
     assert float(first.get("width")) == pytest.approx(4 * float(second.get("width")), abs=0.5)

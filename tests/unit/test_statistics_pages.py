@@ -140,6 +140,8 @@ async def test_one_booth_and_one_site_are_shown_beside_everybody(desk):
     shown = re.findall(r'<th scope="row"><a href="/statistics\?[^"]*booth=(booth-\d+)', site)
     assert shown == ["booth-0004", "booth-0002", "booth-0006"]
     assert "Shown here" in site
+    assert '<path class="reference" d="M11' in site
+    assert 'class="reference"' not in (await desk.client.get("/statistics")).text
     elsewhere = (await desk.client.get("/statistics?booth=booth-0099&site=%3Cscript%3E")).text
     assert "No booth has told of these days" in elsewhere
     assert "<script>" not in elsewhere
