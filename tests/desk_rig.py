@@ -31,6 +31,7 @@ from server.roles import Role
 from server.store import NewPacket, Nonce, Store, open_store
 from server.users import NewSecrets, Users
 from tests.desk_users import QUICK
+from tests.made_stores import put_database
 from tests.sealed_packets import APPLICANT, Keys, digest, report, visit
 
 BASE = "https://desk.test"
@@ -113,6 +114,8 @@ async def opened_desk(keys: Keys, data, messages, **settings):
     clock, trust_clock = Clock(), Clock()
     private = [load_recipient_key(path) for path in chosen.recipient_keys]
     trust = BoothTrust(chosen.trust, chosen.crl, monotonic=trust_clock)
+    if chosen.database_url is None:
+        put_database(chosen.data_dir)
     async with (
         open_store(chosen.resolved_database_url) as store,
         open_objects(chosen) as objects,

@@ -136,6 +136,9 @@ ROUTES = {
     "GET /fleet/booths/{booth}/{form}": "satm",
     "GET /statistics": "satm",
     "GET /statistics.csv": "satm",
+    # The audit log.
+    "GET /audit": "a",
+    "POST /audit/verify": "a",
     # Users.
     "GET /users": "m",
     "POST /users": "m",
