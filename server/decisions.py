@@ -19,24 +19,19 @@ meanwhile is not sent anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import logging
-import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.decision import Decision, sign_decision, sign_link, verify_decision
-from crypto.errors import CryptoError, HandOverError
-from crypto.handover import make_message, sign_order
 from crypto.issuance import check_identity
-from crypto.keys import RecipientPublicKey, Signer
+from crypto.keys import Signer
 from crypto.seal import Opened
 from crypto.trust import Purpose, check_leaf, common_name
 from server.application_rows import decide_capture
@@ -50,7 +45,7 @@ from server.decision_errors import (
 )
 from server.deletions import lock_packet
 from server.errors import ServerError, StorageCorruptError, UnknownPacketError
-from server.handover_errors import AcceptRefusedError, HandOverUnavailableError
+from server.handover_errors import AcceptRefusedError
 from server.handover_rows import (
     Order,
     StoredDecision,
@@ -63,8 +58,9 @@ from server.handover_rows import (
 )
 from server.objects import ObjectStore
 from server.opening import Opener, PacketContent
+from server.order_making import DecisionKey, OrderMaker
 from server.orders import Orders
-from server.producers import keys_of, producer_names
+from server.producers import producer_names
 from server.proposals import StoredProposal, append_proposal, open_proposal, proposals_of
 from server.queue_reader import states_of
 from server.queue_rows import QueueState, note_state
@@ -72,8 +68,6 @@ from server.second_person import Cause, Objection, causes_of
 from server.store import Store, StoredPacket
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 ACCEPTED, REFUSED = "accepted", "refused"
 # What the applicant may know of a verdict.
@@ -100,26 +94,14 @@ class HandOverRooms:
     check_objects: Callable[[PacketContent], Awaitable[bool]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A message that is durable, and what its order will say."""
-
-    id: str
-    producer: str
-    message_sha256: str
-    size: int
-    created_at: datetime
-    answer_by: datetime
-    note: bytes
-    resend_of: str | None
-
-
 class HandOver:
     """The desk's hand-over."""
 
     def __init__(self, rooms: HandOverRooms) -> None:
         self._rooms = rooms
         self.orders = Orders(rooms.store, rooms.now)
+        self._key = DecisionKey(rooms.signer)
+        self._maker = OrderMaker(rooms.messages, rooms.producers, self._key, rooms.answer_within)
         self._again_at: dict[str, datetime] = {}  # orders that could not be sent anew just now
 
     async def producers(self) -> list[str]:
@@ -153,11 +135,17 @@ class HandOver:
             return await proposals_of(connection, packet_sha256)
 
     async def causes(self, content: PacketContent) -> tuple[Cause, ...]:
-        """Why a second person has to accept an opened packet; empty where one is enough. The portrait is checked anew only where nothing else asks for one."""
-        told = causes_of(content.report, content.visit, content.pad)
-        if told or self._rooms.check_objects is None or not await self._rooms.check_objects(content):
+        """Why a second person has to accept an opened packet; empty where one is enough.
+
+        What was a cause once stays one: the desk's own check may not be there the next time. It is made only where nothing else asks for a second person.
+        """
+        if told := causes_of(content.report, content.visit, content.pad):
             return told
-        return (Cause.RECHECK,)
+        for row in reversed(await self.proposals(content.stored.sha256)):
+            if row.causes:
+                return tuple(Cause(cause) for cause in row.causes.split())
+        check = self._rooms.check_objects
+        return (Cause.RECHECK,) if check is not None and await check(content) else ()
 
     async def accept(self, stored: StoredPacket, producer: str, officer: str) -> StoredDecision:
         """Accept a packet for a producer; the decision that counts.
@@ -180,7 +168,7 @@ class HandOver:
         causes = await self.causes(await self._content(stored))
         if not causes:
             raise ProposalGoneError("This packet needs no second person: accept it.")
-        signer = self._signer()
+        signer = self._key.source()
         async with self._rooms.store.writing() as connection:
             await self._lock_undecided(connection, stored.sha256)
             if (present := await open_proposal(connection, stored.sha256)) is not None:
@@ -214,7 +202,7 @@ class HandOver:
         self, stored: StoredPacket, number: int, officer: str, objection: Objection | None = None
     ) -> None:
         """Withdraw one's own proposal, or reject another person's with an objection. Raises `ProposalGoneError`, `SamePersonError`."""
-        signer = self._signer()
+        signer = self._key.source()
         async with self._rooms.store.writing() as connection:
             await self._lock_undecided(connection, stored.sha256)
             proposal = await open_proposal(connection, stored.sha256)
@@ -242,7 +230,7 @@ class HandOver:
             return _same(present, REFUSED)
         opened, at = (await self._content(stored)).opened, self._at()
         said: dict[str, Any] = {"verdict": REFUSED, "reasons": tuple(reasons), "officer": officer}
-        decision = await self._signed(lambda signer: _decide(signer, stored, opened, at, **said))
+        decision = await self._key.signed(lambda signer: _decide(signer, stored, opened, at, **said))
         async with self._rooms.store.writing() as connection:
             await self._lock(connection, stored.sha256)
             if (present := await _decision(connection, stored.sha256)) is not None:
@@ -263,17 +251,19 @@ class HandOver:
         """From step 3 on; the second person's with the proposal of the first."""
         at, first = self._at(), officer if proposal is None else proposal.officer
         said = {"verdict": ACCEPTED, "officer": first, "second_officer": None if proposal is None else officer}
-        decision = await self._signed(lambda signer: _decide(signer, stored, opened, at, **said))
-        made = await self._make(stored, opened, decision, producer, None)
+        decision = await self._key.signed(lambda signer: _decide(signer, stored, opened, at, **said))
+        made = await self._maker.make(stored, opened, decision, producer, at)
         async with self._rooms.store.writing() as connection:
             await self._lock(connection, stored.sha256)
             if (present := await _decision(connection, stored.sha256)) is not None:
                 return _same(present, ACCEPTED)  # another officer was faster
             if proposal is not None:
                 await _standing_proposal(connection, stored.sha256, proposal.number, officer)
+            elif await proposals_of(connection, stored.sha256):  # somebody proposed it meanwhile
+                raise SecondPersonError("One person's acceptance is not enough for this packet: it was proposed.")
             cursor = await take_turn(connection)
             row = await self._write(connection, stored.sha256, decision, at, ACCEPTED, ())
-            await connection.execute(sa.insert(orders).values(_columns(made, stored.sha256, cursor)))
+            await connection.execute(sa.insert(orders).values(made.columns(stored.sha256, cursor)))
         log.info("A packet was accepted.", extra={"packet": stored.sha256[:16]})
         return row
 
@@ -284,7 +274,7 @@ class HandOver:
         if decision is None or stored is None:
             raise StorageCorruptError("An order has no packet or no decision: look with `intake log verify`.")
         opened = (await self._rooms.opener.content(stored)).opened
-        made = await self._make(stored, opened, decision.decision, order.producer, order.id)
+        made = await self._maker.make(stored, opened, decision.decision, order.producer, self._at(), order.id)
         async with self._rooms.store.writing() as connection:
             if await lock_packet(connection, stored.sha256) is None:
                 return False
@@ -295,7 +285,7 @@ class HandOver:
             cursor = await take_turn(connection)
             change = sa.update(orders).where(orders.c.id == order.id).values(superseded_at=made.created_at)
             await connection.execute(change)
-            await connection.execute(sa.insert(orders).values(_columns(made, stored.sha256, cursor)))
+            await connection.execute(sa.insert(orders).values(made.columns(stored.sha256, cursor)))
         log.info("An order was sent anew.", extra={"packet": stored.sha256[:16]})
         return True
 
@@ -327,36 +317,6 @@ class HandOver:
                 log.exception("Sending anew failed.")
             await asyncio.sleep(LOOK_S)
 
-    async def _make(
-        self, stored: StoredPacket, opened: Opened, decision: bytes, producer: str, resend_of: str | None
-    ) -> _Made:
-        """A message and its note, the message durable."""
-        keys: list[RecipientPublicKey] = await asyncio.to_thread(keys_of, self._rooms.producers, producer)
-        at, order = self._at(), secrets.token_hex(16)
-        answer_by = at + self._rooms.answer_within
-
-        def make(signer: Signer) -> tuple[bytes, bytes]:
-            message = make_message(opened.cms, decision, opened.manifest, keys, signer, at)
-            note = sign_order(
-                order=order,
-                packet_sha256=stored.sha256,
-                producer=producer,
-                recipients=[key.key_id for key in keys],
-                message=message,
-                at=at,
-                answer_by=answer_by,
-                resend_of=resend_of,
-                signer=signer,
-            )
-            return message, note
-
-        message, note = await self._signed(make)
-        digest = hashlib.sha256(message).hexdigest()
-        async with self._rooms.messages.writer() as writer:
-            await writer.write(message)
-            await writer.keep(digest)
-        return _Made(order, producer, digest, len(message), at, answer_by, note, resend_of)
-
     async def _write(
         self,
         connection: AsyncConnection,
@@ -375,7 +335,7 @@ class HandOver:
         def link(signer: Signer) -> bytes:
             return sign_link(number=number, decision=decision, previous=previous, at=link_at, signer=signer)
 
-        signed = await self._signed(link)
+        signed = await self._key.signed(link)
         row = StoredDecision(number, packet_sha256, at, verdict, decision, signed)
         await connection.execute(sa.insert(decisions).values(asdict(row)))
         await note_state(connection, packet_sha256, QueueState(verdict))
@@ -404,17 +364,6 @@ class HandOver:
         await self._lock(connection, packet_sha256)
         if await _decision(connection, packet_sha256) is not None:
             raise DecidedOtherwiseError("The packet was decided meanwhile: look at it again.")
-
-    def _signer(self) -> Callable[[], Signer]:
-        if self._rooms.signer is None:
-            raise HandOverUnavailableError("This desk has no key for decisions (decision_signer).")
-        return self._rooms.signer
-
-    async def _signed(self, work: Callable[[Signer], T]) -> T:
-        """What `work` makes with the present signer, off the event loop: a token takes its time."""
-        source = self._signer()
-        with _translated():
-            return await asyncio.to_thread(lambda: work(source()))
 
     def _at(self) -> datetime:
         return self._rooms.now().replace(microsecond=0)
@@ -453,30 +402,3 @@ def _same(present: StoredDecision, verdict: str) -> StoredDecision:
 def _decide(signer: Signer, stored: StoredPacket, opened: Opened, at: datetime, **said: Any) -> bytes:
     packet_sha256, packet_id = stored.sha256, stored.packet_id
     return sign_decision(packet_sha256=packet_sha256, packet_id=packet_id, cms=opened.cms, at=at, signer=signer, **said)
-
-
-def _columns(made: _Made, packet_sha256: str, cursor: int) -> dict[str, Any]:
-    return {
-        "id": made.id,
-        "cursor": cursor,
-        "packet_sha256": packet_sha256,
-        "producer": made.producer,
-        "message_sha256": made.message_sha256,
-        "size": made.size,
-        "created_at": made.created_at,
-        "answer_by": made.answer_by,
-        "note": made.note,
-        "resend_of": made.resend_of,
-    }
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except HandOverError as error:
-        raise AcceptRefusedError("The packet cannot be handed over: it is too large for a message.") from error
-    except CryptoError as error:
-        raise HandOverUnavailableError(
-            "This desk cannot sign decisions just now: look at its key and its certificate."
-        ) from error
