@@ -103,6 +103,7 @@ ROUTES = {
     "POST /packets/{sha256}/release": "s",
     # What leaves the desk as a file.
     "GET /api/packets/{sha256}/parts/{name:path}": "s",
+    "GET /api/packets/{sha256}/records.zip": "s",
     "GET /api/packets/{sha256}/package.zip": "s",
     "GET /api/packets/{sha256}/cms": "s",
     "GET /api/packets/{sha256}/packet": "s",
