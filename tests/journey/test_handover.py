@@ -25,6 +25,8 @@ from typer.testing import CliRunner
 from crypto.handover import PACKET_PART
 from crypto.keys import generate_recipient_key
 from crypto.seal import verify
+from server.application_rows import Links, captures, note_captures
+from server.applications import Outcome
 from server.cli import app
 from server.handover_rows import decisions, order_counter
 from server.log_audit import audit_log
@@ -171,12 +173,16 @@ def test_a_packet_goes_from_the_booth_over_the_officer_to_the_producer(keys, tmp
 async def test_a_desk_that_dies_at_any_step_of_an_acceptance_leaves_nothing_wrong(keys, tmp_path):
     async with opened_counter(keys, tmp_path / "data") as counter:
         stored, store = await counter.receive(), counter.intake.rooms.store
+        async with store.writing() as connection:
+            await note_captures(connection, [(stored.sha256, Links(status="5" * 64))], counter.clock)
 
         async def is_accepted() -> bool:
-            """Everything of it is there, or nothing is."""
+            """Everything of it is there, or nothing is; and the applicant is told what is."""
             async with store.reading() as connection:
                 made = (await connection.execute(sa.select(decisions))).all()
                 last = (await connection.execute(sa.select(order_counter.c.last))).scalar_one()
+                told = (await connection.execute(sa.select(captures.c.outcome))).scalar_one()
+            assert told == (Outcome.ACCEPTED if made else Outcome.RECEIVED)
             rows = await counter.orders.after("producer-development", 0, 200)
             assert len(made) == len(rows) == last
             assert {order.message_sha256 for order in rows} <= counter.messages()
