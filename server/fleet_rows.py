@@ -74,7 +74,7 @@ heartbeats = sa.Table(
     sa.Column(
         "days_sha256", sa.String(64), nullable=False
     ),  # what was told of days, so that they are written when they change
-    sa.Column("body", sa.LargeBinary(), nullable=False),
+    sa.Column("body", sa.LargeBinary(), nullable=False),  # without its days, which have rows of their own
 )
 
 fleet_days = sa.Table(
@@ -121,7 +121,7 @@ sa.Index(
 
 @dataclass(frozen=True, slots=True)
 class LastBeat:
-    """A booth's newest heartbeat and when it came. None for one that an older intake took and this one cannot read."""
+    """A booth's newest heartbeat, without its days, and when it came. None for one that an older intake took and this one cannot read."""
 
     received_at: datetime
     beat: Heartbeat | None
@@ -198,7 +198,7 @@ async def _write(connection: AsyncConnection, came: Sequence[Told]) -> None:
             "received_at": one.received_at,
             "sent_at": one.beat.sent_at,
             "days_sha256": digests[one.beat.booth],
-            "body": one.beat.to_bytes(),
+            "body": one.beat.model_copy(update={"days": ()}).to_bytes(),
         }
         for one in later
     ]
