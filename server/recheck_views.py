@@ -51,12 +51,20 @@ class RecheckLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A sentence beside the rules, and how grave it is."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecheckCard:
     """What the two say together, and each rule."""
 
     verdict: str
     tone: str
-    remarks: tuple[str, ...]
+    remarks: tuple[Remark, ...]
     facts: tuple[Fact, ...]
     striking: tuple[RecheckLine, ...]
     rest: tuple[RecheckLine, ...]
@@ -85,15 +93,15 @@ def recheck_card(opinion: SecondOpinion, language: Language) -> RecheckCard:
     )
 
 
-def _remarks(opinion: SecondOpinion, language: Language) -> list[str]:
+def _remarks(opinion: SecondOpinion, language: Language) -> list[Remark]:
     remarks = []
     if opinion.chip is not None and not opinion.chip.same_picture:
         key = "recheck.chip_other" if opinion.chip.ssim is not None else "recheck.chip_unreadable"
-        remarks.append(language(key))
+        remarks.append(Remark(language(key), "bad"))
     if not opinion.same_profile:
-        remarks.append(language("recheck.other_profile"))
+        remarks.append(Remark(language("recheck.other_profile"), "care"))
     if not opinion.same_software:
-        remarks.append(language("recheck.other_software"))
+        remarks.append(Remark(language("recheck.other_software"), "none"))
     return remarks
 
 
