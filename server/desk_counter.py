@@ -133,7 +133,7 @@ class CounterPages:
         self, request: Request, session: Session, form: Mapping[str, str]
     ) -> tuple[str, str] | Entered:
         mark = (session.officer, form.get("mark", "")[:64])
-        if mark in self._sent:
+        if mark[1] and mark in self._sent:
             return self._sent[mark], "registered"
         read = self._read(form)
         if isinstance(read, Entered):
@@ -275,7 +275,6 @@ def make_counter_pages(rooms: CounterRooms) -> APIRouter:
             card=card,
             told=told,
             centres=rooms.keys.names,
-            centre=counter.centre(request),
             first=rooms.now().astimezone(UTC).date().isoformat(),
             furthest=(rooms.now().astimezone(UTC).date() + timedelta(days=MAX_DAYS)).isoformat(),
         )
@@ -296,8 +295,11 @@ def make_counter_pages(rooms: CounterRooms) -> APIRouter:
         if isinstance(done, Entered):
             return page(request, session, done)
         number, told = done
-        answer = page(request, session, counter.blank(request), await counter.found(request, session, number), told)
-        set_cookie(answer, CENTRE_COOKIE, form.get("centre", "").strip()[:64], max_age=CENTRE_KEPT_S)
+        centre = form.get("centre", "").strip()[:64]
+        entered = replace(counter.blank(request), centre=centre)
+        answer = page(request, session, entered, await counter.found(request, session, number), told)
+        if CENTRE.fullmatch(centre):
+            set_cookie(answer, CENTRE_COOKIE, centre, max_age=CENTRE_KEPT_S)
         return answer
 
     @routes.post("/counter/find")

@@ -298,3 +298,15 @@ async def test_only_who_registers_applications_may(desk):
     for form in ("register", "find", "slip"):
         assert (await desk.client.post(f"/counter/{form}", data={"word": NUMBER})).status_code == 403
         assert (await desk.client.get(f"/counter/{form}?lang=de")).headers["location"] == "/counter?lang=de"
+
+
+async def test_a_desk_without_centres_keys_registers_and_prints_nothing(keys, tmp_path):
+    async with opened_desk(keys, tmp_path / "data", load_messages(), slip_signers=()) as desk:
+        await desk.sign_in_as(Role.CLERK)
+        made = await send(desk, "register", centre="centre-west", last=f"{TODAY}", number=NUMBER)
+        assert shown(made) == grouped_number(NUMBER)
+        assert "holds no centre" in html.unescape(made.text)
+        assert "/counter/slip" not in made.text
+        assert 'value="centre-west"' in made.text
+        assert (await send(desk, "register", centre="West Side", last=f"{TODAY}")).status_code == 400
+        assert (await send(desk, "slip", number=NUMBER, centre="centre-west")).status_code == 503
