@@ -65,7 +65,7 @@ async def duplicates_card(
 
     def told(line: QueueLine) -> DuplicateLine:
         summary = terms.summary(line.stored.sha256, line.summary)
-        other = summary is not None and summary.opened and _named(summary.application_number) != _named(number)
+        other = summary is not None and summary.opened and _same(summary.application_number) != _same(number)
         return DuplicateLine(
             line.stored.sha256,
             views.reference(line.stored),
@@ -82,6 +82,11 @@ async def duplicates_card(
 async def _of_application(store: Store, terms: DeskTerms, number: str, own: str) -> Sequence[QueueLine]:
     digest = _named(number)
     return () if digest is None else await _others(store, terms.application(digest), own)
+
+
+def _same(number: str) -> str:
+    """What two writings of one number have in common."""
+    return _named(number) or number
 
 
 def _named(number: str) -> str | None:
