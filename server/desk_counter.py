@@ -33,14 +33,15 @@ from crypto.errors import ApplicationNumberError, CryptoError, SlipMalformedErro
 from crypto.slip import claimed_number, is_slip
 from crypto.trust import common_name
 from server.application_errors import ApplicationUnknownError
-from server.applications import NewApplication, State
+from server.applications import NewApplication
 from server.audit import Action
 from server.auth import Session
+from server.counter_card import application_card
 from server.counter_errors import NumbersTakenError, SlipUnavailableError
-from server.counter_rows import CounterRecord, Portrait, look_up, register
+from server.counter_rows import CounterRecord, look_up, register
 from server.desk_session import Noted, audit_of, needs, note_failure, read_officers_form
 from server.layout import Pages, set_cookie
-from server.messages import Language, Messages
+from server.messages import Messages
 from server.number_rules import DEFAULT_RULE, EVERY_OTHER, read_rule
 from server.roles import Permission
 from server.slips import MAX_DAYS, CentreKeys, slip_day, slip_drawing, slip_text
@@ -57,7 +58,6 @@ Clerk = Annotated[Session, needs(Permission.APPLICATIONS)]
 Asking = Annotated[Session, needs(Permission.APPLICATIONS, Action.APPLICATION_SEEN, later=True)]
 Registering = Annotated[Session, needs(Permission.APPLICATIONS, Action.APPLICATION_REGISTERED, later=True)]
 Printing = Annotated[Session, needs(Permission.APPLICATIONS, Action.SLIP_PRINTED, later=True)]
-TONES: Mapping[State, str] = {State.FILED: "none", State.CAPTURED: "care", State.ACCEPTED: "good", State.RETAKE: "bad"}
 
 
 @dataclass(frozen=True)
@@ -85,33 +85,6 @@ class Entered:
     word: str = field(default="", repr=False)
     wrong: str = ""
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PortraitLine:
-    """One portrait in the history."""
-
-    at: str
-    booth: str
-    text: str
-    reasons: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationCard:
-    """An application in words."""
-
-    number: str = field(repr=False)
-    plain: str = field(repr=False)
-    centre: str
-    last: str
-    over: bool
-    changed: str
-    tone: str
-    state: str
-    text: str
-    reasons: list[str]
-    portraits: list[PortraitLine]
 
 
 class CounterPages:
@@ -168,24 +141,6 @@ class CounterPages:
         if found is None:
             raise ApplicationUnknownError("There is no such application.")
         return await asyncio.to_thread(self._drawn, found.application.number, found.application.expires, centre)
-
-    def card(self, found: CounterRecord, language: Language) -> ApplicationCard:
-        """An application in the clerk's language."""
-        one, today = found.application, self.rooms.now().astimezone(UTC).date()
-        over = one.expires < today and one.state in {State.FILED, State.RETAKE}
-        return ApplicationCard(
-            number=grouped_number(one.number),
-            plain=one.number,
-            centre=one.centre,
-            last=format_date(one.expires, "long", locale=language.form),
-            over=over,
-            changed=language.time(found.changed_at),
-            tone="none" if over else TONES[one.state],
-            state=language(f"counter.state.{one.state}"),
-            text=language("counter.over" if over else f"counter.next.{one.state}"),
-            reasons=_reasons(one.reasons, language),
-            portraits=[_portrait_line(portrait, language) for portrait in found.portraits],
-        )
 
     def blank(self, request: Request) -> Entered:
         """The forms as a page begins with them."""
@@ -265,7 +220,8 @@ def make_counter_pages(rooms: CounterRooms) -> APIRouter:
         told: str = "",
     ) -> Response:
         status = 400 if entered.wrong else 404 if told == "unknown" else 200
-        card = None if found is None else counter.card(found, pages.language(request))
+        today = rooms.now().astimezone(UTC).date()
+        card = None if found is None else application_card(found, today, pages.language(request))
         return pages.page(
             request,
             "counter.html",
@@ -275,8 +231,8 @@ def make_counter_pages(rooms: CounterRooms) -> APIRouter:
             card=card,
             told=told,
             centres=rooms.keys.names,
-            first=rooms.now().astimezone(UTC).date().isoformat(),
-            furthest=(rooms.now().astimezone(UTC).date() + timedelta(days=MAX_DAYS)).isoformat(),
+            first=today.isoformat(),
+            furthest=(today + timedelta(days=MAX_DAYS)).isoformat(),
         )
 
     @routes.get("/counter")
@@ -342,16 +298,3 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text) if DAY.fullmatch(text) else None
     except ValueError:
         return None
-
-
-def _portrait_line(portrait: Portrait, language: Language) -> PortraitLine:
-    return PortraitLine(
-        language.time(portrait.received_at),
-        portrait.booth or "",
-        language(f"counter.portrait.{portrait.outcome}"),
-        _reasons(portrait.reasons, language),
-    )
-
-
-def _reasons(reasons: tuple[str, ...], language: Language) -> list[str]:
-    return [language(f"status.reason.{reason}") for reason in reasons]
