@@ -3,7 +3,7 @@
 Rules:
   - No chart without its table: `Chart` has both, pages/charts.html shows both. What is drawn is in the table, and nothing is in the drawing alone.
   - A day without a number breaks a line and has no column; nothing is drawn that was not told. A lone number is a dot.
-  - A scale begins at zero, unless it is given, and ends at the first round number that nothing exceeds (steps of 1, 2, 5 and their tenfolds:
+  - A scale begins at zero and ends at the first round number that nothing exceeds (steps of 1, 2, 5 and their tenfolds:
     Heckbert, Nice Numbers for Graph Labels, 1990).
   - No colour stands here: marks have a tone, which static/charts.css paints in both themes; a second line is dashed, so that no colour has to be told apart.
   - A page that is read from right to left has its charts that way too: everything is mirrored but the writing.
@@ -97,30 +97,19 @@ class Words:
     nothing: str = "\N{EN DASH}"
 
 
-def line_chart(
-    look: Look,
-    words: Words,
-    places: Sequence[str],
-    lines: Sequence[Line],
-    *,
-    size: tuple[int, int] = WIDE,
-    top: float | None = None,
-) -> Chart:
+def line_chart(look: Look, words: Words, places: Sequence[str], lines: Sequence[Line]) -> Chart:
     """Lines over the same places (days), drawn over each other."""
-    scale = _scale(top if top is not None else _most(lines))
-    draw = _Drawing(size, look, scale)
+    draw = _Drawing(WIDE, look, _scale(_most(lines)))
     parts = [*draw.frame(places)]
     for line in lines:
         parts += draw.line(line, places)
     return _chart(look, words, places, lines, draw.svg(parts))
 
 
-def column_chart(
-    look: Look, words: Words, places: Sequence[str], parts: Sequence[Line], *, size: tuple[int, int] = WIDE
-) -> Chart:
+def column_chart(look: Look, words: Words, places: Sequence[str], parts: Sequence[Line]) -> Chart:
     """One column for each place, made of the parts one upon the other."""
     sums = [sum(part.values[at] or 0.0 for part in parts) for at in range(len(places))]
-    draw = _Drawing(size, look, _scale(max(sums, default=0.0)))
+    draw = _Drawing(WIDE, look, _scale(max(sums, default=0.0)))
     marks = [*draw.frame(places)]
     for at, place in enumerate(places):
         below = 0.0
@@ -134,10 +123,10 @@ def column_chart(
     return Chart(look.title, draw.svg(marks), keys, *_table(look, words, places, parts))
 
 
-def bar_chart(look: Look, words: Words, bars: Sequence[Bar], *, top: float | None = None) -> Chart:
+def bar_chart(look: Look, words: Words, bars: Sequence[Bar]) -> Chart:
     """Bars one below the other, with the whiskers of their range and a mark at what each is compared with."""
     known = [value for bar in bars for value in (bar.value, bar.high, bar.reference) if value is not None]
-    scale = _scale(top if top is not None else max(known, default=0.0))
+    scale = _scale(max(known, default=0.0))
     width, height = WIDE[0], round(TOP + max(1, len(bars)) * BAR_STEP + BOTTOM - 8)
     draw = _Drawing((width, height), look, scale, start=BAR_LABEL, end=BAR_VALUE, bottom=BOTTOM - 8)
     marks = [*draw.uprights()]
@@ -152,15 +141,12 @@ def bar_chart(look: Look, words: Words, bars: Sequence[Bar], *, top: float | Non
     return Chart(look.title, draw.svg(marks), keys, columns, rows)
 
 
-def small_multiples(
-    look: Look, words: Words, places: Sequence[str], panels: Sequence[Line], reference: Line, top: float | None = None
-) -> Chart:
+def small_multiples(look: Look, words: Words, places: Sequence[str], panels: Sequence[Line], reference: Line) -> Chart:
     """One small drawing for each line on the same scale, each with the same line of reference behind it."""
-    most = top if top is not None else _most([*panels, reference])
-    drawn = []
+    scale, drawn = _scale(_most([*panels, reference])), []
     for panel in panels:
         own = Look(panel.name, look.rtl, look.form)
-        draw = _Drawing(PANEL, own, _scale(most), start=34.0)
+        draw = _Drawing(PANEL, own, scale, start=34.0)
         ends = [places[0], *[""] * (len(places) - 2), places[-1]] if len(places) > 1 else list(places)
         marks = [*draw.frame(ends), *draw.line(reference, places, dot=0.0), *draw.line(panel, places, dot=1.5)]
         heading = f'<p class="panel-name {panel.tone}"><bdi>{escape(panel.name)}</bdi></p>'

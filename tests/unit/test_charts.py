@@ -68,7 +68,7 @@ def test_columns_stand_one_upon_the_other():
 def test_a_bar_has_its_range_its_reference_and_all_of_it_in_the_table():
     words = Words("Check", "Share", "Range", "Others")
     bars = [Bar("light", 0.4, 0.3, 0.5, 0.1, "bad"), Bar("pose", 0.1)]
-    chart = bar_chart(LTR, words, bars, top=1.0)
+    chart = bar_chart(LTR, words, bars)
     assert chart.columns == ("Check", "Share", "Range", "Others")
     assert [(key.name, key.mark) for key in chart.keys] == [("Others", "tick")]
     assert chart.rows == (("light", "0.4", "0.3 – 0.5", "0.1"), ("pose", "0.1", "–", "–"))  # noqa: RUF001 (dashes of the page)
