@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from server.confinement import confine, limit_process
-from server.recheck_wire import ASKED, JPEG_2000, MOST_PICTURE_BYTES, MOST_PIXELS, MOST_WORDS_BYTES, told
+from server.recheck_wire import ASKED, JPEG, JPEG_2000, MOST_PICTURE_BYTES, MOST_PIXELS, MOST_WORDS_BYTES, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Measured on two cores: 1.4 GB of addresses at most while 24 million pixels are judged, 0.27 GB of memory; a core more brings stacks and heaps for its threads.
 MEMORY_BYTES, MEMORY_PER_CORE_BYTES = 2 * 1024**3, 64 * 1024**2
 OPEN_FILES = 128
+# Each scan of a JPEG goes through the whole picture again: 140 kB with three thousand of them keep a decoder busy for minutes. Encoders make about ten, booths one.
+SCAN, MOST_SCANS = b"\xff\xda", 64
 # What libraries read when they start: code, data, and what the machine is.
 PLACES = (
     *("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache"),
@@ -105,6 +107,8 @@ def second_opinion(model: FaceModel, words: dict[str, Any], portrait: bytes, chi
         header = read_header(portrait)
         if header.format != words["format"]:
             raise ImageUnreadableError("another kind of file than its name says")
+        if header.format == JPEG and portrait.count(SCAN) > MOST_SCANS:
+            raise ImageTooLargeError("more scans than any encoder makes")
         if header.width * header.height > MOST_PIXELS:
             raise ImageTooLargeError("more pixels than any camera of a booth has")
         pixels, facts = read_image(portrait)

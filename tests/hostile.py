@@ -298,6 +298,7 @@ def pictures() -> dict[str, bytes]:
     return {
         "huge": jpeg_of(65_500, 65_500),
         "as large as allowed and empty": jpeg_of(6_000, 4_000),
+        "scans": jpeg_of(5_000, 4_800)[:-2] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x01" * 3_000 + b"\xff\xd9",
         "truncated": whole[: len(whole) // 2],
         "truncated with its end": whole[: len(whole) // 2] + b"\xff\xd9",
         "segments": whole[:2] + b"\xff\xfe\x00\x04ab" * 100_000 + whole[2:],
