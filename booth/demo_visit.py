@@ -324,7 +324,7 @@ async def _ask_status(address: str, secure: httpx2.AsyncClient, outcome: VisitOu
     """What the applicant's own page tells, asked as its script does."""
     page, _, token = address.partition("#")
     answer = await secure.post(f"{page}/v1/lookup", json={"token": token})
-    if answer.status_code != 200 or answer.json() != {"state": "received", "reason": None}:
+    if answer.status_code != 200 or answer.json() != {"state": "received", "reasons": []}:
         outcome.faults.append("the status page does not know the visit")
         return "unknown"
     return f"{page} tells the applicant: received"
