@@ -27,6 +27,7 @@ from crypto.heartbeat import (
     Lamp,
     LampLight,
     Outbox,
+    OutReason,
     Port,
     Profile,
     SelfTests,
@@ -56,6 +57,7 @@ class Present:
     now_ns: int  # of the clock that device states are timed by
     started_at: datetime
     switch: OutOfService | None
+    closed_since: datetime  # where the booth is out of service without the switch
     works: bool  # a technician's work, or an order's, is under way
     obstructed: bool  # a fault keeps the booth closed
     faults: Collection[str]  # codes
@@ -99,7 +101,8 @@ def _service(present: Present) -> Service:
         switch = present.switch
         return Service(state="out_of_service", reason=switch.reason, since=read_instant(switch.since))
     if present.works or present.obstructed:
-        return Service(state="out_of_service", reason="work" if present.works else "fault")
+        reason: OutReason = "work" if present.works else "fault"
+        return Service(state="out_of_service", reason=reason, since=present.closed_since)
     return Service(state="in_service")
 
 

@@ -25,6 +25,7 @@ from booth.config import Config
 from booth.counters import Counters, VisitTally, lamps_counted
 from booth.day_counts import Counted
 from booth.errors import HistoryUnusableError, MaintenanceRefusedError
+from booth.events import Event
 from booth.faults import Severity
 from booth.health import Health
 from booth.maintenance import Maintenance
@@ -37,7 +38,7 @@ from booth.profile_choice import ChosenProfile, ProfileChoice
 from booth.remote_orders import RemoteOrders
 from booth.revocation_list import Tell
 from booth.self_test import CheckFinding
-from booth.visit import State
+from booth.visit import State, Visit
 from crypto.heartbeat import Heartbeat, SelfTests
 from crypto.keys import RecipientPublicKey, Signer, TrustStore
 
@@ -88,6 +89,8 @@ class Fleet:
     def __init__(self, rooms: FleetRooms, counters: Counters, book: OrderBook) -> None:
         self._rooms, self._counters = rooms, counters
         self._started_at = datetime.now(UTC)
+        # Since when nobody is served; the visit tells when that changes.
+        self._closed_at = self._started_at if rooms.performer.visit.state is State.OUT_OF_SERVICE else None
         self._tests: tuple[float, str | None, SelfTests] | None = None
         performer = rooms.performer
         presence = Presence(
@@ -112,8 +115,8 @@ class Fleet:
             *(settings, rooms.config.intake, self.facts, rooms.client, rooms.worker, rooms.signer, presence),
             lambda _waiting: self.orders.wake(),
         )
-        tally = VisitTally(self._count)
-        performer.on_turned, performer.on_judged = tally.stepped, tally.judged
+        self._tally = VisitTally(self._count)
+        performer.on_turned, performer.on_judged = self._turned, self._tally.judged
         rooms.maintenance.on_found = lambda findings: self._count(lamps_counted(findings))
 
     async def facts(self) -> Heartbeat:
@@ -131,6 +134,7 @@ class Fleet:
                 now_ns=time.monotonic_ns(),
                 started_at=self._started_at,
                 switch=state.switch,
+                closed_since=self._closed_at or now,
                 works=state.busy is not None,
                 obstructed=worst is not None and worst.severity is Severity.OBSTRUCTS,
                 faults=health.codes,
@@ -173,6 +177,13 @@ class Fleet:
             log.info("no self-tests for the heartbeat: %s", error)
             return SelfTests(tested_at=None), ()
         return known[2], findings
+
+    def _turned(self, before: Visit, event: Event, after: Visit) -> None:
+        if after.state is State.OUT_OF_SERVICE:
+            self._closed_at = datetime.now(UTC)
+        elif after.state is State.ATTRACT:
+            self._closed_at = None
+        self._tally.stepped(before, event, after)
 
     def _count(self, counted: Counted) -> None:
         """On the worker thread, so that no visit waits for the disk."""
