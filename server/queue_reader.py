@@ -65,12 +65,16 @@ class QueueReader:
         self.done = 0  # packets that this desk has read
 
     async def work(self) -> None:
-        """Look again and again; ends when cancelled."""
+        """Look again and again; ends when cancelled. What prevents it is told once, until it is something else."""
+        told: str | None = None
         while True:
             try:
                 await self.look()
+                told = None
             except ServerError as error:
-                log.warning("Packets cannot be read for the queue.", exc_info=error, extra={"code": error.code})
+                if error.code != told:
+                    log.warning("Packets cannot be read for the queue.", exc_info=error, extra={"code": error.code})
+                told = error.code
             except Exception:  # told, and looked at again: nobody would notice that the queue stands still
                 log.exception("Reading packets for the queue failed.")
             await asyncio.sleep(LOOK_S)

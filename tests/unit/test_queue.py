@@ -51,9 +51,13 @@ def keys(tmp_path_factory) -> Keys:
     return Keys(tmp_path_factory.mktemp("queue-keys") / "pki")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# What asks the database for more than a row by its key.
+ON_BOTH = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
 def url(request, tmp_path) -> str:
-    if request.param == "postgres":
+    if getattr(request, "param", "sqlite") == "postgres":
         return request.getfixturevalue("postgres_url")
     return f"sqlite+aiosqlite:///{tmp_path / 'intake.sqlite3'}"
 
@@ -161,30 +165,27 @@ async def filled(queue) -> None:
         await queue.decide(list(queue.told)[number], QueueState(state))
 
 
+@ON_BOTH
 async def test_every_mixture_of_filters_finds_what_it_says_page_by_page(queue, monkeypatch):
     await filled(queue)
-    states = [None, *QueueState]
-    mixtures = [
-        {"state": state, "booth": booth, "rule": rule, "released": released}
-        for state, booth, rule, released in product(states, (None, BOOTHS[1]), (None, RULES[1]), (False, True))
-    ]
+    states, booth, rule = [None, *QueueState], BOOTHS[1], RULES[1]
+    mixtures = [{"state": state} for state in states]
+    mixtures += [{"state": state, "booth": booth, "rule": rule} for state in states]
+    mixtures += [{"released": True}, {"state": QueueState.WAITING, "rule": rule}, {"state": None, "booth": booth}]
+    mixtures += [{"state": QueueState.WAITING, "booth": booth, "rule": rule, "released": True}]
+    order = list(queue.told)
+    times = {"since": queue.told[order[3]]["at"], "until": queue.told[order[9]]["at"]}
     for mixture in mixtures:
-        assert await queue.pages(queue.narrowed(**mixture)) == queue.expected(**mixture), mixture
-    counts = await count_states(queue.store)
-    assert counts == {state: len(queue.expected(state=state)) for state in QueueState}
+        expected = queue.expected(**mixture)
+        assert await queue.pages(queue.narrowed(**mixture)) == expected, mixture
+        within = await queue.pages(queue.narrowed(**mixture, **times))
+        assert within == [one for one in expected if one in order[3:9]], mixture
+    assert any(len(queue.expected(**mixture)) > 3 for mixture in mixtures[6:]), "more than a page"
+    assert await count_states(queue.store) == {state: len(queue.expected(state=state)) for state in QueueState}
     # A page that looks at no more than two of the leading term comes to the same, in more pages.
     monkeypatch.setattr(queue_search, "LOOKED_AT", 2)
-    for mixture in mixtures:
+    for mixture in mixtures[6:]:
         assert await queue.pages(queue.narrowed(**mixture)) == queue.expected(**mixture), mixture
-
-
-async def test_times_of_arrival_narrow_every_kind_of_list(queue):
-    await filled(queue)
-    order = list(queue.told)
-    since, until = queue.told[order[3]]["at"], queue.told[order[9]]["at"]
-    for mixture in ({}, {"state": QueueState.WAITING}, {"rule": RULES[0]}, {"rule": RULES[0], "booth": BOOTHS[1]}):
-        wanted = queue.narrowed(since=since, until=until, **mixture)
-        assert await queue.pages(wanted) == [one for one in queue.expected(**mixture) if one in order[3:9]], mixture
 
 
 async def test_packets_that_no_desk_has_read_are_in_the_queue_all_the_same(queue):
@@ -201,7 +202,8 @@ async def test_packets_that_no_desk_has_read_are_in_the_queue_all_the_same(queue
     assert await queue.pages(Narrowed(QueueState.REFUSED)) == queue.expected(state="refused")
 
 
-async def test_reading_goes_on_where_another_desk_ended_and_is_the_same_when_done_twice(queue):
+@ON_BOTH
+async def test_reading_goes_on_where_another_desk_ended_and_a_row_that_somebody_changed_is_found(queue):
     await filled(queue)
     other = QueueReader(queue.store, queue.opener, queue.terms)
     assert await other.look() == 0, "it judges anew only what was opened under something else"
@@ -211,37 +213,6 @@ async def test_reading_goes_on_where_another_desk_ended_and_is_the_same_when_don
     assert await other.look() == 7
     assert (await queue.count(queue_packets), await queue.count(queue_terms)) == (rows, terms)
     assert await queue.pages(Narrowed(QueueState.REFUSED)) == queue.expected(state="refused")
-    assert (await check_queue(queue.store)).sound
-    foreign = QueueReader(queue.store, queue.opener, DeskTerms(generate_desk_secret()))
-    with pytest.raises(QueueSecretError, match="another desk secret"):
-        await foreign.look()
-    async with queue.store.writing() as connection:
-        await forget_all(connection)
-    assert await foreign.look() == 12
-    assert await queue.count(queue_terms) == terms
-
-
-async def test_a_rebuild_beside_a_desk_that_reads_just_then_leaves_no_packet_out(queue, monkeypatch):
-    monkeypatch.setattr(queue_reader, "BATCH", 2)
-    first = [await queue.receive() for _ in range(4)]
-    assert await queue.reader.read_batch() == 2
-    keep = queue.reader._keep
-
-    async def rebuilt(rows, step) -> None:
-        async with queue.store.writing() as connection:
-            await forget_all(connection)
-        await keep(rows, step)
-
-    monkeypatch.setattr(queue.reader, "_keep", rebuilt)
-    assert await queue.reader.read_batch() == 2
-    monkeypatch.setattr(queue.reader, "_keep", keep)
-    assert (await count_unread(queue.store), await queue.reader.look()) == (4, 4)
-    assert await queue.pages(Narrowed(QueueState.WAITING)) == first
-    assert (await check_queue(queue.store)).sound
-
-
-async def test_a_row_that_somebody_changed_is_found(queue):
-    await filled(queue)
     assert await check_queue(queue.store) == QueueCheck(12, 0, await queue.count(queue_terms), *[0] * 6)
     harms = {
         "missing": "DELETE FROM queue_packets WHERE state = 'proposed'",
@@ -260,6 +231,28 @@ async def test_a_row_that_somebody_changed_is_found(queue):
     async with queue.store.writing() as connection:
         await forget_all(connection)
     assert await queue.reader.look() == 12
+    assert (await check_queue(queue.store)).sound
+    foreign = QueueReader(queue.store, queue.opener, DeskTerms(generate_desk_secret()))
+    with pytest.raises(QueueSecretError, match="another desk secret"):
+        await foreign.look()
+
+
+async def test_a_rebuild_beside_a_desk_that_reads_just_then_leaves_no_packet_out(queue, monkeypatch):
+    monkeypatch.setattr(queue_reader, "BATCH", 2)
+    first = [await queue.receive() for _ in range(4)]
+    assert await queue.reader.read_batch() == 2
+    keep = queue.reader._keep
+
+    async def rebuilt(rows, step) -> None:
+        async with queue.store.writing() as connection:
+            await forget_all(connection)
+        await keep(rows, step)
+
+    monkeypatch.setattr(queue.reader, "_keep", rebuilt)
+    assert await queue.reader.read_batch() == 2
+    monkeypatch.setattr(queue.reader, "_keep", keep)
+    assert (await count_unread(queue.store), await queue.reader.look()) == (4, 4)
+    assert await queue.pages(Narrowed(QueueState.WAITING)) == first
     assert (await check_queue(queue.store)).sound
 
 
@@ -305,6 +298,7 @@ async def test_the_database_tells_nothing_of_what_was_read(queue):
     assert [row.sha256 for row in by_number] == list(queue.told)[::-1]
 
 
+@ON_BOTH
 async def test_next_gives_every_officer_another_packet_and_nobody_one_that_is_done(queue):
     await filled(queue)
     waiting = queue.expected(state="waiting")
