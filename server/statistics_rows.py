@@ -135,7 +135,7 @@ async def _compare(store: Store, since: date, until: date) -> Comparison:
     return await asyncio.to_thread(_comparison, rows)
 
 
-def _comparison(rows: Sequence[sa.Row[Any]]) -> Comparison:
+def _comparison(rows: Sequence[Any]) -> Comparison:
     compared = [
         Compared(booth, rule, Share(int(count), int(total)), Share(int(failed), int(assessed)))
         for booth, rule, count, total, failed, assessed in rows
