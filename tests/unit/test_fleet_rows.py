@@ -1,4 +1,4 @@
-"""The rows about booths, on both engines: the newest heartbeat counts, days told again change nothing, folded days replace what they cover."""
+"""The rows about booths: the newest heartbeat counts, days told again change nothing, folded days replace what they cover."""
 
 from __future__ import annotations
 
@@ -32,15 +32,22 @@ from tests.heartbeats import NOW, day, heartbeat
 SATURDAY, SUNDAY = date(2026, 11, 21), date(2026, 11, 22)
 
 
+@pytest.fixture
+async def store(tmp_path):
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'intake.sqlite3'}") as opened:
+        yield opened
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path) -> str:
     if request.param == "postgres":
         return request.getfixturevalue("postgres_url")
-    return f"sqlite+aiosqlite:///{tmp_path / 'intake.sqlite3'}"
+    return f"sqlite+aiosqlite:///{tmp_path / 'either.sqlite3'}"
 
 
 @pytest.fixture
-async def store(url):
+async def either_store(url):
+    """On both engines: for what is told to each in its own words."""
     async with open_store(url) as opened:
         yield opened
 
@@ -82,7 +89,8 @@ async def test_the_newest_heartbeat_is_kept_and_its_days_are_written_once(store)
     assert await read_last_beat(store, "booth-0002") is None
 
 
-async def test_a_folded_day_replaces_what_it_covers_and_others_stay(store):
+async def test_a_folded_day_replaces_what_it_covers_and_others_stay(either_store):
+    store = either_store
     await note(store, heartbeat(days=(day(SATURDAY, since=SATURDAY),)))
     await note(store, heartbeat(booth="booth-0002", days=(day(SATURDAY, since=SATURDAY),)))
     folded = day(SUNDAY, since=SATURDAY, portraits=50)
@@ -109,7 +117,9 @@ async def test_a_signature_counts_once_and_a_stored_body_that_cannot_be_read_is_
     assert (found.beat, found.received_at) == (None, NOW)
 
 
-async def test_many_that_come_together_are_kept_in_one_go_each_booths_newest(store):
+async def test_many_that_come_together_are_kept_in_one_go_each_booths_newest(either_store):
+    store = either_store
+
     def told(number, minute, nonce):
         at = NOW + timedelta(minutes=minute)
         booth = f"booth-{number:04d}"
