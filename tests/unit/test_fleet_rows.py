@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, timedelta
 
 import pytest
@@ -135,3 +136,7 @@ async def test_many_that_come_together_are_kept_in_one_go_each_booths_newest(eit
     }
     rows = await read_days(store, SATURDAY, SATURDAY, kinds=[PORTRAITS])
     assert [(row.booth, row.count) for row in rows] == [("booth-0001", 42), ("booth-0002", 40)]
+    # Intakes beside each other, about the same booths in any order.
+    turns = [[told(number, minute, f"{minute}-{number}") for number in range(1, 5)] for minute in range(3, 7)]
+    await asyncio.gather(*(note_heartbeats(store, turn[:: (-1) ** at]) for at, turn in enumerate(turns)))
+    assert {last.beat.sent_at - NOW for last in (await read_last_beats(store)).values()} == {timedelta(minutes=6)}
