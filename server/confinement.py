@@ -38,7 +38,7 @@ def limit_process(memory_bytes: int, open_files: int) -> None:
     for order in ((PR_SET_PDEATHSIG, signal.SIGKILL), (PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1)):
         if _LIBRARY.prctl(*order, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != parent or parent == 1:  # it ended before the order counted
+    if os.getppid() != parent:  # it ended before the order counted; in a container the parent may well be process 1
         raise OSError("The process that started this one is gone.")
     limits = (
         (resource.RLIMIT_AS, memory_bytes),
