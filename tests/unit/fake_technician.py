@@ -329,5 +329,6 @@ def technician_screens() -> tuple[tuple[str, str, dict[str, Any], dict[str, Any]
         ("technician-devices-trouble", "devices", broken_devices(), {}),
         ("technician-log", "log", {}, {}),
         ("technician-log-trouble", "log", broken_devices(), {}),
+        ("technician-fleet", "fleet", {}, {}),
         ("technician-training", "training", {}, {}),
     )

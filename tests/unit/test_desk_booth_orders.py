@@ -82,16 +82,13 @@ async def test_what_cannot_be_ordered_is_told_on_the_page_and_a_get_does_nothing
     assert (await desk.client.get(f"{PAGE}/orders/run_tests?lang=ar")).headers["location"] == f"{PAGE}?lang=ar"
 
 
-async def test_an_order_is_taken_back_once_it_waits_and_only_of_its_booth(desk):
+async def test_an_order_is_taken_back_while_it_waits_and_what_is_not_genuine_is_told(desk):
     await post(desk, "/orders/in_service")
     (waiting,) = await desk.rooms.booth_orders.orders.listed("booth-0001", 5)
     assert (await post(desk, f"/withdraw-order/{'0' * 32}")).status_code == 404
     assert (await post(desk, f"/withdraw-order/{waiting.id}")).status_code == 303
     assert "Taken back" in (await desk.client.get(PAGE)).text
-
-
-async def test_rows_that_somebody_changed_are_told(desk):
-    await post(desk, "/orders/rotate_key")
+    await post(desk, "/orders/rotate_key")  # and rows that somebody changed are told
     async with desk.rooms.store.writing() as connection:
         await connection.execute(sa.update(booth_orders).values(document=b"\x30\x00"))
     assert "Not genuine" in (await desk.client.get(PAGE)).text
@@ -104,6 +101,10 @@ async def test_a_bundle_is_opened_for_who_may_act_and_every_fetch_is_noted(desk,
     assert order.kind == OrderKind.SUPPORT_BUNDLE
     address = f"{PAGE}/bundles/{order.id}"
     assert (await desk.client.get(address)).status_code == 404
+    other = seal_bundle("0123456789ab4abc8123456789abcdef", b"PK", [keys.recipient], keys.signer, datetime.now(UTC))
+    await orders.keep_bundle(order, other)  # of another order
+    assert (await desk.client.get(address)).status_code == 404
+    assert (await desk.client.get(f"/fleet/booths/booth-0002/bundles/{order.id}")).status_code == 404
     await orders.keep_bundle(order, seal_bundle(order.id, b"PK zip", [keys.recipient], keys.signer, datetime.now(UTC)))
     fetched = await desk.client.get(address)
     assert (fetched.content, fetched.headers["content-type"]) == (b"PK zip", "application/zip")
@@ -116,16 +117,6 @@ async def test_a_bundle_is_opened_for_who_may_act_and_every_fetch_is_noted(desk,
     async with desk.rooms.store.reading() as connection:
         rows = await connection.execute(sa.text("SELECT action FROM audit_log ORDER BY number"))
         actions = [one for (one,) in rows]
-    assert actions.count("fleet.bundle") == 2  # the one that found nothing too
+    assert actions.count("fleet.bundle") == 4  # those that found nothing too
     assert "fleet.order" in actions
     assert "denied" in actions
-
-
-async def test_a_bundle_of_another_booth_or_order_is_not_shown(desk, keys):
-    await post(desk, "/orders/support_bundle")
-    orders = desk.rooms.booth_orders.orders
-    (order,) = await orders.listed("booth-0001", 1)
-    other = seal_bundle("0123456789ab4abc8123456789abcdef", b"PK", [keys.recipient], keys.signer, datetime.now(UTC))
-    await orders.keep_bundle(order, other)
-    assert (await desk.client.get(f"{PAGE}/bundles/{order.id}")).status_code == 404
-    assert (await desk.client.get(f"/fleet/booths/booth-0002/bundles/{order.id}")).status_code == 404
