@@ -302,6 +302,10 @@ class DeskSettings(ListenSettings, StoreSettings):
     )
     opened_kept: PositiveInt = Field(default=16, description="Opened packets kept in memory.")
     opened_kept_s: PositiveFloat = Field(default=10 * 60.0, description="How long an opened packet is kept in memory.")
+    profiles: tuple[str, ...] = Field(
+        default=(),
+        description="Profiles that booths of this office judge by; another one needs a second person. None: any installed one.",
+    )
     recheck_s: PositiveFloat = Field(
         default=20.0, le=120, description="A checker that takes longer over one portrait is ended."
     )

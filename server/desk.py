@@ -269,7 +269,7 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
         open_store(settings.resolved_database_url) as store,
         open_objects(settings) as objects,
         open_opener(objects.packets, keys, trust, kept=settings.opened_kept, kept_s=settings.opened_kept_s) as opener,
-        open_rechecker(settings.recheck_s) as rechecker,
+        open_rechecker(settings.recheck_s, profiles=settings.profiles) as rechecker,
     ):
         users = Users(store, secret)
         door = Doorkeeper(
@@ -280,8 +280,13 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
             lockout_s=settings.lockout_s,
             device_key=secret.mac("device", b""),
         )
-        if not await users.rows():
-            log.warning("Nobody can sign in yet: make the first user with `intake users add`.")
+        known = await users.rows()
+        if not any(user.intact for user in known):
+            log.warning(
+                "None of the users was made under this desk's secret: nobody can sign in."
+                if known
+                else "Nobody can sign in yet: make the first user with `intake users add`."
+            )
         hand_over = HandOver(
             HandOverRooms(
                 *(store, objects.orders, opener, settings.producers),

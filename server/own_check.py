@@ -1,7 +1,7 @@
 """Whether this desk's own check of a portrait asks for a second person (server/second_person.py).
 
-Rules: it does where a rule that must hold does not, where the chip image shows another picture than the portrait, and where the portrait ends the checker, takes it too
-long or cannot be read: a picture that nobody can judge is no reason to look less. It does not where the desk cannot judge for reasons of its own: it has no such profile
+Rules: it does where a rule that must hold does not, where the chip image shows another picture than the portrait, where the booth judged by a profile that is none of this
+office's (DESK_PROFILES), and where the portrait ends the checker, takes it too long or cannot be read: a picture that nobody can judge is no reason to look less. It does not where the desk cannot judge for reasons of its own: it has no such profile
 or no libraries, or too many portraits wait. Then the booth's report counts, and the packet's page says that there is no second opinion.
 """
 
@@ -11,6 +11,7 @@ from server.opening import PacketContent
 from server.recheck_errors import (
     RecheckBusyError,
     RecheckEndedError,
+    RecheckForeignProfileError,
     RecheckNothingError,
     RecheckPictureError,
     RecheckProfileError,
@@ -24,7 +25,7 @@ async def check_objects(rechecker: Rechecker, content: PacketContent) -> bool:
     """Whether the desk's own check objects to an opened packet; what was judged before is not judged again."""
     try:
         opinion = await rechecker.opinion(content)
-    except (RecheckPictureError, RecheckEndedError, RecheckTimeoutError):
+    except (RecheckForeignProfileError, RecheckPictureError, RecheckEndedError, RecheckTimeoutError):
         return True
     except (RecheckNothingError, RecheckProfileError, RecheckUnavailableError, RecheckBusyError):
         return False

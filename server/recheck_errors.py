@@ -1,6 +1,6 @@
 """Why there is no second opinion of a portrait; server/errors.py has the root and the rules.
 
-DeskError     RecheckNothingError, RecheckProfileError, RecheckPictureError   the packet gives nothing to judge
+DeskError     RecheckNothingError, RecheckProfileError, RecheckForeignProfileError, RecheckPictureError   the packet gives nothing to judge
               RecheckEndedError, RecheckTimeoutError                          the checker did not survive the picture
               RecheckUnavailableError, RecheckBusyError                       the desk cannot judge now
 """
@@ -26,6 +26,15 @@ class RecheckProfileError(DeskError):
     blame = "peer"
     status = 422
     title = "The report names a profile that this desk does not have"
+
+
+class RecheckForeignProfileError(DeskError):
+    """The report names a profile that booths of this office do not judge by."""
+
+    code = "recheck.foreign_profile"
+    blame = "peer"
+    status = 422
+    title = "The report names a profile that is none of this office's"
 
 
 class RecheckPictureError(DeskError):

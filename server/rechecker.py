@@ -18,15 +18,16 @@ import os
 import signal
 import sys
 import weakref
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
-from server.errors import DeskError
+from server.errors import DeskError, SettingsError
 from server.opening import PacketContent
 from server.recheck import ChipOpinion, SecondOpinion, compare
 from server.recheck_errors import (
     RecheckBusyError,
     RecheckEndedError,
+    RecheckForeignProfileError,
     RecheckNothingError,
     RecheckPictureError,
     RecheckProfileError,
@@ -35,6 +36,7 @@ from server.recheck_errors import (
 )
 from server.recheck_wire import MOST_PIXELS, MOST_TOLD_BYTES, PORTRAITS, TOLD, asked
 from server.records import clean_number, clean_text, read_report
+from validation.profile import profile_names
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +137,15 @@ async def start_checker(command: Sequence[str] = COMMAND) -> Checker:
 class Rechecker:
     """Gives second opinions. Use `open_rechecker`."""
 
-    def __init__(self, limit_s: float = JUDGE_S, command: Sequence[str] = COMMAND, spare_s: float = SPARE_S) -> None:
+    def __init__(
+        self,
+        limit_s: float = JUDGE_S,
+        command: Sequence[str] = COMMAND,
+        spare_s: float = SPARE_S,
+        profiles: Collection[str] = (),
+    ) -> None:
         self._limit_s, self._command, self._spare_s = limit_s, tuple(command), spare_s
+        self._profiles = frozenset(profiles)  # of this office's booths; empty: all that are installed
         self._kept: dict[str, tuple[weakref.ref[PacketContent], SecondOpinion | DeskError]] = {}
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -191,6 +200,8 @@ class Rechecker:
         report, name = content.report, portrait_name(content)
         if report is None or name is None:
             raise RecheckNothingError("The packet holds no portrait with a report to judge again.")
+        if self._profiles and report.profile not in self._profiles:
+            raise RecheckForeignProfileError("The report names a profile that is none of this office's.")
         judged = "crop" if report.judged == "crop" else "as_submitted"
         words = {"profile": report.profile, "judged": judged, "format": PORTRAITS[name]}
         question = asked(words, content.opened.parts[name], content.opened.parts.get("chip.jp2", b""))
@@ -273,10 +284,18 @@ def _opinion(content: PacketContent, answer: Mapping[str, Any]) -> SecondOpinion
 
 @contextlib.asynccontextmanager
 async def open_rechecker(
-    limit_s: float = JUDGE_S, command: Sequence[str] = COMMAND, spare_s: float = SPARE_S
+    limit_s: float = JUDGE_S,
+    command: Sequence[str] = COMMAND,
+    spare_s: float = SPARE_S,
+    profiles: Collection[str] = (),
 ) -> AsyncIterator[Rechecker]:
-    """A rechecker; its processes end with it."""
-    rechecker = Rechecker(limit_s, command, spare_s)
+    """A rechecker; its processes end with it. Raises `SettingsError` for a profile that is not installed."""
+    unknown = sorted(set(profiles) - set(profile_names()))
+    if unknown:
+        raise SettingsError(
+            f"DESK_PROFILES names {', '.join(unknown)}; the installed profiles are {', '.join(profile_names())}."
+        )
+    rechecker = Rechecker(limit_s, command, spare_s, profiles)
     try:
         yield rechecker
     finally:

@@ -15,13 +15,16 @@ from capture.frames import Frame
 from capture.portrait import encode_chip
 from server.audit import Action, audit_log
 from server.confinement import landlock_version
+from server.errors import SettingsError
 from server.messages import load_messages
 from server.opening import PacketContent
+from server.own_check import check_objects
 from server.recheck import LEAST_CHIP_SSIM, ONLY_AT_THE_BOOTH, ChipOpinion, Standing, compare
 from server.recheck_child import likeness
 from server.recheck_errors import (
     RecheckBusyError,
     RecheckEndedError,
+    RecheckForeignProfileError,
     RecheckNothingError,
     RecheckPictureError,
     RecheckProfileError,
@@ -232,6 +235,16 @@ async def test_a_packet_without_a_portrait_or_a_report_has_nothing_to_judge():
             left = {name: data for name, data in parts(YAW).items() if name != missing}
             with pytest.raises(RecheckNothingError):
                 await rechecker.opinion(content_of(left))
+
+
+async def test_a_booth_that_judges_by_another_offices_profile_needs_a_second_person():
+    async with open_rechecker(30.0, checker("sys.exit(9)"), spare_s=0, profiles=["icao"]) as rechecker:
+        with pytest.raises(RecheckForeignProfileError):
+            await rechecker.opinion(content_of())
+        assert await check_objects(rechecker, content_of())
+    with pytest.raises(SettingsError, match="invented"):
+        async with open_rechecker(profiles=["demo", "invented"]):
+            pass
 
 
 @pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock, or forbids it")
