@@ -61,9 +61,8 @@ class Limits:
     unit: str
     source: str
     falling: bool = False
-    grows: bool = (
-        False  # with the clock alone: then a row holds no value, which would have to be written again all the time
-    )
+    # With the clock alone: then a row holds no value, which would have to be written again all the time.
+    grows: bool = False
 
     def level(self, value: float, before: Level | None) -> Level | None:
         """What the value is now, when it was `before`; None: nothing is wrong."""
@@ -93,7 +92,7 @@ LIMITS: Mapping[Kind, Limits] = {
     Kind.OUTBOX_OLD: Limits(24.0, 168.0, 12.0, "h", "as the booth's own self-test outbox.age warns; a week is half of where it closes itself"),
     Kind.OUTBOX_FULL: Limits(70.0, 90.0, 60.0, "%", "of the quota, beyond which nobody is let in"),
     Kind.CERTIFICATE: Limits(
-        30.0, 7.0, 35.0, "d", "booths renew theirs long before (docs/keys.md): a month means that renewing fails", falling=True
+        30.0, 7.0, 35.0, "d", "booths renew theirs long before (docs/operations.md): a month means that renewing fails", falling=True
     ),
     Kind.DISK: Limits(2.0, 0.5, 3.0, "GB", "some hundred packets of 6 MB beside the logs (assumed)", falling=True),
     Kind.CLOCK: Limits(60.0, 240.0, 30.0, "s", "the intake refuses what is signed 300 s too early or late (crypto/http_signature.py)"),
