@@ -108,6 +108,11 @@ def make_account_pages(rooms: AccountRooms) -> APIRouter:
             return await _page(request, session, error=error, of="confirm", code=_new_code(session, totp))
         return _renewed(identity, "authenticator")
 
+    @routes.get(f"{ACCOUNT}/{{form}}")
+    async def no_form(request: Request, form: str, session: Officer) -> Response:  # noqa: ARG001 (asks for the session)
+        """Where a change of language leads on the page of a form that was sent."""
+        return RedirectResponse(f"{ACCOUNT}?{request.url.query}" if request.url.query else ACCOUNT, 303)
+
     async def _page(
         request: Request,
         session: Session,

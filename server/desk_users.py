@@ -108,6 +108,12 @@ def make_user_pages(users: Users, pages: Pages) -> APIRouter:
         await read_officers_form(request, session)
         return await _done(request, session, user, lambda present: users.reset(present, by=session.officer))
 
+    @routes.get("/users/{user}/{form}", dependencies=[needs(Permission.USERS)])
+    async def no_form(request: Request, user: str, form: str) -> Response:  # noqa: ARG001 (of an address of its own)
+        """Where a change of language leads on the page of a form that was sent."""
+        present = (await users.find(user)).id
+        return RedirectResponse(f"/users/{present}{'?' if request.url.query else ''}{request.url.query}", 303)
+
     async def _done(request: Request, session: Session, user: str, act: Callable[[str], Awaitable[object]]) -> Response:
         """The answer of an act: the user's page, with what is told once, or with what prevented it."""
         present = await users.find(user)
