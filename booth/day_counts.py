@@ -111,7 +111,7 @@ def told(kept: Kept, today: date) -> tuple[Day, ...]:
 
 
 def _told(one: DaySum) -> Day:
-    ended: Mapping[str, int] = one.visits
+    ended: dict[str, int] = dict(one.visits.items())
     return Day(
         day=one.day,
         since=one.since,
