@@ -77,11 +77,14 @@ def open_kiosk(folder: Path) -> Iterator[Door]:
 
 
 @contextlib.contextmanager
-def open_server(command: str, keys: Keys, folder: Path, **environment: str) -> Iterator[Door]:
-    """The intake (`serve`) or the desk (`desk`), which finds an empty store."""
-    if command == "desk":
-        make_store(folder / command)
-    options = ["--data", str(folder / command), "--pki", str(keys.folder), "--port", "0", "--json-ready"]
+def open_server(
+    command: str, keys: Keys, folder: Path, *, data: Path | None = None, **environment: str
+) -> Iterator[Door]:
+    """The intake (`serve`) or the desk (`desk`), which finds an empty store, or what is in `data`."""
+    place = data or folder / command
+    if command == "desk" and data is None:
+        make_store(place)
+    options = ["--data", str(place), "--pki", str(keys.folder), "--port", "0", "--json-ready"]
     with _started(
         command, ["-m", "server.cli", command, *options], folder, keys.folder / "ca.pem", environment
     ) as door:
