@@ -41,6 +41,7 @@ from booth.self_test import CheckFinding
 from booth.visit import State, Visit
 from crypto.heartbeat import Heartbeat, SelfTests
 from crypto.keys import RecipientPublicKey, Signer, TrustStore
+from validation.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class Fleet:
             lambda _waiting: self.orders.wake(),
         )
         self._tally = VisitTally(self._count)
-        performer.on_turned, performer.on_judged = self._turned, self._tally.judged
+        performer.on_turned, performer.on_judged = self._turned, self._judged
         rooms.maintenance.on_found = lambda findings: self._count(lamps_counted(findings))
 
     async def facts(self) -> Heartbeat:
@@ -183,7 +184,16 @@ class Fleet:
             self._closed_at = datetime.now(UTC)
         elif after.state is State.ATTRACT:
             self._closed_at = None
-        self._tally.stepped(before, event, after)
+        try:
+            self._tally.stepped(before, event, after)
+        except Exception:  # counting is never a visit's trouble
+            log.exception("a visit was not counted")
+
+    def _judged(self, report: Report) -> None:
+        try:
+            self._tally.judged(report)
+        except Exception:
+            log.exception("a portrait was not counted")
 
     def _count(self, counted: Counted) -> None:
         """On the worker thread, so that no visit waits for the disk."""

@@ -2,7 +2,7 @@
 
 Rules
   - An order is written down, with its number as the last one, before anything is begun: a kill leaves an order that was begun and has no outcome, which is
-    answered as "interrupted" and never begun again. Its answer is written down, signed, before it is sent, and stays until the intake took it.
+    answered as "interrupted" and never begun again. Its outcome is written down before it is told, and is told until the intake took it.
   - Nothing with a number that is not above the last is taken. An order that was made before this book was begun is refused: a booth whose disk was emptied does
     not do again what it did. A book that does not read back is set aside as `orders.json.damaged`, told, and begun anew, with the same effect.
   - The newest KEPT orders stay readable for the technician. A sealed bundle waits in a file of its own. All files 0600, written whole. Blocks.
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 NAME = "orders.json"
 ASIDE = f"{NAME}.damaged"
 KEPT = 30
-# A signed answer has up to 45 kB, two thirds more in base64; it goes when it was told.
+# A signed order has up to 45 kB, a third more in base64; it goes when its answer was told.
 MAX_BYTES = 4 * 1024 * 1024
 INTERRUPTED = "interrupted"
 
@@ -56,7 +56,6 @@ class OrderLine(_Value):
 class _Entry(_Value):
     line: OrderLine
     document: str | None  # the order as it was signed, base64; until its answer was told
-    answer: str | None = None  # signed, base64; until it was told
 
 
 class _Book(_Value):
@@ -126,26 +125,24 @@ class OrderBook:
         self._write(self._book.model_copy(update={"last": order.number, "entries": entries[-KEPT:]}))
         return line
 
-    def finish(self, line: OrderLine, answer: bytes) -> None:
-        """The outcome and its signed answer. Raises OSError."""
-        self._change(line.id, line=line, answer=base64.b64encode(answer).decode())
+    def finish(self, line: OrderLine) -> None:
+        """The outcome. Raises OSError."""
+        self._change(line.id, line=line)
 
     def told(self, order: str) -> None:
-        """The intake took the answer, or never will. Raises OSError."""
+        """The intake took the answer, or has one already. Raises OSError."""
         entry = self._entry(order)
         self.bundle_file(order).unlink(missing_ok=True)
-        self._change(order, line=entry.line.model_copy(update={"told": True}), document=None, answer=None)
+        self._change(order, line=entry.line.model_copy(update={"told": True}), document=None)
 
     def interrupted(self) -> tuple[OrderLine, ...]:
         """What was begun and has no outcome."""
         return tuple(entry.line for entry in self._book.entries if entry.line.outcome is None)
 
-    def untold(self) -> tuple[tuple[str, bytes], ...]:
-        """Orders whose answer waits, with the answer."""
-        waiting = [(entry.line, entry.answer) for entry in self._book.entries]
-        return tuple(
-            (line.id, base64.b64decode(answer)) for line, answer in waiting if answer is not None and not line.told
-        )
+    def untold(self) -> tuple[OrderLine, ...]:
+        """What has an outcome that the intake does not know yet."""
+        lines = [entry.line for entry in self._book.entries]
+        return tuple(line for line in lines if line.outcome is not None and not line.told)
 
     def document(self, order: str) -> bytes:
         """An order as it was signed, until its answer was told."""

@@ -2,7 +2,7 @@
 
 Order of operation for one: the booth asks for what waits, by a signed request → each document is verified up to a root → it is for this booth, newer than the
 last, made after this booth's book was begun, not from a time to come → nobody is in the booth and no technician works → written down as begun → done → its
-signed answer is written down → told to the intake, again and again until it took it.
+outcome is written down → told to the intake, signed, again and again until it took it.
 
 Rules
   - What is no order of a trusted desk for this booth is not done and not answered; it is told to the technician, and the next good look ends that.
@@ -191,25 +191,11 @@ class RemoteOrders:
             await self._finish(line, Came(Outcome.FAILED, INTERRUPTED))
 
     async def _finish(self, line: OrderLine, came: Came) -> None:
-        """The outcome is written down, signed; then it is told."""
-
-        def sign() -> bytes:
-            return sign_booth_answer(
-                order=line.id,
-                order_document=self._book.document(line.id),
-                outcome=came.outcome,
-                code=came.code,
-                counts=came.counts,
-                bundle=came.sealed_bundle,
-                at=self._now(),
-                signer=self._signer(),
-            )
-
+        """The outcome is written down; then it is told."""
         if came.sealed_bundle is not None:
             await self._on_worker(self._book.keep_bundle, line.id, came.sealed_bundle)
-        answer = await self._on_worker(sign)
         done = {"outcome": came.outcome, "code": came.code, "counts": dict(came.counts)}
-        await self._on_worker(self._book.finish, line.model_copy(update=done), answer)
+        await self._on_worker(self._book.finish, line.model_copy(update=done))
         self._note(f"order {line.id[:8]}: {came.outcome}" + (f" ({came.code})" if came.code else ""))
 
     # --- the intake ----------------------------------------------------------------------------------------------------
@@ -228,15 +214,29 @@ class RemoteOrders:
             return []
 
     async def _tell_answers(self) -> bool:
-        """Tells every answer that waits; whether none is left."""
-        for order, answer in self._book.untold():
-            bundle = await self._on_worker(self._book.bundle, order)
-            if bundle is not None and not await self._tell_one("PUT", f"/{order}/bundle", bundle, BUNDLE_TYPE):
+        """Tells every outcome that waits, signed anew each time: an intake that has an answer already says so. Whether none is left."""
+        for line in self._book.untold():
+            bundle = await self._on_worker(self._book.bundle, line.id)
+            if bundle is not None and not await self._tell_one("PUT", f"/{line.id}/bundle", bundle, BUNDLE_TYPE):
                 return False
-            if not await self._tell_one("POST", f"/{order}/answer", answer, ANSWER_TYPE):
+            answer = await self._on_worker(self._answer, line, bundle)
+            if not await self._tell_one("POST", f"/{line.id}/answer", answer, ANSWER_TYPE):
                 return False
-            await self._on_worker(self._book.told, order)
+            await self._on_worker(self._book.told, line.id)
         return True
+
+    def _answer(self, line: OrderLine, bundle: bytes | None) -> bytes:
+        assert line.outcome is not None
+        return sign_booth_answer(
+            order=line.id,
+            order_document=self._book.document(line.id),
+            outcome=line.outcome,
+            code=line.code,
+            counts=line.counts,
+            bundle=bundle,
+            at=self._now(),
+            signer=self._signer(),
+        )
 
     async def _tell_one(self, method: str, path: str, body: bytes, kind: str) -> bool:
         """Whether that is settled: taken, or never to be taken."""
