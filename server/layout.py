@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,13 +109,7 @@ class Pages:
 
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
-        self._environment = Environment(
-            loader=FileSystemLoader(PAGES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = _environment()
 
     def language(self, request: Request) -> Language:
         """The language of a request."""
@@ -160,3 +155,16 @@ def _kept_query(request: Request) -> dict[str, str]:
 def next_page(wanted: str | None) -> str:
     """Where to go after login: a packet's page of this desk, or the first page of the person (told by "/")."""
     return wanted if wanted and PACKET_PAGE.fullmatch(wanted) else "/"
+
+
+@functools.cache
+def _environment() -> Environment:
+    """The templates; each is compiled once in a process, whatever number of desks it holds."""
+    return Environment(
+        loader=FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
