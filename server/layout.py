@@ -41,7 +41,6 @@ KEPT = {
     "actor": r"[a-z0-9\-]{1,64}",
     "action": r"[a-z_.]{1,64}",
     "subject": r"[A-Za-z0-9._:\-]{1,128}",
-    "rule": r"[a-z_.]{1,64}",
 }
 
 HEADERS = {
