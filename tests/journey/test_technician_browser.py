@@ -139,6 +139,7 @@ def test_every_function_of_the_page_in_one_session(technician, stage):
     self_tests_run_wait_for_the_card_and_are_stopped(technician, stage)
     a_calibration_goes_step_by_step_and_its_drift_is_told(technician, stage)
     the_log_is_filtered_and_the_bundle_downloaded(technician)
+    what_the_fleet_hears_and_asks_is_shown_and_a_profile_taken_back(technician, stage)
     a_training_is_answered_and_scored(technician)
     from_right_to_left_the_tabs_walk_the_other_way(technician)
     leave(technician)
@@ -229,6 +230,17 @@ def the_log_is_filtered_and_the_bundle_downloaded(technician):
     assert zipfile.is_zipfile(download.value.path())
 
 
+def what_the_fleet_hears_and_asks_is_shown_and_a_profile_taken_back(technician, stage):
+    open_tab(technician, "fleet")
+    technician.wait_for_selector("#fleet pre")
+    assert '"software"' in technician.locator("#fleet pre").inner_text()
+    assert technician.locator("#fleet tbody tr").count() == 2
+    assert faults(technician) == []
+    technician.click("#profile-back")
+    technician.wait_for_selector("#profile-back", state="detached")
+    assert stage.booth.profile_taken_back
+
+
 def a_training_is_answered_and_scored(technician):
     open_tab(technician, "training")
     assert technician.locator("#training-banner").inner_text().startswith("TRAINING")
@@ -251,7 +263,7 @@ def from_right_to_left_the_tabs_walk_the_other_way(technician):
     technician.wait_for_selector("html[dir=rtl] #training:not([hidden])")
     technician.focus("#tab-training")
     technician.keyboard.press("ArrowRight")
-    assert technician.evaluate("document.activeElement.id") == "tab-log"
+    assert technician.evaluate("document.activeElement.id") == "tab-fleet"
     technician.keyboard.press("Home")
     technician.wait_for_selector("#figures dl")
     assert not technician.evaluate(SIDEWAYS)
