@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 import pytest
 from starlette.routing import Mount
 
+from crypto.desk_secret import load_desk_secret
 from crypto.seal import HeaderFields, seal, sign
+from server.desk_terms import DeskTerms
 from server.messages import load_messages
+from server.queue_reader import QueueReader
 from server.recheck_wire import MOST_PIXELS
 from server.rechecker import ENVIRONMENT
 from server.roles import Role
@@ -134,7 +137,14 @@ async def test_a_hostile_word_in_every_field_of_every_record_stays_a_word_on_eve
             shown += await check_everything(desk, sha256, ["visit.json", "frame-01.jpg"], name)
         assert shown, f"{name} is on no page at all: the test sees nothing"
         await check_search(desk, word)
+    assert await read_by_worker(desk, keys) == 2 * len(WORDS)
     assert await check_everything(desk, "", [], "lists"), "no list shows any of them"
+
+
+async def read_by_worker(desk, keys) -> int:
+    """The lists then read what a desk keeps of the packets, made by its worker."""
+    terms = DeskTerms(load_desk_secret(keys.folder / "desk.secret"))
+    return await QueueReader(desk.rooms.store, desk.rooms.opener, terms).look()
 
 
 async def check_search(desk, word: str) -> None:
@@ -155,6 +165,7 @@ async def test_numbers_and_shapes_beyond_reason_break_no_page(desk, keys):
     for told in (records(in_turn(NUMBERS)), records(in_turn(ODD)), records(in_turn((*NUMBERS, *ODD)), keep=STEERING)):
         sha256 = await desk.receive(keys.packet(told))
         await check_everything(desk, sha256, ["visit.json", "frame-01.jpg"], "numbers")
+    assert await read_by_worker(desk, keys) == 3
     await check_everything(desk, "", [], "numbers")
 
 
