@@ -45,7 +45,7 @@ from server.statistics_words import BoothLine, Figure, Sayings, share_of
 from server.store import Store
 
 DAYS = 30
-MOST_DAYS = 400  # as long as the counts are kept
+MOST_DAYS = 400  # a year beside the same weeks of the year before; a page of more would be no page
 MAX_NAME = 64
 MOST_PANELS, MOST_BOOTHS, MOST_STANDOUTS = 12, 100, 20
 ENDINGS = ("finished", "cancelled", "timed_out", "handed_to_staff", "overridden")
