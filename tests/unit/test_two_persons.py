@@ -359,3 +359,12 @@ async def test_every_change_of_a_proposal_by_hand_is_found(counter):
     assert missed == []
     async with counter.intake.rooms.store.reading() as connection:
         assert (await connection.execute(sa.select(sa.func.count()).select_from(proposals))).scalar_one() == 5
+    # Rows of another kind, as SQL by hand may leave them, are told and do not end the look.
+    async with counter.intake.rooms.store.writing() as connection:
+        await connection.execute(sa.text("UPDATE proposals SET record = 'text' WHERE number = 1"))
+        await connection.execute(sa.text("UPDATE decisions SET decision = 'text' WHERE number = 1"))
+    trust = counter.keys.trust
+    audit = await audit_log(counter.intake.rooms.store, trust, checks=checks_for(trust))
+    told = [found.text for found in audit.findings if found.code == "row.kind"]
+    assert any("proposals" in text for text in told)
+    assert any("decisions" in text for text in told)
