@@ -8,7 +8,8 @@ Rules
   - An entry holds no personal data: the actor is an opaque id, the subject a digest or another id, facts are numbers and words of a closed alphabet. An application's
     number is named by its keyed hash alone.
   - The desk remembers its last entry beside the database (server/audit_witness.py). A table that does not hold it was cut or exchanged: the desk goes on, because a
-    restored backup does the same, and its next entry says so (`log.resumed`) for ever; server/audit_trail.py finds it.
+    restored backup does the same, and its next entry says so (`log.resumed`) for ever; server/audit_trail.py finds it. A desk that remembers nothing, on a new machine or
+    because its memory was removed, says so too (`log.joined`).
   - Pictures of one packet, looked at in one session, are one entry of each kind for ten minutes (`ONCE`): the browser asks for each by itself.
 
 Order of operation of an entry: this process's lock → transaction and the lock of all desks (SQLite: BEGIN IMMEDIATE; PostgreSQL: pg_advisory_xact_lock) → the last
@@ -98,6 +99,7 @@ class Action(StrEnum):
     # Of the log itself.
     ACT_FAILED = "act.failed"
     LOG_RESUMED = "log.resumed"
+    LOG_JOINED = "log.joined"
 
 
 # What a browser asks for by itself while a page is looked at: noted once (`AuditLog.note_once`).
@@ -197,8 +199,9 @@ class AuditLog:
         resumed = known is not None and not await _holds(connection, tail, known)
         if known is not None and resumed:
             facts = {"known_number": known.number, "known_digest": known.digest}
-            told = {"actor": NOBODY, "action": str(Action.LOG_RESUMED), "subject": "", "facts": facts}
-            tail = await self._insert(connection, tail, told)
+            tail = await self._insert(connection, tail, _of_the_log(Action.LOG_RESUMED, facts))
+        elif known is None and tail is not None:
+            tail = await self._insert(connection, tail, _of_the_log(Action.LOG_JOINED, {}))
         return _Made(await self._insert(connection, tail, said), resumed)
 
     async def _insert(self, connection: AsyncConnection, tail: Witnessed | None, said: dict[str, Any]) -> Witnessed:
@@ -230,6 +233,10 @@ class AuditLog:
 class _Made:
     entry: Witnessed
     resumed: bool
+
+
+def _of_the_log(action: Action, facts: dict[str, str | int]) -> dict[str, Any]:
+    return {"actor": NOBODY, "action": str(action), "subject": "", "facts": facts}
 
 
 async def _holds(connection: AsyncConnection, tail: Witnessed | None, known: Witnessed) -> bool:

@@ -213,6 +213,9 @@ def _tell(trail: Trail, witnesses: int) -> None:
     typer.echo(f"{trail.entries} entries: {sealed}" + (f", {trail.unchecked} NOT CHECKED" if trail.unchecked else ""))
     if trail.unchecked:
         typer.echo("Entries of a desk that signs nothing are checked with its secret: --secret.")
+    if trail.joined:
+        where = ", ".join(map(str, trail.joined))
+        typer.echo(f"A desk without a witness began at entry {where}: on a new machine, or its witness was removed.")
     if trail.last is not None:
         typer.echo(f"last  {trail.last.number}  {trail.last.digest}")
     if not trail.sound:

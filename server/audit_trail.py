@@ -33,6 +33,7 @@ from server.store import Store
 
 PAGE = 500
 MAX_FINDINGS = 100  # more are counted
+MAX_JOINED = 20
 
 Step = Callable[[str, int, int], None]
 
@@ -65,6 +66,7 @@ class Trail:
     first_at: datetime | None = None
     last_at: datetime | None = None
     last: Witnessed | None = None
+    joined: list[int] = field(default_factory=list)  # where desks began that remembered nothing, the newest of them
     findings: list[Finding] = field(default_factory=list)
     found: int = 0
 
@@ -201,6 +203,8 @@ class _Walk:
         said = (entry.at, entry.actor, entry.action, entry.subject)
         if (row.at, row.actor, row.action, row.subject) != said:
             trail.add("entry.columns", "The row says something else than its entry.", row.number)
+        if entry.action == Action.LOG_JOINED:
+            trail.joined = [*trail.joined, entry.number][-MAX_JOINED:]
         if entry.action == Action.LOG_RESUMED and entry.number not in self._known:
             at = entry.facts.get("known_number", "?")
             text = f"A desk had written up to entry {at}, and found its last entry gone: the log was cut or exchanged before, or a backup was restored."

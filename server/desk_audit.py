@@ -39,7 +39,14 @@ FIELDS = ("actor", "action", "subject", "from", "to")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 # What colours a line: what was refused or came to nothing, and what changed something.
 CARE = frozenset(
-    {Action.SIGN_IN_REFUSED, Action.SIGN_IN_LOCKED, Action.DENIED, Action.ACT_FAILED, Action.PACKET_EXPORTED}
+    {
+        Action.SIGN_IN_REFUSED,
+        Action.SIGN_IN_LOCKED,
+        Action.DENIED,
+        Action.ACT_FAILED,
+        Action.PACKET_EXPORTED,
+        Action.LOG_JOINED,
+    }
 )
 BAD = frozenset({Action.LOG_RESUMED})
 
