@@ -54,13 +54,14 @@ class LocalUsers:
             row = await self._users.row(connection, desk_users.c.id == user)
         return None if row is None or not self._may_enter(row) else self._identity(self._users.user_of(row))
 
-    async def check_password(self, user: str, password: str) -> None:
-        """Ask for the password once more. Raises `PasswordWrongError`."""
+    async def check_password(self, user: str, password: str) -> int:
+        """Ask for the password once more; the generation that it is of. Raises `PasswordWrongError`."""
         async with self._users.reading() as connection:
             row = await self._users.row(connection, desk_users.c.id == user)
         stored = None if row is None else str(row["password"])
         if not await asyncio.to_thread(self._users.hashes.matches, stored, password):
             raise PasswordWrongError("The present password is wrong.")
+        return 0 if row is None else int(row["generation"])
 
     async def set_password(self, user: str, present: str, new: str) -> Identity:
         """The user's own new password; sessions of the old one end. Raises `PasswordRefusedError`, `PasswordWrongError`."""
@@ -68,14 +69,16 @@ class LocalUsers:
         fault = "same" if new == present else password_fault(new, name)
         if fault is not None:
             raise PasswordRefusedError(_FAULTS.get(fault, "The new password is the present one."), fault)
-        await self.check_password(user, present)
+        generation = await self.check_password(user, present)
         kept = await asyncio.to_thread(self._users.hashes.make, new)
+
+        def change(row: Mapping[str, Any]) -> dict[str, Any]:
+            if row["generation"] != generation:  # an administrator was faster
+                raise PasswordWrongError("The present password is wrong.")
+            return {"password": kept, "password_until": None, "generation": generation + 1}
+
         async with self._users.writing() as connection:
-            changed = await self._users.change(
-                connection,
-                user,
-                lambda row: {"password": kept, "password_until": None, "generation": row["generation"] + 1},
-            )
+            changed = await self._users.change(connection, user, change)
         return self._identity(changed)
 
     async def set_totp(self, user: str, totp: bytes, code: str) -> Identity:

@@ -315,3 +315,23 @@ async def test_the_database_holds_no_name_no_password_and_no_code(tmp_path, cloc
         assert needle not in held
     assert made.password not in repr(made)
     assert made.user.name not in repr(made)
+
+
+async def test_a_reset_by_an_administrator_is_not_undone_by_a_change_that_began_before_it(embedded, clock):
+    users = users_of(embedded, clock)
+    local = LocalUsers(users, totp_required=False)
+    made = await users.add("Anna Berg", ["officer"], temporary=False)
+    make, resets = users.hashes.make, []
+
+    def slow(password: str) -> str:
+        kept = make(password)
+        if not resets:  # while the new password is hashed, in its thread
+            resets.append(kept)
+            resets.append(asyncio.run_coroutine_threadsafe(users.reset(made.user.id, by=None), loop).result())
+        return kept
+
+    loop = asyncio.get_running_loop()
+    users.hashes.make = slow
+    with pytest.raises(PasswordWrongError):
+        await local.set_password(made.user.id, made.password, "a good new password")
+    assert (await local.authenticate(typed(resets[1], clock))).unfinished
