@@ -151,7 +151,7 @@ class Rechecker:
         self._waiting = 0
         self._spare: Checker | None = None
         self._let_go: asyncio.Task[None] | None = None
-        self._told_unconfined = False
+        self._told_unconfined = self._closed = False
 
     def kept(self, content: PacketContent) -> SecondOpinion | None:
         """The opinion when there is one in memory; None otherwise."""
@@ -175,7 +175,8 @@ class Rechecker:
         return found
 
     async def close(self) -> None:
-        """Ends what runs."""
+        """Ends the spare checker; one that judges is ended by who waits for it."""
+        self._closed = True
         if self._let_go is not None:
             self._let_go.cancel()
             await asyncio.gather(self._let_go, return_exceptions=True)
@@ -245,7 +246,7 @@ class Rechecker:
 
     async def _start_spare(self) -> None:
         """The next checker loads its models while the answer is read."""
-        if self._spare_s <= 0:
+        if self._spare_s <= 0 or self._closed:
             return
         with contextlib.suppress(RecheckUnavailableError):
             self._spare = await start_checker(self._command)
