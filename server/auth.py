@@ -188,8 +188,9 @@ class Doorkeeper:
         if identity is None or identity.generation != session.generation:
             self.close_session(token)
             return None
-        person = {"roles": identity.roles, "name": identity.name, "unfinished": identity.unfinished}
-        looked = replace(session, **person, looked_at=now)
+        looked = replace(
+            session, roles=identity.roles, name=identity.name, unfinished=identity.unfinished, looked_at=now
+        )
         if _key(token) not in self._sessions:
             return None  # closed meanwhile
         self._sessions[_key(token)] = looked

@@ -40,11 +40,12 @@ class PasswordHashes:
     def matches(self, stored: str | None, password: str) -> bool:
         """Whether this is the password; with None, of nobody, it takes as long and is not. Raises PasswordCheckError."""
         try:
-            return self._hasher.verify(stored or NOBODY, self._keyed(password)) and stored is not None
+            self._hasher.verify(stored or NOBODY, self._keyed(password))
         except (VerifyMismatchError, InvalidHashError):
             return False
         except Argon2Error as error:
             raise PasswordCheckError("The password cannot be compared just now.") from error
+        return stored is not None
 
     def _keyed(self, password: str) -> bytes:
         return base64.b64encode(self._secret.mac(_PURPOSE, plain_password(password).encode("utf-8", "replace")))

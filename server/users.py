@@ -126,7 +126,12 @@ class Users:
         """A new user with a random password. Raises `UserNameError`, `UserRolesError`, `UserTakenError`."""
         plain, given = read_name(name), read_roles(roles)
         password, totp = make_password(), make_totp_secret() if with_totp else None
-        row = {"name_hash": self.name_hash(plain), "roles": _roles_text(given), "totp_step": 0, "generation": 1}
+        row: dict[str, Any] = {
+            "name_hash": self.name_hash(plain),
+            "roles": _roles_text(given),
+            "totp_step": 0,
+            "generation": 1,
+        }
         row |= {"made_at": self._instant(), "disabled_at": None, "password_until": self._until(temporary=temporary)}
         row["password"] = await asyncio.to_thread(self.hashes.make, password)
         async with self._alone() as connection:
@@ -143,7 +148,7 @@ class Users:
         """Everybody, by the time they were made; those whose row is not ours are marked and have no roles."""
         async with self._store.reading() as connection:
             found = await connection.execute(sa.select(desk_users).order_by(desk_users.c.made_at, desk_users.c.id))
-            return [self._shown(row._mapping) for row in found]  # noqa: SLF001 (the documented way to read a row by names)
+            return [self._shown(dict(row._mapping)) for row in found]  # noqa: SLF001 (the documented way to read a row by names)
 
     async def find(self, user: str) -> User:
         """One user. Raises `UserUnknownError`."""
@@ -204,7 +209,7 @@ class Users:
         """A row; `held` until the transaction ends, so that nobody changes it meanwhile."""
         query = sa.select(desk_users).where(where)
         found = (await connection.execute(query.with_for_update() if held else query)).first()
-        return None if found is None else found._mapping  # noqa: SLF001 (the documented way to read a row by names)
+        return None if found is None else dict(found._mapping)  # noqa: SLF001 (the documented way to read a row by names)
 
     def intact(self, row: Mapping[str, Any]) -> bool:
         """Whether a row was written by a desk of this secret."""
@@ -281,7 +286,7 @@ class Users:
     async def _another_administrator(self, connection: AsyncConnection, user: str) -> None:
         """Raises `LastAdministratorError` when without this user nobody may make users."""
         enabled = await connection.execute(sa.select(desk_users).where(desk_users.c.disabled_at.is_(None)))
-        left = [self._shown(row._mapping) for row in enabled]  # noqa: SLF001 (the documented way to read a row by names)
+        left = [self._shown(dict(row._mapping)) for row in enabled]  # noqa: SLF001 (the documented way to read a row by names)
         ids = {one.id for one in left if Role.ADMINISTRATOR in one.roles}
         if ids == {user}:
             raise LastAdministratorError("This is the last administrator: make another one first.")

@@ -260,7 +260,7 @@ def _with_users(
             try:
                 return await work(users)
             except ServerError as error:
-                failed = {"entry": number, "asked": str(note.action), "code": error.code}
+                failed: dict[str, str | int] = {"entry": number, "asked": str(note.action), "code": error.code}
                 await audit.note(OPERATOR, Action.ACT_FAILED, note.user, **failed)
                 raise
 
