@@ -198,7 +198,7 @@ class AuditLog:
         tail = None if last is None else Witnessed(last.number, digest_of(bytes(last.entry)))
         resumed = known is not None and not await _holds(connection, tail, known)
         if known is not None and resumed:
-            facts = {"known_number": known.number, "known_digest": known.digest}
+            facts: dict[str, str | int] = {"known_number": known.number, "known_digest": known.digest}
             tail = await self._insert(connection, tail, _of_the_log(Action.LOG_RESUMED, facts))
         elif known is None and tail is not None:
             tail = await self._insert(connection, tail, _of_the_log(Action.LOG_JOINED, {}))

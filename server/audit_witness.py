@@ -63,6 +63,7 @@ class WitnessFile:
         lock = os.open(self.path.with_name(f"{FILE_NAME}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self._give(lock)
             known = self.read()
             if known is None or known.number < entry.number:
                 self._write(entry)
@@ -80,10 +81,17 @@ class WitnessFile:
         file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(file, data)
+            self._give(file)
             os.fsync(file)
         finally:
             os.close(file)
         fresh.replace(self.path)
+
+    def _give(self, file: int) -> None:
+        """A file that an operator's command makes as root belongs to whom the folder belongs to: the desk has to read it."""
+        if os.geteuid() == 0:
+            owner = self.path.parent.stat()
+            os.fchown(file, owner.st_uid, owner.st_gid)
 
 
 def read_witness(path: Path, secret: DeskSecret | None) -> Witnessed | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -469,3 +470,13 @@ def test_the_command_verifies_and_lists(original, tmp_path):
     forged = run("verify", *fixed, "--witness", kept_elsewhere)
     assert (forged.exit_code, "or was changed" in forged.stderr) == (2, True)
     assert run("verify", "--data", tmp_path / "none", "--pki", original.keys).exit_code == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_a_witness_that_root_writes_belongs_to_whom_the_folder_belongs_to(kept):
+    os.chown(kept.data, 65534, 65534)
+    async with stored(kept) as store:
+        for _ in range(2):
+            await log_over(store, kept).note("operator", Action.USER_ADDED, "u-0000000a")
+    owners = {path.name: path.stat().st_uid for path in kept.data.glob("audit.*")}
+    assert owners == {FILE_NAME: 65534, f"{FILE_NAME}.lock": 65534}
