@@ -63,6 +63,8 @@ schemathesis.serializer.alias(
     [
         "application/vnd.passbooth.packet",
         "application/vnd.passbooth.answer",
+        "application/vnd.passbooth.booth-answer",
+        "application/vnd.passbooth.booth-bundle",
         "application/partial-upload",
         "application/x-pem-file",
     ],

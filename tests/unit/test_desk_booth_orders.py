@@ -68,7 +68,7 @@ async def test_an_order_is_given_shown_answered_and_read_as_the_booth_signed_it(
     assert "20 in order, 1 to watch, 0 failed, 3 not assessed" in (await desk.client.get(PAGE)).text
 
 
-async def test_what_cannot_be_ordered_is_told_on_the_page_and_a_get_does_nothing(desk):
+async def test_what_cannot_be_ordered_is_told_a_get_does_nothing_and_what_is_not_genuine_is_told(desk):
     for path, fields in (
         ("/orders/capture", {}),
         ("/orders/out_of_service", {"reason": "x"}),
@@ -80,9 +80,6 @@ async def test_what_cannot_be_ordered_is_told_on_the_page_and_a_get_does_nothing
     await desk.client.get(f"{PAGE}/orders/run_tests")
     assert await desk.rooms.booth_orders.orders.listed("booth-0001", 5) == []
     assert (await desk.client.get(f"{PAGE}/orders/run_tests?lang=ar")).headers["location"] == f"{PAGE}?lang=ar"
-
-
-async def test_an_order_is_taken_back_while_it_waits_and_what_is_not_genuine_is_told(desk):
     await post(desk, "/orders/in_service")
     (waiting,) = await desk.rooms.booth_orders.orders.listed("booth-0001", 5)
     assert (await post(desk, f"/withdraw-order/{'0' * 32}")).status_code == 404
