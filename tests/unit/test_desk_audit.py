@@ -25,6 +25,7 @@ from server.decisions import HandOver, HandOverRooms
 from server.desk import make_desk
 from server.desk_session import need_of
 from server.desk_terms import DeskTerms
+from server.handover_rows import decisions
 from server.messages import LANGUAGES, load_messages
 from server.queue_reader import QueueReader
 from server.roles import Role
@@ -262,6 +263,14 @@ async def test_the_export_holds_what_was_signed_and_its_readme_is_true(desk, key
     assert f'"packet_id":"{stored.packet_id}"' in told
     assert '"root_hash":' in told
     assert sha256 in readme
+    async with desk.rooms.store.writing() as connection:
+        row = {"number": 1, "packet_sha256": sha256, "decided_at": stored.received_at, "verdict": "accepted"}
+        await connection.execute(sa.insert(decisions).values(**row, decision=b"the signed decision", link=b"its link"))
+    decided = await desk.client.get(f"/api/packets/{sha256}/records.zip")
+    with zipfile.ZipFile(io.BytesIO(decided.content)) as archive:
+        told = {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}
+    assert (told["decision.p7m"], told["decision-link.p7m"]) == (b"the signed decision", b"its link")
+    assert b"openssl cms -verify -inform DER -in decision-link.p7m" in told["README.txt"]
 
 
 async def test_other_packets_with_the_same_file_or_application_are_told(desk, keys):
