@@ -154,6 +154,9 @@ def test_the_images_locks_are_parts_of_the_projects_lock():
     pinned = server_lock.blocks((CONTAINER / "server.lock").read_text("utf-8"))
     assert {"fastapi", "sqlalchemy", "asyncpg", "obstore", "cryptography"} <= pinned.keys()
     assert not {"numpy", "mediapipe", "pytest", "moto", "opencv-python-headless"} & pinned.keys()
+    judges = server_lock.blocks((CONTAINER / "desk.lock").read_text("utf-8")).keys() - pinned.keys()
+    assert {"numpy", "mediapipe", "opencv-python-headless", "zxing-cpp"} <= judges
+    assert not {"opencv-contrib-python", "jax", "pyserial", "pytest", "moto"} & judges
 
 
 def test_the_containerfile_names_what_it_copies_and_says_that_it_was_not_built():
