@@ -14,6 +14,7 @@ import pytest
 
 from crypto.keys import Purpose, SignerSource
 from crypto.totp import code_at
+from server.audit import AuditLog
 from server.auth import LOOK_S
 from server.decisions import HandOver, HandOverRooms
 from server.desk import make_desk
@@ -27,6 +28,13 @@ from tests.sealed_packets import Keys
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Keys:
     return Keys(tmp_path_factory.mktemp("authorisation") / "pki")
+
+
+class Quiet(AuditLog):
+    """Writes nothing: a thousand durable entries cost more than everything else here, and have tests of their own (test_desk_audit.py)."""
+
+    async def note(self, *_: object, **__: object) -> int:
+        return 1
 
 
 @pytest.fixture
@@ -43,7 +51,8 @@ async def desk(keys, tmp_path):
             )
         )
         holds = Holds(plain.rooms.store, signer, Purpose.DESK, lambda: NOW)
-        rooms = replace(plain.rooms, hand_over=hand_over, holds=holds)
+        audit = Quiet(plain.rooms.store, plain.rooms.secret, tmp_path, signer=None, now=lambda: NOW)
+        rooms = replace(plain.rooms, audit=audit, hand_over=hand_over, holds=holds)
         transport = httpx2.ASGITransport(make_desk(rooms), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             yield Desk(rooms, plain.objects, plain.receipts, client, plain.clock)
