@@ -26,6 +26,8 @@ ONLY_AT_THE_BOOTH = frozenset({"pose.pitch_median", "expression.change", "image.
 # Below this likeness at a small size the chip image shows another picture than the portrait. Measured: at least 0.997 for chip images of the product's encoder, at most
 # 0.73 for the portrait of another person in the same pose and light (`python -m tests.bench.recheck_spread`).
 LEAST_CHIP_SSIM = 0.95
+# Versions of a profile differ by a few rules; a report that lacks every tenth one is of something else.
+COMPARABLE = 0.9
 # Limits pass through JSON as they are; anything beyond rounding of a float is another limit.
 LIMIT_TOLERANCE = 1e-9
 
@@ -93,8 +95,14 @@ class SecondOpinion:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing contradicts the booth."""
-        return not self.striking and (self.chip is None or self.chip.same_picture)
+        """Whether nothing contradicts the booth, and there was enough that could."""
+        return self.comparable and not self.striking and (self.chip is None or self.chip.same_picture)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the booth's report has most of the rules that this desk judged: one that names another version of the profile may lack them without a word."""
+        both = sum(row.booth is not None and row.desk is not None for row in self.rows)
+        return both >= COMPARABLE * len(self.desk.findings)
 
     @property
     def same_software(self) -> bool:

@@ -78,8 +78,9 @@ def recheck_card(opinion: SecondOpinion, language: Language) -> RecheckCard:
     agreed = opinion.counts()[Standing.AGREES] + opinion.counts()[Standing.CLOSE]
     key = "agrees"
     if not opinion.agrees:
-        key = "refuses" if opinion.blocks and opinion.booth.compliant else "differs"
-    tone = {"agrees": "good", "refuses": "bad", "differs": "care"}[key]
+        alone = "differs" if opinion.comparable else "incomparable"
+        key = "refuses" if opinion.blocks and opinion.booth.compliant else alone
+    tone = {"agrees": "good", "refuses": "bad", "differs": "care", "incomparable": "bad"}[key]
     if any(line.tone == "bad" for line in lines) or (opinion.chip and not opinion.chip.same_picture):
         tone = "bad"
     return RecheckCard(

@@ -116,6 +116,10 @@ def test_what_an_officer_has_to_look_at_comes_first_and_another_version_of_the_p
     older = booth.model_copy(update={"profile_version": "0"})
     assert standings(older, desk)["eyes.open"] is Standing.UNJUDGED
     assert not compare(older, desk).same_profile
+    # Another version is no way around: what is hardly there cannot agree.
+    empty = read(finding("rule.of.tomorrow"), profile_version="0")
+    assert not compare(empty, read(finding("pose.roll"), finding("pose.yaw"))).striking
+    assert not compare(empty, read(finding("pose.roll"), finding("pose.yaw"))).agrees
 
 
 def test_a_chip_image_of_another_picture_is_no_agreement():
