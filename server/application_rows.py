@@ -28,7 +28,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from crypto.application import application_digest
 from server.application_errors import ApplicationUndecidableError, ApplicationUnknownError
 from server.applications import Application, NewApplication, Outcome, State, are_reasons_right, decided, settled
-from server.store import Store, UtcDateTime, metadata
+from server.handover_rows import decisions
+from server.queue_rows import QueueState, note_state
+from server.store import Store, UtcDateTime, metadata, packets
 
 BATCH = 500
 # Any constants; name the registry's locks among PostgreSQL's advisory locks. An import takes them in this order.
@@ -300,7 +302,19 @@ class Registry:
             if newest is not None:  # else it was forgotten
                 decision = sa.update(captures).where(captures.c.packet_sha256 == newest)
                 await connection.execute(decision.values(outcome=outcome, reason=reason))
+        if newest is not None:
+            await self._tell_queue(newest, outcome)
         return Application(found.number, found.centre, found.expires, state, tuple(reasons))
+
+    async def _tell_queue(self, packet: str, outcome: Outcome) -> None:
+        """It waits for no officer any more, unless the desk has decided, which counts. In a transaction of its own: packets are locked before the registry."""
+        state = QueueState.ACCEPTED if outcome is Outcome.ACCEPTED else QueueState.REFUSED
+        locked = sa.select(packets.c.serial).where(packets.c.sha256 == packet).with_for_update()
+        made = sa.select(decisions.c.number).where(decisions.c.packet_sha256 == packet)
+        async with self._store.writing() as connection:
+            there = (await connection.execute(locked)).first() is not None
+            if there and (await connection.execute(made)).first() is None:
+                await note_state(connection, packet, state)
 
     async def remove(self, numbers: Iterable[str]) -> int:
         """Applications and their captures, by number; how many there were."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.application_rows import captures
+from server.applications import Outcome
 from server.handover_rows import decisions
 from server.proposals import STANDS, proposals
 from server.queue_reader import read_progress
@@ -43,6 +45,8 @@ async def check_queue(store: Store) -> QueueCheck:
     rows, its = queue_packets, queue_packets.c
     decided = sa.exists().where(decisions.c.packet_sha256 == its.packet_sha256)
     verdict = sa.exists().where(decisions.c.packet_sha256 == its.packet_sha256, decisions.c.verdict == its.state)
+    # What an operator told an applicant counts where nothing is decided.
+    told = sa.exists().where(captures.c.packet_sha256 == its.packet_sha256, captures.c.outcome != Outcome.RECEIVED)
     proposed = sa.exists().where(proposals.c.packet_sha256 == its.packet_sha256, STANDS)
     mark = sa.select(queue_mark.c.position).scalar_subquery()
     row = sa.exists().where(its.packet_sha256 == packets.c.sha256)
@@ -57,7 +61,7 @@ async def check_queue(store: Store) -> QueueCheck:
             terms=terms,
             missing=await _count(connection, packets, packets.c.position <= mark, ~row),
             strangers=await _count(connection, rows, ~packet),
-            hidden=await _count(connection, rows, its.state.not_in(OPEN_STATES), ~verdict),
+            hidden=await _count(connection, rows, its.state.not_in(OPEN_STATES), ~verdict, ~told),
             stale=await _count(connection, rows, its.state.in_(OPEN_STATES), decided),
             misplaced=await _count(
                 connection,

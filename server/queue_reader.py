@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.application_rows import captures
+from server.applications import Outcome
 from server.desk_terms import DeskTerms, Reading
 from server.errors import PacketNotOpenedError, ServerError, StorageCorruptError
 from server.handover_rows import decisions
@@ -175,10 +177,13 @@ async def read_progress(connection: AsyncConnection, owner: bytes | None = None)
 
 
 async def states_of(connection: AsyncConnection, digests: Collection[str]) -> dict[str, QueueState]:
-    """The state of each packet, from what was decided and proposed."""
+    """The state of each packet: from what was decided, else from what an operator told the applicant (`intake applications decide`), else from what was proposed."""
     made = sa.select(decisions.c.packet_sha256, decisions.c.verdict).where(decisions.c.packet_sha256.in_(digests))
     states = dict.fromkeys(digests, QueueState.WAITING)
     states |= dict.fromkeys(await proposed_packets(connection, digests), QueueState.PROPOSED)
+    told = sa.select(captures.c.packet_sha256, captures.c.outcome).where(captures.c.packet_sha256.in_(digests))
+    for sha256, outcome in await connection.execute(told.where(captures.c.outcome != Outcome.RECEIVED)):
+        states[sha256] = QueueState.ACCEPTED if outcome == Outcome.ACCEPTED else QueueState.REFUSED
     for sha256, verdict in await connection.execute(made):
         states[sha256] = QueueState.ACCEPTED if verdict == "accepted" else QueueState.REFUSED
     return states

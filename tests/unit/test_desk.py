@@ -51,8 +51,9 @@ async def test_the_list_tells_what_was_decided(officer, keys):
         await note_captures(connection, [(refused, links)], lambda: NOW)
     await registry.decide(NUMBER, Outcome.RETAKE, ("eyes",))
     await officer.receive(keys.packet(parts(finding("pose.yaw"))))
-    page = (await officer.client.get("/")).text
-    assert page.index("<td>New photo requested</td>") < page.index("<td>Received</td>")
+    page = (await officer.client.get("/?state=all")).text
+    assert page.index("<td>Received</td>") < page.index("<td>Refused</td>")
+    assert "<td>Refused</td>" not in (await officer.client.get("/")).text
 
 
 async def test_the_queue_shows_the_oldest_first_and_everything_from_new_to_old_with_what_opening_told(officer, keys):
