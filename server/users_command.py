@@ -182,10 +182,11 @@ def reset(
 def _tell_secrets(made: NewSecrets, qr: Path | None, *, as_json: bool) -> None:
     from crypto.key_folder import PRIVATE, write_whole
     from crypto.totp import otpauth_uri, secret_text
-    from server.screen_code import qr_lines, qr_svg
 
     uri = None if made.totp is None else otpauth_uri(made.totp, ISSUER, made.user.name)
     if qr is not None and uri is not None:
+        from server.screen_code import qr_svg
+
         try:
             write_whole(qr, qr_svg(uri).encode(), PRIVATE)
         except OSError as error:  # the user is there: what he needs is told all the same
@@ -203,6 +204,8 @@ def _tell_secrets(made: NewSecrets, qr: Path | None, *, as_json: bool) -> None:
         return
     print(f"authenticator  {secret_text(made.totp)}\n{uri}")
     if sys.stdout.isatty():
+        from server.screen_code import qr_lines
+
         print("\n".join(qr_lines(uri)))
 
 
