@@ -37,6 +37,7 @@ from server.store import open_store
 from tests.axe_rules import AXE, AXE_TAGS
 from tests.desk_users import make_user
 from tests.doors import Door, open_server
+from tests.heartbeats import day, heartbeat
 from tests.journey.screens import CHROMIUM
 from tests.sealed_packets import APPLICANT, Keys, digest, visit
 from validation.face import FaceModel
@@ -121,6 +122,12 @@ def send_packets(office: Office, keys: Keys) -> None:
             sent = booth.put(url, content=packet, headers=links | sign_request("PUT", url, links, packet, keys.signer))
             assert sent.status_code == 201, sent.text
             office.packets[number], office.tokens[number] = digest(packet), token
+        now = datetime.now(UTC)
+        days = tuple(day(now.date() - timedelta(days=ago), since=now.date() - timedelta(days=ago)) for ago in (3, 2, 1))
+        body = heartbeat(sent_at=now.replace(microsecond=0), days=days).to_bytes()
+        url, kind = f"{office.intake.url}/v1/heartbeats", {"Content-Type": "application/json"}
+        told = booth.post(url, content=body, headers=kind | sign_request("POST", url, kind, body, keys.signer))
+        assert told.status_code == 200, told.text
 
 
 def turned(report: dict[str, Any]) -> dict[str, Any]:
@@ -277,6 +284,25 @@ def page_of_applicant(browser: Browser, office: Office, number: str) -> str:
     return " ".join(told)
 
 
+def test_a_clerk_registers_prints_and_finds(office, browser):
+    clerk = Person(browser, office, Role.CLERK)
+    page = clerk.page
+    page.click('form[action="/counter/register"] button')
+    page.wait_for_selector(".application-number")
+    number = page.locator(".application-number").inner_text()
+    clerk.look("registered")
+    page.click('form[action="/counter/slip"] button')
+    page.wait_for_selector("#print:not([hidden])")
+    clerk.look("slip")
+    page.click('a[href="/counter"]')
+    page.fill("#word", number.lower())
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".application-number")
+    assert page.locator(".application-number").inner_text() == number
+    assert page.request.get(f"{office.desk.url}/packets/{next(iter(office.packets.values()))}").status == 403
+    clerk.ends()
+
+
 def test_every_section_of_everybody_is_for_all_to_read(office, browser):
     """From the left and from the right."""
     seen: set[str] = set()
@@ -290,4 +316,7 @@ def test_every_section_of_everybody_is_for_all_to_read(office, browser):
             for language in ("en", "ar"):
                 person.goes(f"{path}?lang={language}")
                 person.look(f"{language}{path.replace('/', '-')}")
+        if role is Role.TECHNICIAN:
+            person.goes("/fleet/booths/booth-0001")
+            person.look("booth")
         person.ends()
