@@ -7,8 +7,10 @@ import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
+import zxingcpp
 from pydantic import TypeAdapter
 
 from crypto.decision import OfficerId
@@ -19,6 +21,7 @@ from server.desk_password import PasswordHashes, make_password, password_fault
 from server.errors import LoginRefusedError
 from server.local_users import LocalUsers
 from server.roles import Role
+from server.screen_code import qr_lines, qr_modules, qr_svg
 from server.store import open_store
 from server.user_errors import (
     AuthenticatorCodeError,
@@ -110,6 +113,18 @@ def test_an_app_reads_the_whole_of_an_authenticator():
     assert secret_text(RFC_6238_KEY) == "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ"
     assert otpauth_uri(RFC_6238_KEY, "Passbooth", "Anna: Berg/2") == (
         "otpauth://totp/Passbooth:Anna%3A%20Berg%2F2?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Passbooth&algorithm=SHA1&digits=6&period=30"
+    )
+
+
+def test_the_code_of_an_authenticator_is_read_from_a_page_and_from_a_terminal():
+    text = otpauth_uri(RFC_6238_KEY, "Passbooth", "Anna Berg")
+    shown = [[letter in upper for letter in line] for line in qr_lines(text) for upper in ("█▀", "█▄")]
+    drawn = qr_modules(text)
+    for light in (np.array(shown)[: len(drawn)], ~np.array(drawn)):
+        picture = np.where(light, 255, 0).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+        assert zxingcpp.read_barcode(picture).text == text
+    assert qr_svg(text).count("M") - 1 == sum(row[x] and not row[x - 1] for row in drawn for x in range(1, len(row))), (
+        "one stroke for each run of black"
     )
 
 
