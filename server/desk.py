@@ -29,7 +29,6 @@ from crypto.desk_secret import DeskSecret, load_desk_secret
 from crypto.errors import CryptoError
 from crypto.keys import Purpose, SignerSource, load_recipient_key
 from server import views
-from server.application_rows import Registry
 from server.audit import Action, AuditLog
 from server.auth import Doorkeeper, Session
 from server.booth_orders import BoothOrders
@@ -119,7 +118,6 @@ class DeskRooms:
 def make_desk(rooms: DeskRooms) -> ASGIApp:
     """The desk's web application."""
     store, opener, door = rooms.store, rooms.opener, rooms.door
-    registry = Registry(store, rooms.now)
     pages = Pages(rooms.messages)
     orders = decide = None
     if rooms.hand_over is not None:
@@ -128,7 +126,7 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
     retention = RetentionPages(RetentionRooms(store, rooms.holds, pages, rooms.now))
     terms, looks = DeskTerms(rooms.audit.secret), Looks(store, rooms.now)
     length = rooms.settings.list_length
-    queue = QueueList(ListRooms(store, opener, registry, pages, terms, looks, rooms.now, length))
+    queue = QueueList(ListRooms(store, opener, pages, terms, looks, rooms.now, length))
     app = FastAPI(title="Passbooth desk", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.door, app.state.audit = door, rooms.audit
 

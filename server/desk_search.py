@@ -23,7 +23,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from server import views
-from server.application_rows import Registry
 from server.audit import Action
 from server.auth import Session
 from server.desk_api import find_packet
@@ -58,7 +57,6 @@ class ListRooms:
 
     store: Store
     opener: Opener
-    registry: Registry
     pages: Pages
     terms: DeskTerms
     looks: Looks
@@ -221,13 +219,12 @@ class QueueList:
         await note_shown(request, session, action, digests, **facts)
         language, now = rooms.pages.language(request), rooms.now()
         summaries = await self._summaries(found.lines)
-        outcomes = await rooms.registry.outcomes(digests)
         taken = await rooms.looks.others(digests, session.officer)
         lines = [
             views.list_line(
                 line.stored,
                 summary,
-                outcomes.get(line.stored.sha256) if line.state is QueueState.WAITING else line.state,
+                None if line.state is QueueState.WAITING else line.state,
                 now,
                 language,
                 taken=line.stored.sha256 in taken,
