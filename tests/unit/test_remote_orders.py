@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -14,8 +16,10 @@ from booth.order_book import ASIDE, NAME, OrderBook
 from booth.profile_choice import ProfileChoice
 from crypto.booth_order import OrderKind, Outcome, open_bundle, verify_booth_order
 from crypto.errors import BoothOrderError, EnrolmentError
-from crypto.keys import TrustStore, load_recipient_key
+from crypto.keys import TrustStore, load_recipient_key, open_signer
+from crypto.trust import load_certificates
 from tests.booth_orders import OFFICER, order_rig
+from tests.enrolment_rig import FakeAuthority
 from tests.fleet_stage import FleetStage, fleet_stage, handed
 from tests.sealed_packets import Keys
 
@@ -90,6 +94,28 @@ async def test_a_bundle_leaves_sealed_for_the_desk(staged, keys):
     assert answer.counts == {"bytes": len(bundle)}
     assert all(b"bundle.json" not in body for _, body in staged.wire.sent)
     assert list(staged.rooms.config.booth.data_dir.glob("*.bundle")) == []  # it was told
+
+
+async def test_a_key_is_renewed_by_the_same_work_as_the_command(staged, keys, tmp_path, monkeypatch):
+    for name in ("booth.key", "booth.pem"):
+        shutil.copy2(keys.folder / name, tmp_path / name)
+    before = load_certificates(tmp_path / "booth.pem")[0]
+    authority = FakeAuthority(keys)
+
+    def renew(_intake, signer, request):
+        assert signer.certificate == before  # asked for with the present key
+        return authority.renew(staged.booth, request, before.serial_number)
+
+    monkeypatch.setattr("booth.rotation.request_next", renew)
+    means = staged.orders._work._means
+    own = means.config.keys.model_copy(update={"signer": f"file:{tmp_path / 'booth.key'}"})
+    staged.orders._work._means = replace(means, config=means.config.model_copy(update={"keys": own}))
+    answer = await staged.obey(OrderKind.ROTATE_KEY)
+    assert (answer.outcome, answer.code) == (Outcome.DONE, None)
+    after = load_certificates(tmp_path / "booth.pem")[0]
+    assert after.public_key() != before.public_key()
+    assert open_signer(f"file:{tmp_path / 'booth.key'}").certificate == after
+    assert answer.counts["days"] > 1
 
 
 async def test_what_fails_is_answered_with_its_code(staged, monkeypatch):
