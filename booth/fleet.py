@@ -181,7 +181,8 @@ class Fleet:
 
     def _turned(self, before: Visit, event: Event, after: Visit) -> None:
         if after.state is State.OUT_OF_SERVICE:
-            self._closed_at = datetime.now(UTC)
+            now = datetime.now(UTC)  # to five minutes: a visit may just have ended by the same fault
+            self._closed_at = now.replace(minute=now.minute - now.minute % 5, second=0, microsecond=0)
         elif after.state is State.ATTRACT:
             self._closed_at = None
         try:
