@@ -115,6 +115,8 @@ async def audit_log(
     """Check the whole log. Raises `StorageUnavailableError` when the database does not answer."""
     walk = _Walk(store, trust, witnesses, accounts, step or (lambda *_: None))
     audit = await walk.run(objects)
+    if walk.unreadable:
+        return audit
     for check in checks:
         async with store.reading() as connection:
             with _readable(audit):
@@ -138,18 +140,22 @@ class _Walk:
         self._serial = 0
         self._previous_at: datetime | None = None
         self.audit = Audit()
+        # A value of another kind than its column: nothing is read then, because a number in a column of bytes becomes that many bytes in memory.
+        self.unreadable = False
 
     async def run(self, objects: ObjectStore | None) -> Audit:
         """The walk, then the files."""
         with _readable(self.audit):
             await self._walk()
-            if objects is not None:
+            if objects is not None and not self.unreadable:
                 await self._files(objects)
         return self.audit
 
     async def _walk(self) -> None:
         audit = self.audit
         await self._begin()
+        if self.unreadable:
+            return
         batches = self._batches()
         batch = await anext(batches, None)
         if batch is None or batch.size != 0:
@@ -178,8 +184,12 @@ class _Walk:
     async def _begin(self) -> None:
         audit = self.audit
         async with self._store.reading() as connection:
-            for code, text in await table_faults(connection):
+            faults = await table_faults(connection)
+            for code, text in faults:
                 audit.add(code, text)
+            self.unreadable = any(code == "row.kind" for code, _ in faults)
+            if self.unreadable:
+                return
             names = (await connection.execute(sa.select(log_identity))).all()
             audit.size = (await connection.execute(sa.select(sa.func.max(log_heads.c.size)))).scalar_one() or 0
             first = (

@@ -227,7 +227,7 @@ CHANGES = [
     ("DELETE FROM deletions", ["packet.missing"]),
     ("UPDATE deletions SET reason = 'rejected'", ["deletion.changed", "deletion.reason"]),
     ("UPDATE deletions SET size = size + 1", ["deletion.changed"]),
-    ("UPDATE deletions SET reason = CAST(reason AS BLOB)", ["deletion.changed", "deletion.reason", "row.kind"]),
+    ("UPDATE deletions SET reason = CAST(reason AS BLOB)", ["row.kind"]),
     ("UPDATE deletions SET erasure = NULL", ["deletion.changed"]),
     ("UPDATE deletions SET erased_at = NULL", ["deletion.changed"]),
     ("UPDATE deletions SET erasure = record", ["deletion.changed"]),

@@ -64,6 +64,16 @@ async def test_checks_run_after_the_walk_and_their_findings_count(kept):
     assert told.findings[0].text == f"{SIZE} rows, after {SIZE} packets."
 
 
+async def test_a_number_where_bytes_belong_ends_the_look_instead_of_taking_as_much_memory(kept):
+    async def never(_connection, _audit):
+        raise AssertionError("a check reads rows, too")
+
+    kept.change("UPDATE log_heads SET root_hash = 9000000000000000 WHERE size = 0")
+    async with auditing(kept, checks=[never]) as audit:
+        told = await audit()
+    assert [one.code for one in told.findings] == ["row.kind"]
+
+
 async def test_entries_of_both_versions_stand_in_one_log(original, tmp_path, monkeypatch):
     """An intake of before wrote entries without facts: they stay sound, and what they say stays held."""
     old = Kept(original.keys, tmp_path / "old", [], [])
