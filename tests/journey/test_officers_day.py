@@ -55,7 +55,8 @@ pytestmark = [
 PACKETS, WAIT_MS = 20, 20_000
 PEOPLE = itertools.count(1)
 PICTURES = os.environ.get("OFFICERS_DAY")
-TURNED, RELEASED = {4, 9, 14}, {12}  # the photos to refuse; the one that staff let pass
+# The photos to refuse, and the one that staff let pass. Of each that is accepted the desk judges the portrait first, which takes a second of a processor.
+TURNED, RELEASED = {serial for serial in range(PACKETS) if serial % 3}, {12}
 OVERRIDE = {"staff": "s-0042", "reason_class": "head_cover", "open_rules": ["face.covered"]}
 
 
