@@ -198,7 +198,8 @@ class Day(_Value):
 
     @model_validator(mode="after")
     def _is_in_order(self) -> Self:
-        if not self.day - timedelta(days=MOST_FOLDED_DAYS) <= self.since <= self.day:
+        # Differences of dates: near the first year there is no date so many days before.
+        if not timedelta() <= self.day - self.since <= timedelta(days=MOST_FOLDED_DAYS):
             raise ValueError(f"a day is folded from at most {MOST_FOLDED_DAYS} days")
         if any(count.assessed > self.portraits for count in self.rules.values()):
             raise ValueError("a rule was assessed more often than there are portraits")
@@ -233,7 +234,7 @@ class Heartbeat(_Value):
         today = self.sent_at.date()
         last = date.min
         for day in self.days:
-            if not today - timedelta(days=DAYS_BACK) <= day.day < today:
+            if not timedelta() < today - day.day <= timedelta(days=DAYS_BACK):
                 raise ValueError(f"days are complete ones of the last {DAYS_BACK}")
             if day.since <= last:
                 raise ValueError("days must be in order and share none")

@@ -126,6 +126,20 @@ def test_whatever_else_is_said_is_refused_without_repeating_it(fields):
     assert "rika" not in str(refused.value).replace("lamps.erika", "")
 
 
+@pytest.mark.parametrize(
+    ("told", "instead"),
+    [
+        (b'"sent_at":"2026-11-23T12:00:00Z"', b'"sent_at":"0001-01-01T00:00:00Z"'),
+        (b'"day":"2026-11-22"', b'"day":"0001-01-01"'),
+    ],
+)
+def test_times_of_the_first_year_are_refused_as_any_others(told, instead):
+    data = heartbeat(days=(day(date(2026, 11, 22)),)).to_bytes()
+    assert told in data
+    with pytest.raises(HeartbeatError, match="schema"):
+        read_heartbeat(data.replace(told, instead))
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_are_finite(number):
     data = heartbeat().to_bytes().replace(b'"certificate_days":200.0', f'"certificate_days":{number}'.encode())
