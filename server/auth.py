@@ -19,6 +19,7 @@ import hmac
 import re
 import secrets
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,7 @@ SLOWED_S = 1.0
 NETWORK_TRIES = 4
 LOOK_S = 5.0
 DEVICE_S = 90 * 86_400.0
+MOST_TYPED = 256  # characters of a name that are read
 _DEVICE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,12})\.([0-9a-f]{64})", re.ASCII)
 
 
@@ -242,8 +244,7 @@ class Doorkeeper:
             raise CsrfError("The form is too old or not from this page: load the page again.")
 
     def _named(self, name: str) -> str:
-        plain = " ".join(name.split()).casefold().encode("utf-8", "replace")
-        return hmac.new(self._device_key, b"name " + plain, hashlib.sha256).hexdigest()
+        return hmac.new(self._device_key, b"name " + plain_name(name), hashlib.sha256).hexdigest()
 
     def _known_device(self, token: str | None, named: str) -> str | None:
         """The random value of a browser's token, when it is ours, of this name, and not too old."""
@@ -255,6 +256,12 @@ class Doorkeeper:
 
     def _device_mac(self, nonce: str, until: int, named: str) -> str:
         return hmac.new(self._device_key, f"device {nonce} {until} {named}".encode(), hashlib.sha256).hexdigest()
+
+
+def plain_name(name: str) -> bytes:
+    """A typed name as users are told apart: by this a user is found and his tries are counted, so that no other spelling of a name has tries of its own."""
+    plain = " ".join(unicodedata.normalize("NFKC", name[:MOST_TYPED]).casefold().split())
+    return plain.encode("utf-8", "replace")
 
 
 def _key(token: str) -> bytes:

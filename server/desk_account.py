@@ -101,7 +101,8 @@ def make_account_pages(rooms: AccountRooms) -> APIRouter:
         await _note(request, session, "authenticator")
         try:
             identity = await rooms.door.ask_again(
-                session, lambda: rooms.local.set_totp(session.officer, totp, form.get("code", ""))
+                session,
+                lambda: rooms.local.set_totp(session.officer, totp, form.get("code", ""), session.generation),
             )
         except (AuthenticatorCodeError, LoginLockedError) as error:
             await note_failure(request, error.code)

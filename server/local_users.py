@@ -1,7 +1,7 @@
 """Signing in as a user of the desk's own list: name, password, and the code of an authenticator. One implementation of server/auth.py's `IdentityProvider`.
 
-Order of operations: the row by the name's keyed hash → the password (of nobody, in the same time, where there is no row) → the row is sealed by this desk, not disabled, a
-temporary password not over → the code, where the user has an authenticator; its step is kept in the same transaction, so that a code counts once on all desks
+Order of operations: the row by the name's keyed hash → it is sealed by this desk, not disabled, a temporary password not over → the password (of
+nobody, in the same time, where there is no such row) → the code, where the user has an authenticator; its step is kept in the same transaction, so that a code counts once on all desks
 together → who it is. Every refusal is the same one.
 
 Where authenticators are required, a user without one gets in to set one up and for nothing else; as does who has a temporary password.
@@ -17,7 +17,7 @@ from crypto.errors import KeyUnavailableError
 from crypto.totp import matching_step
 from server.auth import Credentials, Identity
 from server.desk_password import password_fault
-from server.errors import LoginRefusedError
+from server.errors import LoginRefusedError, LoginRequiredError
 from server.user_errors import AuthenticatorCodeError, PasswordRefusedError, PasswordWrongError
 from server.users import User, Users, desk_users
 
@@ -40,9 +40,10 @@ class LocalUsers:
         by_name = desk_users.c.name_hash == self._users.name_hash(credentials.name)
         async with self._users.reading() as connection:
             row = await self._users.row(connection, by_name)
-        stored = None if row is None else str(row["password"])
+        # What no desk has written is not compared: its costs would be whatever somebody wrote there.
+        stored = str(row["password"]) if row is not None and self._may_enter(row) else None
         right = await asyncio.to_thread(self._users.hashes.matches, stored, credentials.password)
-        if row is None or not right or not self._may_enter(row):
+        if row is None or not right:
             raise LoginRefusedError("Name, password or code is wrong.", user="" if row is None else row["id"])
         if row["totp"] is not None:
             await self._use_code(row["id"], credentials.code, generation=row["generation"])
@@ -58,10 +59,10 @@ class LocalUsers:
         """Ask for the password once more; the generation that it is of. Raises `PasswordWrongError`."""
         async with self._users.reading() as connection:
             row = await self._users.row(connection, desk_users.c.id == user)
-        stored = None if row is None else str(row["password"])
-        if not await asyncio.to_thread(self._users.hashes.matches, stored, password):
+        stored = str(row["password"]) if row is not None and self._may_enter(row) else None
+        if row is None or not await asyncio.to_thread(self._users.hashes.matches, stored, password):
             raise PasswordWrongError("The present password is wrong.")
-        return 0 if row is None else int(row["generation"])
+        return int(row["generation"])
 
     async def set_password(self, user: str, present: str, new: str) -> Identity:
         """The user's own new password; sessions of the old one end. Raises `PasswordRefusedError`, `PasswordWrongError`."""
@@ -81,16 +82,23 @@ class LocalUsers:
             changed = await self._users.change(connection, user, change)
         return self._identity(changed)
 
-    async def set_totp(self, user: str, totp: bytes, code: str) -> Identity:
-        """The user's own new authenticator, once it shows the right code. Raises `AuthenticatorCodeError`."""
+    async def set_totp(self, user: str, totp: bytes, code: str, generation: int) -> Identity:
+        """The user's own new authenticator, once it shows the right code; `generation` is of his session.
+
+        Raises `AuthenticatorCodeError`, `LoginRequiredError` when the session is over already: a reset is not undone by who is still signed in.
+        """
         step = matching_step(totp, code, self._users.now().timestamp(), 0)
         if step is None:
             raise AuthenticatorCodeError("The code is not the one that the app shows now.")
         new = {"totp": self._users.seal_totp(user, totp), "totp_step": step}
+
+        def change(row: Mapping[str, Any]) -> dict[str, Any]:
+            if row["generation"] != generation:
+                raise LoginRequiredError("Sign in first.")
+            return new | {"generation": generation + 1}
+
         async with self._users.writing() as connection:
-            changed = await self._users.change(
-                connection, user, lambda row: new | {"generation": row["generation"] + 1}
-            )
+            changed = await self._users.change(connection, user, change)
         return self._identity(changed)
 
     async def _use_code(self, user: str, code: str, *, generation: int) -> None:

@@ -26,9 +26,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.canonical import canonical_json
 from crypto.desk_secret import DeskSecret
-from crypto.errors import KeyUnavailableError
+from crypto.errors import CanonicalJsonError, KeyUnavailableError
 from crypto.package import write_instant
 from crypto.totp import make_totp_secret
+from server.auth import plain_name
 from server.desk_password import PasswordHashes, make_password
 from server.roles import Role
 from server.store import Store, UtcDateTime, metadata
@@ -200,8 +201,7 @@ class Users:
 
     def name_hash(self, name: str) -> str:
         """By which a user is found: without capitals, and however Unicode writes it."""
-        plain = " ".join(unicodedata.normalize("NFKC", name[: 4 * MOST_NAME]).casefold().split())
-        return self._secret.mac("user name", plain.encode("utf-8", "replace")).hex()
+        return self._secret.mac("user name", plain_name(name)).hex()
 
     async def row(
         self, connection: AsyncConnection, where: sa.ColumnElement[bool], *, held: bool = False
@@ -213,7 +213,11 @@ class Users:
 
     def intact(self, row: Mapping[str, Any]) -> bool:
         """Whether a row was written by a desk of this secret."""
-        return secrets.compare_digest(self._row_seal(row), str(row["seal"]))
+        try:
+            made = self._row_seal(row)
+        except (CanonicalJsonError, ValueError, OverflowError):  # what no desk has written
+            return False
+        return secrets.compare_digest(made.encode(), str(row["seal"]).encode("utf-8", "replace"))
 
     async def change(
         self, connection: AsyncConnection, user: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]

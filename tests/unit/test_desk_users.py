@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 from crypto.decision import OfficerId
 from crypto.desk_secret import generate_desk_secret
 from crypto.totp import code_at, matching_step, otpauth_uri, secret_text
-from server.auth import Credentials
+from server.auth import MOST_TYPED, Credentials, Doorkeeper
 from server.desk_password import PasswordHashes, make_password, password_fault
-from server.errors import LoginRefusedError
+from server.errors import LoginLockedError, LoginRefusedError, LoginRequiredError
 from server.local_users import LocalUsers
 from server.roles import Role
 from server.screen_code import qr_lines, qr_modules, qr_svg
@@ -259,9 +259,9 @@ async def test_a_first_password_is_for_setting_ones_own_and_for_seven_days(users
     own = await local.set_password(made.user.id, made.password, "a good new password")
     assert (own.unfinished, own.generation) == (True, 2), "the authenticator is still to come"
     with pytest.raises(AuthenticatorCodeError):
-        await local.set_totp(made.user.id, RFC_6238_KEY, "000000")
+        await local.set_totp(made.user.id, RFC_6238_KEY, "000000", 2)
     code = code_at(RFC_6238_KEY, clock.now.timestamp())
-    ready = await local.set_totp(made.user.id, RFC_6238_KEY, code)
+    ready = await local.set_totp(made.user.id, RFC_6238_KEY, code, 2)
     assert (ready.unfinished, ready.generation) == (False, 3)
     with pytest.raises(LoginRefusedError):  # the code that proved it was used by that
         await local.authenticate(Credentials("Anna Berg", "a good new password", code))
@@ -274,8 +274,9 @@ async def test_a_first_password_is_for_setting_ones_own_and_for_seven_days(users
         await local.authenticate(typed(late, clock))
 
 
-async def test_whoever_can_write_to_the_database_makes_nobody_and_gives_no_role(embedded, clock):
+async def test_whoever_can_write_to_the_database_makes_nobody_and_gives_no_role(embedded, clock, monkeypatch):
     """Each column of a row, changed by hand; a row copied under another id or name; a row of another secret."""
+    monkeypatch.setattr("server.desk_password.NOBODY", QUICK.hash("nobody"))
     users, store = users_of(embedded, clock), embedded
     local = LocalUsers(users, totp_required=False)
     made = await users.add("Anna Berg", ["officer"], with_totp=True, temporary=False)
@@ -289,6 +290,9 @@ async def test_whoever_can_write_to_the_database_makes_nobody_and_gives_no_role(
     harms += [{"generation": 7}, {"made_at": clock.now + timedelta(1)}, {"totp_step": 7}, {"totp": None}]
     harms += [{"roles": "administrator officer"}, {"roles": ""}, {"name_hash": "0" * 64}, {"disabled_at": clock.now}]
     harms += [{"password_until": clock.now + timedelta(days=1)}, {"seal": "0" * 64}, {"seal": ""}]
+    # What ends a comparison, or makes one that takes all memory.
+    harms += [{"seal": "\N{LATIN SMALL LETTER A WITH DIAERESIS}"}, {"generation": 2**60}, {"totp_step": -(2**60)}]
+    harms += [{"password": "$argon2id$v=19$m=2147483647,t=999,p=1$c29tZXNhbHQ$c29tZWhhc2g"}, {"password": "\u00e4"}]
     assert {name for harm in harms for name in harm} == set(own) - {"id"}
     mine = desk_users.c.id == made.user.id
     for harm in harms:
@@ -302,6 +306,7 @@ async def test_whoever_can_write_to_the_database_makes_nobody_and_gives_no_role(
             await local.authenticate(typed(made, clock))
         with pytest.raises(UserRowChangedError):
             await users.set_roles(made.user.id, ["officer"], by=None)
+        assert {one.state for one in await users.rows()} == {"changed", "active"}
     async with store.writing() as connection:
         await connection.execute(sa.update(desk_users).where(mine).values(**own))
         copied = own | {"id": "u-11111111", "name_hash": users.name_hash("Somebody")}
@@ -350,3 +355,31 @@ async def test_a_reset_by_an_administrator_is_not_undone_by_a_change_that_began_
     with pytest.raises(PasswordWrongError):
         await local.set_password(made.user.id, made.password, "a good new password")
     assert (await local.authenticate(typed(resets[1], clock))).unfinished
+
+
+async def test_a_reset_is_not_undone_by_an_authenticator_of_a_session_before_it(embedded, clock):
+    users = users_of(embedded, clock)
+    local = LocalUsers(users, totp_required=False)
+    made = await users.add("Anna Berg", ["officer"], temporary=False)
+    before = (await local.authenticate(typed(made, clock))).generation
+    reset = await users.reset(made.user.id, by=None)
+    with pytest.raises(LoginRequiredError):
+        await local.set_totp(made.user.id, RFC_6238_KEY, code_at(RFC_6238_KEY, clock.now.timestamp()), before)
+    assert not (await users.find(made.user.id)).has_totp
+    assert (await local.authenticate(typed(reset, clock))).unfinished
+
+
+@pytest.mark.parametrize(
+    "spelling", ["ANNA  berg", "\uff21nna Berg", "Anna\u00a0Berg", "Anna Berg" + " " * MOST_TYPED + "7"]
+)
+async def test_another_spelling_of_a_name_has_no_tries_of_its_own(embedded, clock, spelling):
+    """What finds a user is what his tries are counted by."""
+    users = users_of(embedded, clock)
+    made = await users.add("Anna Berg", ["officer"], temporary=False)
+    door = Doorkeeper(LocalUsers(users, totp_required=False), idle_s=60, session_s=60, tries=2, lockout_s=60)
+    assert (await door.sign_in("192.0.2.1", Credentials(spelling, made.password))).user == made.user.id
+    for network in (1, 2):
+        with pytest.raises(LoginRefusedError):
+            await door.sign_in(f"192.0.{network}.1", Credentials("Anna Berg", "wrong"))
+    with pytest.raises(LoginLockedError):
+        await door.sign_in("192.0.3.1", Credentials(spelling, "wrong"))
