@@ -114,7 +114,8 @@ class VisitTally:
         if after.state is State.CLEARING:
             if "finished" not in self._ended and event in _ENDINGS:
                 self._ended.add(_ENDINGS[event])
-            ending = self._judged.model_copy(update={"visits": dict.fromkeys(sorted(self._ended), 1)})
+            told = {"visits": dict.fromkeys(sorted(self._ended), 1), "judged_visits": min(self._judged.portraits, 1)}
+            ending = self._judged.model_copy(update=told)
             self._present, self._ended, self._judged = False, set(), Counted()
             if ending != Counted():
                 self._keep(ending)

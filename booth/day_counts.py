@@ -1,7 +1,7 @@
 """PURE: how many visits a day had and how they ended, how often each rule failed, how much light the lamps gave: sums, folded into days that may be told.
 
-Order of operation: what is counted goes into the open day → when that day is over it is added to what waits → when `LEAST_PORTRAITS` portraits are together
-it is closed under the newest day's date and may be told from then on (crypto/heartbeat.py says why) → days that are too old to be told are dropped.
+Order of operation: what is counted goes into the open day → when that day is over it is added to what waits → when `LEAST_VISITS` visits with
+a judged portrait are together it is closed under the newest day's date and may be told from then on (crypto/heartbeat.py says why) → days that are too old to be told are dropped.
 
 Rules
   - No time but the date; nothing tells which visit added what. What waits is one sum: of quiet days nothing is left but their total and where it began.
@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crypto.heartbeat import DAYS_BACK, LEAST_PORTRAITS, MAX_RULES, MOST_FOLDED_DAYS, Day, Id, Lamp, RuleCount, Visits
+from crypto.heartbeat import DAYS_BACK, LEAST_VISITS, MAX_RULES, MOST_FOLDED_DAYS, Day, Id, Lamp, RuleCount, Visits
 
 Ending = Literal["started", "finished", "cancelled", "timed_out", "handed_to_staff", "overridden"]
 Count = Annotated[int, Field(ge=0)]
@@ -34,6 +34,7 @@ class Counted(_Value):
 
     visits: Mapping[Ending, Count] = {}
     portraits: Count = 0
+    judged_visits: Count = 0  # in which at least one portrait was judged; not told
     rules: Annotated[Mapping[Id, tuple[Count, Count]], Field(max_length=MAX_RULES)] = {}  # failed, assessed
     lamps: Mapping[Lamp, tuple[Annotated[float, Field(ge=0)], Count]] = {}  # sum of percents, how many
 
@@ -50,6 +51,7 @@ class DaySum(Counted):
             update={
                 "visits": _sums(self.visits, more.visits),
                 "portraits": self.portraits + more.portraits,
+                "judged_visits": self.judged_visits + more.judged_visits,
                 "rules": _rules(self.rules, more.rules),
                 "lamps": _lamps(self.lamps, more.lamps),
             }
@@ -61,7 +63,7 @@ class Kept(_Value):
 
     version: Literal[1] = 1
     open: DaySum
-    waiting: DaySum | None = None  # over, and too few portraits to be told
+    waiting: DaySum | None = None  # over, and of too few visits to be told
     closed: tuple[DaySum, ...] = ()  # oldest first
 
     @classmethod
@@ -90,7 +92,7 @@ def roll(kept: Kept, today: date) -> Kept:
         opened, since = opened.plus(waiting), waiting.since
     last = past[-1].day if past else date.min
     opened = opened.model_copy(update={"since": min(max(since, last + timedelta(days=1)), opened.day)})
-    done = opened.portraits >= LEAST_PORTRAITS and opened.day > last
+    done = min(opened.judged_visits, opened.portraits) >= LEAST_VISITS and opened.day > last
     return Kept(
         open=DaySum(since=today, day=today),
         waiting=None if done else opened,

@@ -4,9 +4,10 @@ Rules
   - Nothing of a person and nothing of a single visit: names come from fixed sets or are ids in one narrow form, texts are short and have no room for more,
     and every value is a number of the machine or a count of a whole day.
   - Days are complete UTC days (never the one that runs), at most the last `DAYS_BACK`, in order. Their numbers are absolute: telling a day again changes nothing.
-  - A day is told when at least `LEAST_PORTRAITS` portraits were assessed in it. Fewer would let somebody who knows that a certain person was there that day
-    guess what was wrong with his portrait; so such a day waits and is added to the next ones until that many are together. `since` says from which day on the
-    numbers are counted. (Five is assumed: a usual smallest cell of published statistics. National law may ask for more.)
+  - A day is told when portraits of at least `LEAST_VISITS` visits were judged in it. Fewer would let somebody who knows that a certain person was there that
+    day guess what was wrong with his portrait; so such a day waits and is added to the next ones until that many are together. `since` says from which day
+    on the numbers are counted. Visits count and not portraits: one person may have that many tries. An intake can check the portraits alone.
+    (Five is assumed: a usual smallest cell of published statistics. National law may ask for more.)
   - A heartbeat has at most `MAX_HEARTBEAT_BYTES`. It is JSON; what signs it is the request that brings it (crypto/http_signature.py). Whose it is says
     the certificate of that request, and the intake refuses a body that names another booth.
 
@@ -29,7 +30,7 @@ PATH = "/v1/heartbeats"
 MAX_HEARTBEAT_BYTES = 64 * 1024
 INTERVAL_S = 300
 DAYS_BACK = 7
-LEAST_PORTRAITS = 5
+LEAST_VISITS = 5
 # A booth that hardly anybody uses: what was counted longer ago than this is dropped.
 MOST_FOLDED_DAYS = 92
 MAX_RULES, MAX_CHECKS, MAX_FAULTS = 96, 64, 32
@@ -191,7 +192,7 @@ class Day(_Value):
 
     day: date
     since: date
-    portraits: Annotated[int, Field(ge=LEAST_PORTRAITS, le=_MOST_COUNT)]  # that were assessed
+    portraits: Annotated[int, Field(ge=LEAST_VISITS, le=_MOST_COUNT)]  # that were assessed
     visits: Visits
     rules: Annotated[dict[Id, RuleCount], Field(max_length=MAX_RULES)]
     lamps: dict[Lamp, Percent] = {}

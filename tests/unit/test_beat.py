@@ -114,7 +114,9 @@ async def test_of_devices_names_states_kinds_of_ports_and_firmware_are_told_and_
 
 
 async def test_the_day_that_runs_is_not_told(staged):
-    staged.fleet._count(Counted(visits={"started": 9, "finished": 9}, portraits=9, rules={"light.even": (1, 9)}))
+    staged.fleet._count(
+        Counted(visits={"started": 9, "finished": 9}, portraits=9, judged_visits=9, rules={"light.even": (1, 9)})
+    )
     await staged.fleet.beat.beat()
     assert staged.beats()[0].days == ()
 

@@ -19,15 +19,18 @@ from booth.day_counts import Counted, Ending, Kept, add, roll, told
 from booth.events import Event, Happening
 from booth.self_test import CheckFinding
 from booth.visit import State, Visit, step
-from crypto.heartbeat import DAYS_BACK, LEAST_PORTRAITS, Lamp, Visits
+from crypto.heartbeat import DAYS_BACK, LEAST_VISITS, Lamp, Visits
 from hardware.lights import CHANNELS
 
 DAY = date(2026, 11, 23)
 ONE = timedelta(days=1)
 
 
-def visit_of(portraits: int = 1, failed: int = 0) -> Counted:
-    return Counted(visits={"started": 1, "finished": 1}, portraits=portraits, rules={"light.even": (failed, portraits)})
+def visits_of(count: int = 1, failed: int = 0, tries: int = 1) -> Counted:
+    """So many visits together, each with so many portraits."""
+    visits, portraits = {"started": count, "finished": count}, count * tries
+    rules = {"light.even": (failed, portraits)}
+    return Counted(visits=visits, portraits=portraits, judged_visits=count, rules=rules)
 
 
 def days_of(kept: Kept, today: date):
@@ -42,10 +45,10 @@ def test_names_are_those_of_the_heartbeat():
     assert set(get_args(Lamp)) == set(CHANNELS)
 
 
-def test_a_day_is_told_when_it_is_over_and_has_five_portraits():
+def test_a_day_is_told_when_it_is_over_and_has_five_visits():
     kept = Kept.empty(DAY)
-    for _ in range(LEAST_PORTRAITS):
-        kept = add(kept, visit_of(failed=1), DAY)
+    for _ in range(LEAST_VISITS):
+        kept = add(kept, visits_of(failed=1), DAY)
     assert days_of(kept, DAY) == ()  # never the day that runs
     (day,) = days_of(kept, DAY + ONE)
     assert (day.since, day.day, day.portraits, day.visits.finished) == (DAY, DAY, 5, 5)
@@ -53,40 +56,48 @@ def test_a_day_is_told_when_it_is_over_and_has_five_portraits():
 
 
 def test_quiet_days_are_told_with_the_day_that_reaches_five():
-    kept = add(Kept.empty(DAY), visit_of(4), DAY)
+    kept = add(Kept.empty(DAY), visits_of(4), DAY)
     assert days_of(kept, DAY + ONE) == ()
-    kept = add(kept, visit_of(1), DAY + 2 * ONE)
+    kept = add(kept, visits_of(1), DAY + 2 * ONE)
     assert days_of(kept, DAY + 2 * ONE) == ()
     (day,) = days_of(kept, DAY + 3 * ONE)
-    assert (day.since, day.day, day.portraits, day.visits.started) == (DAY, DAY + 2 * ONE, 5, 2)
+    assert (day.since, day.day, day.portraits, day.visits.started) == (DAY, DAY + 2 * ONE, 5, 5)
     assert kept.waiting is not None
     assert kept.waiting.portraits == 4  # one sum: nothing is left of which day it was
 
 
+def test_the_tries_of_one_person_are_no_day():
+    kept = add(Kept.empty(DAY), visits_of(1, failed=5, tries=5), DAY)
+    kept = add(kept, visits_of(3, tries=4), DAY)
+    assert days_of(kept, DAY + ONE) == ()
+    (day,) = days_of(add(kept, visits_of(1), DAY + ONE), DAY + 2 * ONE)
+    assert (day.since, day.portraits, day.rules["light.even"].failed) == (DAY, 18, 5)
+
+
 def test_a_day_that_was_closed_is_never_changed_by_a_clock_that_goes_back():
-    kept = roll(add(Kept.empty(DAY), visit_of(5), DAY), DAY + ONE)
+    kept = roll(add(Kept.empty(DAY), visits_of(5), DAY), DAY + ONE)
     first = told(kept, DAY + ONE)
-    kept = add(kept, visit_of(1), DAY)  # the clock was set back over midnight
+    kept = add(kept, visits_of(1), DAY)  # the clock was set back over midnight
     kept = roll(kept, DAY + ONE)
     assert told(kept, DAY + ONE) == first
-    kept = add(kept, visit_of(4), DAY + ONE)
+    kept = add(kept, visits_of(4), DAY + ONE)
     (before, after) = days_of(kept, DAY + 2 * ONE)
     assert (before, after.since, after.portraits) == (*first, DAY + ONE, 5)
 
 
 def test_a_clock_that_was_wrong_by_years_does_not_hold_the_days_up():
     kept = add(
-        roll(add(Kept.empty(DAY), visit_of(6), date(2099, 1, 1)), date(2099, 1, 2)), visit_of(1), date(2099, 1, 2)
+        roll(add(Kept.empty(DAY), visits_of(6), date(2099, 1, 1)), date(2099, 1, 2)), visits_of(1), date(2099, 1, 2)
     )
     assert len(told(kept, date(2099, 1, 2))) == 1
-    kept = add(kept, visit_of(4), DAY)
+    kept = add(kept, visits_of(4), DAY)
     (day,) = days_of(kept, DAY + ONE)
     assert (day.day, day.since, day.portraits) == (DAY, DAY, 5)
 
 
 def test_what_hardly_anybody_adds_to_is_dropped_after_a_quarter():
-    kept = add(Kept.empty(DAY), visit_of(4), DAY)
-    kept = add(kept, visit_of(4), DAY + timedelta(days=100))
+    kept = add(Kept.empty(DAY), visits_of(4), DAY)
+    kept = add(kept, visits_of(4), DAY + timedelta(days=100))
     assert days_of(kept, DAY + timedelta(days=101)) == ()
 
 
@@ -96,11 +107,11 @@ def test_whatever_the_clock_does_told_days_are_in_order_never_change_and_lose_no
     today, kept, seen, added = DAY, Kept.empty(DAY), {}, 0
     for days, portraits in moves:
         today += timedelta(days=days)
-        kept = add(kept, visit_of(portraits) if portraits else Counted(), today)
+        kept = add(kept, visits_of(portraits) if portraits else Counted(), today)
         added += portraits
         for day in told(kept, today):
             assert today - DAYS_BACK * ONE <= day.day < today
-            assert day.portraits >= LEAST_PORTRAITS
+            assert day.portraits >= LEAST_VISITS
             assert seen.setdefault(day.day, day) == day
         assert all(one.day < two.since for one, two in pairwise(told(kept, today)))
         there = [kept.open, *([kept.waiting] if kept.waiting else []), *kept.closed]
@@ -139,6 +150,7 @@ def test_a_visit_to_its_end_is_counted_once():
     )
     assert visit.state is State.ATTRACT
     assert [one.visits for one in kept] == [{"started": 1}, {"finished": 1}]
+    assert kept[1].judged_visits == 1
     assert (kept[1].portraits, kept[1].rules) == (2, {"light": (1, 2), "pose": (0, 2)})
 
 
@@ -190,7 +202,7 @@ def test_sums_survive_a_restart_and_the_file_tells_nothing_of_a_visit(tmp_path):
     notes: list[str] = []
     counters = Counters(tmp_path, lambda: DAY, notes.append)
     for _ in range(6):
-        counters.add(visit_of())
+        counters.add(visits_of())
     counters.add(Counted(lamps={"key_left": (90.0, 1)}))
     again = Counters(tmp_path, lambda: DAY + ONE, notes.append)
     (day,) = again.days()
@@ -204,7 +216,7 @@ def test_a_damaged_file_is_set_aside_told_and_begun_anew(tmp_path, damage):
     (tmp_path / NAME).write_bytes(damage)
     notes: list[str] = []
     counters = Counters(tmp_path, lambda: DAY, notes.append)
-    counters.add(visit_of())
+    counters.add(visits_of())
     assert len(notes) == 1
     assert (tmp_path / ASIDE).read_bytes() == damage
     assert Counters(tmp_path, lambda: DAY, notes.append).days() == ()
@@ -216,7 +228,7 @@ def test_a_disk_that_refuses_is_told_once_and_the_sums_go_on(tmp_path):
     today = [DAY]
     counters = Counters(tmp_path / "gone", lambda: today[0], notes.append)
     for _ in range(5):
-        counters.add(visit_of())
+        counters.add(visits_of())
     today[0] += ONE
     assert (len(notes), len(counters.days())) == (1, 1)
 
