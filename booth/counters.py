@@ -7,6 +7,7 @@ Rules
   - The file holds sums and dates, nothing of a single visit; a visit that a crash cut short is counted as begun and no more. 0600.
   - Written whole or not at all (crypto/key_folder.py): a kill or a power cut costs the newest addition, never the file, and nothing is counted twice.
   - A file that does not read back is set aside as `days.json.damaged`, told once, and begun anew. A disk that refuses is told; the sums go on in memory.
+  - Only what the file holds is told. A day that was told from memory and closed again after a kill, with less in it, would tell what the lost visits added.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Counters:
         self._path, self._today, self._tell = data_dir / NAME, today, tell
         self._lock = threading.Lock()
         self._refused = False
-        self._kept = self._read()
+        self._kept = self._written = self._read()
 
     def add(self, counted: Counted) -> None:
         """Counts, on stable storage when this returns; a disk that refuses is told."""
@@ -61,9 +62,9 @@ class Counters:
         with self._lock:
             today = self._today()
             rolled = roll(self._kept, today)
-            if rolled != self._kept:  # what was told stays as it was told
+            if rolled != self._written:  # what was told stays as it was told
                 self._keep(rolled)
-            return told(self._kept, today)
+            return told(self._written, today)
 
     def _keep(self, kept: Kept) -> None:
         self._kept = kept
@@ -74,7 +75,7 @@ class Counters:
                 self._tell(f"the counters of the day cannot be written: {error.strerror}")
             self._refused = True
         else:
-            self._refused = False
+            self._written, self._refused = kept, False
 
     def _read(self) -> Kept:
         try:

@@ -223,14 +223,31 @@ def test_a_damaged_file_is_set_aside_told_and_begun_anew(tmp_path, damage):
     assert len(notes) == 1
 
 
-def test_a_disk_that_refuses_is_told_once_and_the_sums_go_on(tmp_path):
+def test_a_disk_that_refuses_is_told_once_and_the_sums_go_on_but_are_told_from_the_file_alone(tmp_path):
     notes: list[str] = []
     today = [DAY]
-    counters = Counters(tmp_path / "gone", lambda: today[0], notes.append)
+    folder = tmp_path / "gone"
+    counters = Counters(folder, lambda: today[0], notes.append)
     for _ in range(5):
         counters.add(visits_of())
     today[0] += ONE
-    assert (len(notes), len(counters.days())) == (1, 1)
+    assert (len(notes), counters.days()) == (1, ())
+    folder.mkdir()  # there is room again
+    (day,) = counters.days()
+    assert (day.portraits, len(notes)) == (5, 1)
+
+
+def test_a_kill_while_the_disk_refuses_does_not_make_two_versions_of_a_day(tmp_path, monkeypatch):
+    today, told_days = [DAY], []
+    counters = Counters(tmp_path, lambda: today[0], print)
+    counters.add(visits_of(5))
+    with monkeypatch.context() as full:
+        full.setattr("booth.counters.write_whole", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+        counters.add(visits_of(1, failed=1))
+        today[0] += ONE
+        told_days += counters.days()
+    told_days += Counters(tmp_path, lambda: today[0], print).days()  # and then the power went
+    assert [day.portraits for day in told_days] == [5]
 
 
 COUNTING = """
