@@ -127,6 +127,8 @@ class OrderBook:
 
     def finish(self, line: OrderLine) -> None:
         """The outcome. Raises OSError."""
+        if line.outcome is not Outcome.DONE:  # the bundle of an order that a kill interrupted: no answer could name it
+            self.bundle_file(line.id).unlink(missing_ok=True)
         self._change(line.id, line=line)
 
     def told(self, order: str) -> None:

@@ -187,6 +187,17 @@ async def test_what_a_kill_interrupted_is_answered_and_not_begun_again(staged):
     assert staged.maintenance.state.switch is None
 
 
+async def test_a_kill_between_a_bundle_and_its_outcome_does_not_end_the_answers(staged):
+    document = staged.order(OrderKind.SUPPORT_BUNDLE)
+    line = staged.orders._book.take(staged.orders._verified(document), document)
+    staged.orders._book.keep_bundle(line.id, b"sealed")  # and then the power went
+    await staged.orders.turn()
+    (line,) = staged.orders.lines
+    assert (line.outcome, line.code, line.told) == (Outcome.FAILED, "interrupted", True)
+    assert staged.wire.bundles == {}
+    assert list(staged.rooms.config.booth.data_dir.glob("*.bundle")) == []
+
+
 # --- attacks ---
 
 
