@@ -6,8 +6,8 @@ Order of operation of an acceptance
   3. The decision is signed, and with it the booth's unchanged CMS becomes a message sealed for the producer's present keys (crypto/handover.py).
   4. The message is made durable in the place's `orders`, under its digest.
   5. One transaction: the packet's row is locked (gone: nothing is accepted), so that nobody else decides about it → is there a decision now? then that one
-     counts → of two persons: does the proposal stand, and is the second person another one? → the turn is taken (server/handover_rows.py), so that no other desk
-     numbers anything meanwhile → the decision's link is signed → decision, order, and what the applicant may know (server/application_rows.py) → commit.
+     counts → of two persons: does the proposal stand, as it was signed, and is the second person another one? → the turn is taken
+     (server/handover_rows.py), so that no other desk numbers anything meanwhile → the decision's link is signed → decision, order, and what the applicant may know (server/application_rows.py) → commit.
 A crash or a second officer between 4 and 5 leaves a message without a row, which nobody is shown and the orphan collector removes. There is never an order
 without its message, nor two decisions, nor a decision that the applicant is not told of. A refusal is the same without message and order: the packet goes nowhere.
 
@@ -61,7 +61,14 @@ from server.opening import Opener, PacketContent
 from server.order_making import DecisionKey, OrderMaker
 from server.orders import Orders
 from server.producers import producer_names
-from server.proposals import StoredProposal, append_proposal, open_proposal, proposals_of
+from server.proposals import (
+    StoredProposal,
+    append_proposal,
+    open_proposal,
+    proposal_faults,
+    proposals_of,
+    record_before,
+)
 from server.queue_reader import states_of
 from server.queue_rows import QueueState, note_state
 from server.second_person import Cause, Objection, causes_of
@@ -142,8 +149,9 @@ class HandOver:
         if told := causes_of(content.report, content.visit, content.pad):
             return told
         for row in reversed(await self.proposals(content.stored.sha256)):
-            if row.causes:
-                return tuple(Cause(cause) for cause in row.causes.split())
+            if row.causes:  # a row that says what no desk says is a cause all the same
+                known = tuple(Cause(cause) for cause in row.causes.split() if cause in set(Cause))
+                return known or (Cause.RECHECK,)
         check = self._rooms.check_objects
         return (Cause.RECHECK,) if check is not None and await check(content) else ()
 
@@ -193,6 +201,8 @@ class HandOver:
             return _same(present, ACCEPTED)
         async with self._rooms.store.reading() as connection:
             proposal = await _standing_proposal(connection, stored.sha256, number, officer)
+            before = await record_before(connection, number)
+        await self._check_signed(proposal, before)
         assert proposal.producer is not None
         await self._check_producer(proposal.producer)
         opened = (await self._content(stored)).opened
@@ -258,7 +268,8 @@ class HandOver:
             if (present := await _decision(connection, stored.sha256)) is not None:
                 return _same(present, ACCEPTED)  # another officer was faster
             if proposal is not None:
-                await _standing_proposal(connection, stored.sha256, proposal.number, officer)
+                if await _standing_proposal(connection, stored.sha256, proposal.number, officer) != proposal:
+                    raise ProposalGoneError("The proposal was changed meanwhile: look at the packet again.")
             elif await proposals_of(connection, stored.sha256):  # somebody proposed it meanwhile
                 raise SecondPersonError("One person's acceptance is not enough for this packet: it was proposed.")
             cursor = await take_turn(connection)
@@ -350,6 +361,13 @@ class HandOver:
             if await self._rooms.store.find(stored.sha256) is None:
                 raise UnknownPacketError("The packet was deleted meanwhile.") from error
             raise
+
+    async def _check_signed(self, proposal: StoredProposal, before: bytes | None) -> None:
+        """That the first person's word is his: who can write rows is no person. Raises `ProposalGoneError`."""
+        trust = await self._rooms.opener.trust()
+        if await asyncio.to_thread(lambda: list(proposal_faults(proposal, before, trust))):
+            log.error("A proposal is not one that a desk signed.", extra={"packet": proposal.packet_sha256[:16]})
+            raise ProposalGoneError("The proposal is not one that a desk signed: look with `intake log verify`.")
 
     async def _check_producer(self, producer: str) -> None:
         if producer not in await self.producers():

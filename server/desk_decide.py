@@ -181,7 +181,9 @@ def proposal_lines(rows: list[StoredProposal], session: Session, language: Langu
             lines.append(ProposalLine(row.number, row.officer, made, causes, mine=row.officer == session.officer))
         elif lines:
             why = language(f"second.objection.{row.reason}") if row.reason else ""
-            ended = language(f"second.{row.action}", officer=row.officer, time=made, why=why)
+            # A text is filled in only where it is ours: what stands in a row may hold braces.
+            key = f"second.{row.action}"
+            ended = language(key, officer=row.officer, time=made, why=why) if language.has(key) else row.action
             last = lines[-1]
             lines[-1] = ProposalLine(last.number, last.officer, last.made, last.causes, last.mine, ended)
     return lines

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.decision import verify_decision, verify_proposal
+from crypto.decision import verify_decision
 from crypto.errors import DecisionError
 from crypto.keys import TrustStore
 from server.handover_rows import decisions
 from server.log_audit import Audit, Check
 from server.log_rows import log_entries
-from server.proposals import StoredProposal, proposals
+from server.proposals import StoredProposal, proposal_faults, proposals
 
 PAGE = 500
 
@@ -40,7 +40,7 @@ def check_proposals(trust: TrustStore) -> Check:
                     audit.add(
                         "proposal.packet", f"Proposal {proposal.number} is about a packet that is not in the log."
                     )
-                for fault in (*_faults(proposal, previous, trust), *_order_faults(proposal, last)):
+                for fault in (*proposal_faults(proposal, previous, trust), *_order_faults(proposal, last)):
                     audit.add("proposal.changed", f"Proposal {proposal.number}: {fault}")
                 if proposal.action == "proposed":
                     last[proposal.packet_sha256] = proposal
@@ -72,18 +72,6 @@ async def _check_approvals(
                 audit.add("proposal.missing", f"The proposal behind decision {row.number} is gone.")
         if not rows:
             return
-
-
-def _faults(row: StoredProposal, previous: bytes | None, trust: TrustStore) -> Iterator[str]:
-    try:
-        said = verify_proposal(row.record, trust, number=row.number, previous=previous)
-    except DecisionError as error:
-        yield str(error)
-        return
-    causes = " ".join(said.causes) or None
-    told = (said.packet_sha256, said.action, said.producer, causes, said.reason, said.officer, said.made_at)
-    if told != (row.packet_sha256, row.action, row.producer, row.causes, row.reason, row.officer, row.made_at):
-        yield "its row says something else than its signature covers."
 
 
 def _order_faults(row: StoredProposal, last: dict[str, StoredProposal]) -> Iterator[str]:

@@ -5,6 +5,7 @@ Rules
     (crypto/decision.py, `Proposal`) that names the one before it; `intake log verify` finds a row that was changed, taken out or put in.
   - A packet's proposal stands while its newest row is one, and nothing is decided about the packet. So an approval needs no row: it is the decision, which names
     both persons (server/decisions.py), and a refusal ends a proposal by itself.
+  - Nobody approves what stands in a row alone: the row has to say what its record does, and the record to stand at its place (`proposal_faults`).
   - Whoever writes here or decides has locked the packet's row before: of an approval, a withdrawal and a rejection at once the first counts.
 
 Order of operation: the packet's row is locked (the caller's) → the chain's lock (SQLite: BEGIN IMMEDIATE; PostgreSQL: pg_advisory_xact_lock) → the last row is
@@ -14,7 +15,7 @@ read → the record is signed → written → commit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -22,9 +23,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crypto.decision import sign_proposal
-from crypto.errors import CryptoError
-from crypto.keys import Signer
+from crypto.decision import sign_proposal, verify_proposal
+from crypto.errors import CryptoError, DecisionError
+from crypto.keys import Signer, TrustStore
 from server.handover_errors import HandOverUnavailableError
 from server.handover_rows import decisions
 from server.store import UtcDateTime, metadata
@@ -92,6 +93,25 @@ async def proposals_of(connection: AsyncConnection, packet_sha256: str) -> list[
     """Everything that was proposed about a packet and became of it, oldest first."""
     query = sa.select(proposals).where(proposals.c.packet_sha256 == packet_sha256).order_by(proposals.c.number)
     return [stored_proposal(row) for row in await connection.execute(query)]
+
+
+async def record_before(connection: AsyncConnection, number: int) -> bytes | None:
+    """The record that a proposal's names as the one before it; None before the first."""
+    query = sa.select(proposals.c.record).where(proposals.c.number == number - 1)
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+def proposal_faults(row: StoredProposal, previous: bytes | None, trust: TrustStore) -> Iterator[str]:
+    """Why a row is not what a trusted desk put at its place; nothing when it is."""
+    try:
+        said = verify_proposal(row.record, trust, number=row.number, previous=previous)
+    except DecisionError as error:
+        yield str(error)
+        return
+    causes = " ".join(said.causes) or None
+    told = (said.packet_sha256, said.action, said.producer, causes, said.reason, said.officer, said.made_at)
+    if told != (row.packet_sha256, row.action, row.producer, row.causes, row.reason, row.officer, row.made_at):
+        yield "its row says something else than its signature covers."
 
 
 async def append_proposal(

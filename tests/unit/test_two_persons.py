@@ -16,6 +16,7 @@ from crypto.decision import verify_decision, verify_link, verify_proposal
 from crypto.status_token import make_status_token, status_digest
 from server.application_rows import Links, Registry, Status, note_captures
 from server.applications import NewApplication, Outcome, State
+from server.auth import Session
 from server.decision_errors import (
     DecidedOtherwiseError,
     ProposalGoneError,
@@ -24,11 +25,13 @@ from server.decision_errors import (
     SecondPersonError,
 )
 from server.decisions import HandOver
+from server.desk_decide import proposal_lines
 from server.errors import UnknownPacketError
 from server.handover_errors import AcceptRefusedError
 from server.handover_rows import decisions, stored_decision
 from server.log_audit import Audit, audit_log
 from server.log_command import checks_for
+from server.messages import load_messages
 from server.own_check import check_objects
 from server.proposal_audit import check_proposals
 from server.proposals import proposals
@@ -311,6 +314,44 @@ async def test_of_persons_and_desks_at_once_one_counts(keys, tmp_path, database)
             said = verify_decision(one.decision, keys.trust)
             assert one.verdict == "refused" or said.second_officer not in {None, said.officer}
         assert await sound(counter)
+
+
+FORGED = [
+    {"officer": FIRST},  # the second person's own word, in another's name
+    {"producer": "another"},
+    {"causes": "finding"},
+    {"record": b"no record"},
+    {"producer": None, "causes": None},
+]
+
+
+async def test_nobody_is_the_second_person_to_a_row_that_no_desk_signed(counter):
+    desk, store = counter.hand_over, counter.intake.rooms.store
+    stored, other = await released(counter), await released(counter)
+    made, genuine = await desk.propose(stored, PRODUCER, SECOND), await desk.propose(other, PRODUCER, FIRST)
+    for forged in FORGED:
+        row = {"officer": FIRST, "producer": made.producer, "causes": made.causes, "record": made.record} | forged
+        async with store.writing() as connection:
+            await connection.execute(sa.update(proposals).where(proposals.c.number == made.number).values(row))
+        with pytest.raises(ProposalGoneError):
+            await desk.approve(stored, made.number, SECOND)
+        assert await desk.decision(stored.sha256) is None
+    assert (await desk.approve(other, genuine.number, SECOND)).verdict == "accepted"
+
+
+async def test_a_row_with_words_that_nobody_knows_is_a_cause_and_ends_no_page(counter):
+    desk, store = counter.hand_over, counter.intake.rooms.store
+    stored = await counter.receive()
+    values = {"number": 1, "packet_sha256": stored.sha256, "action": "proposed", "producer": PRODUCER}
+    values |= {"causes": "invented {0}", "reason": None, "officer": FIRST, "made_at": counter.clock(), "record": b""}
+    ended = values | {"number": 2, "action": "{officer.x}", "causes": None, "reason": "{0}", "officer": "{why}"}
+    async with store.writing() as connection:
+        await connection.execute(sa.insert(proposals), [values, ended])
+    assert await desk.causes(await desk._rooms.opener.content(stored)) == (Cause.RECHECK,)
+    session = Session("", 0.0, 0.0, SECOND, frozenset())
+    for language in load_messages().languages.values():
+        (line,) = proposal_lines(await desk.proposals(stored.sha256), session, language)
+        assert line.ended == "{officer.x}"
 
 
 # Packet 1: proposed, withdrawn, proposed by another, approved. Packet 2: proposed, rejected. Packet 3: refused.
