@@ -65,9 +65,9 @@ class Health:
         event = Event.OBSTRUCTED if worst.severity is Severity.OBSTRUCTS else Event.IMPAIRED
         return Happening(event, notice=worst.notice)
 
-    def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
-        """One line of the event log."""
-        self.events.appendleft(EventView(at=self._now(), level=level, text=text))
+    def note(self, level: Literal["info", "warning", "error"], text: str, *, of_visit: bool = False) -> None:
+        """One line of the event log; one that a visit gave reason for is told to nobody outside as it is (booth/support_bundle.py)."""
+        self.events.appendleft(EventView(at=self._now(), level=level, text=text, of_visit=of_visit))
         log.log({"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}[level], "%s", text)
 
     def set(self, source: str, fault: Fault | None) -> bool:

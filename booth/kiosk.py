@@ -321,6 +321,7 @@ class EventView(_Value):
     at: str  # UTC, ISO 8601
     level: Literal["info", "warning", "error"]
     text: str
+    of_visit: Annotated[bool, Field(exclude=True)] = False  # its time is that of a visit: stays in the booth
 
 
 class TechnicianStatus(_Value):

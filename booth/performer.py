@@ -264,7 +264,9 @@ class Performer:
             return
         if event is Event.LIMIT and self.visit.state in SLOW and self.record is not None:
             self.record.note_error(TOO_SLOW.code)
-            self.health.note("warning", f"{self.visit.state} took longer than its limit of {seconds:g} s")
+            self.health.note(
+                "warning", f"{self.visit.state} took longer than its limit of {seconds:g} s", of_visit=True
+            )
         self.send(Happening(event))
 
     def _begin(self, work: Callable[[int], Coroutine[None, None, Happening]], failed: Event) -> None:
@@ -281,7 +283,7 @@ class Performer:
 
     def _failed(self, error: Exception, failed: Event, turn: int) -> Happening:
         fault = fault_of(error)
-        self.health.note("error", f"{failed}: {fault.code}: {fault.detail}")
+        self.health.note("error", f"{failed}: {fault.code}: {fault.detail}", of_visit=True)
         if fault.code == UNKNOWN_CODE:
             log.error("unexpected error", exc_info=error)
         if self.record is not None:
@@ -307,7 +309,7 @@ class Performer:
     async def _identify(self, given: Given, turn: int) -> Happening:
         answer = await self.rooms.identifier.identify(given)
         if isinstance(answer, Notice):
-            self.health.note("info", f"a number was not taken: {answer.code}")
+            self.health.note("info", f"a number was not taken: {answer.code}", of_visit=True)
             return Happening(Event.NUMBER_REFUSED, turn=turn, notice=answer)
         return Happening(Event.IDENTIFIED, turn=turn, application=answer)
 
@@ -364,7 +366,7 @@ class Performer:
         sealed = await asyncio.get_running_loop().run_in_executor(rooms.worker, work)
         try:
             rooms.uplink.wake()
-            self.health.note("info", f"packet {sealed.packet_id[:12]} committed to the outbox")
+            self.health.note("info", f"packet {sealed.packet_id[:12]} committed to the outbox", of_visit=True)
         except Exception:
             log.exception("the packet is committed; telling of it failed")
         address = status_address(self._config.intake.status_page, sealed.status_token)
@@ -378,7 +380,7 @@ class Performer:
         answer = await asked
         if isinstance(answer, str) and accepts(self.visit, event):
             record.note_staff(answer, request.action, request.reason_class)
-            self.health.note("info", f"a staff code was used: {request.action} ({request.reason_class})")
+            self.health.note("info", f"a staff code was used: {request.action} ({request.reason_class})", of_visit=True)
             return Happening(event, turn=turn)
         return Happening(Event.STAFF_REFUSED, turn=turn, notice=NOT_NOW if isinstance(answer, str) else answer)
 

@@ -281,7 +281,9 @@ class Senses:
         problem = outcome.problem
         if problem is not None:
             how = "made up for" if outcome.reached else f"not made up for ({', '.join(outcome.lacking)})"
-            self._health.note("warning", f"light: {problem.kind} {problem.name} {problem.value:.2f}, {how}")
+            self._health.note(
+                "warning", f"light: {problem.kind} {problem.name} {problem.value:.2f}, {how}", of_visit=True
+            )
 
     def _count(self, at_ns: int) -> int:
         """What the countdown shows; 0 is the shutter."""

@@ -6,6 +6,8 @@ intake (`outbox.json`: counts alone), the newest calibration (`calibration.json`
 Rules
   - Allow-list, not deny-list: of the settings only the keys in ALLOWED are told, and only when their value has the shape that is expected of them; of
     addresses the scheme, or scheme, host and port. A new key is withheld until somebody adds it here; the names of withheld keys are told.
+  - Of the event log's lines that a visit gave reason for, what was in order (a packet, a staff code with its reason) is left out, and trouble is told by its date
+    alone, each kind once a day, behind the others: nothing tells when somebody was here.
   - Free text (event log, what devices say of themselves) goes through the redactor of the logs (crypto/redaction.py), which knows no folder here.
   - Values are numbers, ids of checks, keys of messages, words of the trade.
 """
@@ -18,7 +20,7 @@ import platform
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -205,9 +207,12 @@ def _versions(facts: BundleFacts) -> dict[str, object]:
     }
 
 
-def _event_lines(events: Iterable[EventView], redactor: Redactor) -> Iterator[str]:
-    for event in reversed(tuple(events)):
-        yield f"{event.at} {event.level} {redactor.text(event.text)}\n"
+def _event_lines(events: Sequence[EventView], redactor: Redactor) -> Iterator[str]:
+    lines = [(event.at, f"{event.level} {redactor.text(event.text)}\n", event.of_visit) for event in reversed(events)]
+    yield from (f"{at} {text}" for at, text, of_visit in lines if not of_visit)
+    # By date and text: neither the time nor the place among the others tells when somebody was here.
+    of_visits = {(at[: len("2026-11-23")], text) for at, text, of_visit in lines if of_visit and text[:4] != "info"}
+    yield from (f"{day} {text}" for day, text in sorted(of_visits))
 
 
 def _device(status: DeviceStatus, redactor: Redactor) -> dict[str, object]:

@@ -157,6 +157,9 @@ async def test_nothing_of_a_person_or_a_visit_leaves_the_booth_beside_its_packet
     with zipfile.ZipFile(io.BytesIO(opened)) as bundle:
         for name in bundle.namelist():
             (taken / name).write_bytes(bundle.read(name))
+    log_of_visit = {event.text for event in stage.booth._health.events if event.of_visit}
+    assert len(log_of_visit) > 1
+    assert not any(text in (taken / "events.txt").read_text() for text in log_of_visit)
     for number, answer in enumerate(answers):
         (taken / f"{number}.answer").write_bytes(answer.to_bytes())
 

@@ -53,6 +53,11 @@ def facts(tmp_path):
             at="2026-11-23T02:00:00Z", level="info", text=f"/home/{PERSON}/{PACKET}.packet holds b'{PIXELS[:40]}'"
         ),
         EventView(
+            at="2026-11-23T01:30:00Z", level="info", text="a staff code was used: override (medical)", of_visit=True
+        ),
+        EventView(at="2026-11-23T01:29:00Z", level="error", text="capture_failed: camera.lost: gone", of_visit=True),
+        EventView(at="2026-11-23T01:28:00Z", level="error", text="capture_failed: camera.lost: gone", of_visit=True),
+        EventView(
             at="2026-11-23T01:00:00Z", level="error", text="lights: lights.timeout: The lamp controller is silent."
         ),
     )
@@ -115,6 +120,14 @@ def test_what_helps_is_in_it(facts):
     assert told["bundle.json"]["packages"]["mediapipe"]
     lines = found["events.txt"].splitlines()
     assert lines[0].endswith("error lights: lights.timeout: The lamp controller is silent.")
+
+
+def test_no_line_tells_when_somebody_was_here(facts):
+    text = members(make_bundle(facts))["events.txt"].decode()
+    assert text.splitlines()[-1] == "2026-11-23 error capture_failed: camera.lost: gone"
+    assert text.count("capture_failed") == 1
+    assert "medical" not in text
+    assert "T01:2" not in text
 
 
 def test_without_tests_calibration_or_history_there_is_a_bundle_too(facts):
