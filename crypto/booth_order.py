@@ -19,16 +19,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from crypto.canonical import MAX_INTEGER, canonical_json, read_canonical_json
+from crypto.canonical import MAX_INTEGER, canonical_json
 from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
 from crypto.decision import OfficerId
 from crypto.errors import (
     BoothOrderError,
-    CanonicalJsonError,
     CertificateRefusedError,
     PacketFormatError,
     SignatureRefusedError,
@@ -38,6 +37,7 @@ from crypto.package import Identity, Instant, PacketId, Sha256, broken_fields, w
 from crypto.packet_header import MAX_HEADER_BYTES, HeaderFields
 from crypto.recipient import OVERHEAD_BYTES, RecipientKey, RecipientPublicKey
 from crypto.seal import seal, unseal
+from crypto.signed_document import DocumentRefusedError, verify_document
 from crypto.trust import (
     CONTENT_BOOTH_ANSWER,
     CONTENT_BOOTH_BUNDLE,
@@ -276,17 +276,6 @@ def _verified(
     data: bytes, content_type: str, purpose: Purpose, name: str, kind: type[_Document], trust: TrustStore
 ) -> _Document:
     try:
-        verified = verify_content(data, content_type, MAX_CONTENT_BYTES, trust, purpose)
-        content = verified.content
-        document: Any = read_canonical_json(content, MAX_CONTENT_BYTES, name)
-        read = kind.model_validate(document)
-        holder = common_name(verified.signer)
-    except (SignatureRefusedError, CertificateRefusedError, CanonicalJsonError) as err:
-        raise BoothOrderError(f"The {name} is not one of a trusted {purpose}: {err}") from err
-    except ValidationError as err:
-        raise BoothOrderError(f"The {name} breaks its schema at {broken_fields(err)}.") from None
-    if read.to_bytes() != content:
-        raise BoothOrderError(f"The {name} does not say the same thing when it is written again.")
-    if read.signed_by != holder or read.signed_at != verified.signing_time:
-        raise BoothOrderError(f"The {name} names another {purpose} or time than its signature.")
-    return read
+        return verify_document(data, content_type, purpose, name, kind, MAX_CONTENT_BYTES, trust)
+    except DocumentRefusedError as err:
+        raise BoothOrderError(str(err)) from err

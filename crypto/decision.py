@@ -25,11 +25,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from crypto.canonical import MAX_INTEGER, canonical_json, read_canonical_json
-from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
-from crypto.errors import CanonicalJsonError, CertificateRefusedError, DecisionError, SignatureRefusedError
+from crypto.canonical import MAX_INTEGER, canonical_json
+from crypto.cms import MAX_FRAME_BYTES, sign_content
+from crypto.errors import DecisionError
 from crypto.keys import Signer
 from crypto.package import Identity, Instant, PacketId, Sha256, broken_fields, read_sequence, write_instant
+from crypto.signed_document import DocumentRefusedError, verify_document
 from crypto.trust import (
     CONTENT_DECISION,
     CONTENT_DECISION_LINK,
@@ -82,6 +83,11 @@ class Decision(BaseModel):
         return self
 
     @property
+    def signed_by(self) -> str:
+        """Whose word it is."""
+        return self.office
+
+    @property
     def signed_at(self) -> datetime:
         """When it was signed."""
         return self.decided_at
@@ -103,6 +109,11 @@ class DecisionLink(BaseModel):
     previous: Sha256
     linked_at: Instant
     office: Identity
+
+    @property
+    def signed_by(self) -> str:
+        """Whose word it is."""
+        return self.office
 
     @property
     def signed_at(self) -> datetime:
@@ -140,6 +151,11 @@ class Proposal(BaseModel):
         if (self.action == "rejected") != (self.reason is not None):
             raise ValueError("a rejection gives a reason")
         return self
+
+    @property
+    def signed_by(self) -> str:
+        """Whose word it is."""
+        return self.office
 
     @property
     def signed_at(self) -> datetime:
@@ -237,16 +253,6 @@ def digest_of(link: bytes | None) -> str:
 
 def _verified(data: bytes, content_type: str, name: str, kind: type[_Document], trust: TrustStore) -> _Document:
     try:
-        verified = verify_content(data, content_type, MAX_CONTENT_BYTES, trust, Purpose.DESK)
-        content = verified.content
-        read = kind.model_validate(read_canonical_json(content, MAX_CONTENT_BYTES, name))
-        office = common_name(verified.signer)
-    except (SignatureRefusedError, CertificateRefusedError, CanonicalJsonError) as err:
-        raise DecisionError(f"The {name} is not one of a trusted desk: {err}") from err
-    except ValidationError as err:
-        raise DecisionError(f"The {name} breaks its schema at {broken_fields(err)}.") from None
-    if read.to_bytes() != content:
-        raise DecisionError(f"The {name} does not say the same thing when it is written again.")
-    if read.office != office or read.signed_at != verified.signing_time:
-        raise DecisionError(f"The {name} names another office or time than its signature.")
-    return read
+        return verify_document(data, content_type, Purpose.DESK, name, kind, MAX_CONTENT_BYTES, trust)
+    except DocumentRefusedError as err:
+        raise DecisionError(str(err)) from err

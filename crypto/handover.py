@@ -22,11 +22,10 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from crypto.canonical import canonical_json, read_canonical_json
+from crypto.canonical import canonical_json
 from crypto.cms import MAX_FRAME_BYTES, Verified, sign_content, verify_content
 from crypto.decision import Decision, Reason, verify_decision
 from crypto.errors import (
-    CanonicalJsonError,
     CertificateRefusedError,
     CryptoError,
     DecisionError,
@@ -49,6 +48,7 @@ from crypto.package import (
     write_instant,
 )
 from crypto.seal import MAX_PACKET_BYTES, MAX_SIGNING_DELAY, HeaderFields, seal, unseal, verify
+from crypto.signed_document import DocumentRefusedError, verify_document
 from crypto.trust import CONTENT_ANSWER, CONTENT_HANDOVER, CONTENT_ORDER, Purpose, TrustStore, common_name
 
 ANSWER_TYPE = "application/vnd.passbooth.answer"
@@ -266,19 +266,9 @@ def _verified(
     data: bytes, content_type: str, purpose: Purpose, name: str, kind: type[_Document], trust: TrustStore
 ) -> _Document:
     try:
-        verified = verify_content(data, content_type, MAX_CONTENT_BYTES, trust, purpose)
-        content = verified.content
-        read = kind.model_validate(read_canonical_json(content, MAX_CONTENT_BYTES, name))
-        holder = common_name(verified.signer)
-    except (SignatureRefusedError, CertificateRefusedError, CanonicalJsonError) as err:
-        raise HandOverError(f"The {name} is not one of a trusted {purpose}: {err}", SIGNATURE) from err
-    except ValidationError as err:
-        raise HandOverError(f"The {name} breaks its schema at {broken_fields(err)}.", CONTENT) from None
-    if read.to_bytes() != content:
-        raise HandOverError(f"The {name} does not say the same thing when it is written again.", CONTENT)
-    if read.signed_by != holder or read.signed_at != verified.signing_time:
-        raise HandOverError(f"The {name} names another {purpose} or time than its signature.", SIGNATURE)
-    return read
+        return verify_document(data, content_type, purpose, name, kind, MAX_CONTENT_BYTES, trust)
+    except DocumentRefusedError as err:
+        raise HandOverError(str(err), SIGNATURE if err.signature else CONTENT) from err
 
 
 def _check_together(wrapper: Manifest, decision: Decision, manifest: Manifest, by_booth: Verified, cms: bytes) -> None:

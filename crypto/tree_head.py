@@ -14,12 +14,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from crypto.canonical import canonical_json, read_canonical_json
-from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
-from crypto.errors import CanonicalJsonError, CertificateRefusedError, ReceiptError, SignatureRefusedError
+from crypto.canonical import canonical_json
+from crypto.cms import MAX_FRAME_BYTES, sign_content
+from crypto.errors import ReceiptError
 from crypto.keys import Signer
 from crypto.merkle import MAX_TREE_SIZE
 from crypto.package import Identity, Instant, KeyId, Sha256, broken_fields, write_instant
+from crypto.signed_document import DocumentRefusedError, verify_document
 from crypto.trust import CONTENT_TREE_HEAD, Purpose, TrustStore, common_name
 
 TREE_HEAD_TYPE = "application/vnd.passbooth.tree-head"
@@ -40,6 +41,16 @@ class TreeHead(BaseModel):
     root_hash: Sha256
     at: Instant
     intake: Identity
+
+    @property
+    def signed_by(self) -> str:
+        """Whose word it is."""
+        return self.intake
+
+    @property
+    def signed_at(self) -> datetime:
+        """When it was signed."""
+        return self.at
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: what is signed."""
@@ -63,15 +74,6 @@ def sign_tree_head(*, log: str, size: int, root: bytes, at: datetime, signer: Si
 def verify_tree_head(data: bytes, trust: TrustStore) -> TreeHead:
     """The head in `data` if a trusted intake signed it, or ReceiptError."""
     try:
-        verified = verify_content(data, CONTENT_TREE_HEAD, MAX_CONTENT_BYTES, trust, Purpose.INTAKE)
-        head = TreeHead.model_validate(read_canonical_json(verified.content, MAX_CONTENT_BYTES, "tree head"))
-        intake = common_name(verified.signer)
-    except (SignatureRefusedError, CertificateRefusedError, CanonicalJsonError) as err:
-        raise ReceiptError(f"The tree head is not one of a trusted intake: {err}") from err
-    except ValidationError as err:
-        raise ReceiptError(f"The tree head breaks its schema at {broken_fields(err)}.") from err
-    if head.to_bytes() != verified.content:
-        raise ReceiptError("The tree head does not say the same thing when it is written again.")
-    if head.intake != intake or head.at != verified.signing_time:
-        raise ReceiptError("The tree head names another intake or time than its signature.")
-    return head
+        return verify_document(data, CONTENT_TREE_HEAD, Purpose.INTAKE, "tree head", TreeHead, MAX_CONTENT_BYTES, trust)
+    except DocumentRefusedError as err:
+        raise ReceiptError(str(err)) from err

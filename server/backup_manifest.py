@@ -12,14 +12,15 @@ import base64
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from crypto.canonical import canonical_json, read_canonical_json
-from crypto.cms import MAX_FRAME_BYTES, sign_content, verify_content
-from crypto.errors import CanonicalJsonError, CertificateRefusedError, CryptoError, SignatureRefusedError
+from crypto.canonical import canonical_json
+from crypto.cms import MAX_FRAME_BYTES, sign_content
+from crypto.errors import CryptoError
 from crypto.keys import Signer
-from crypto.package import Instant, Sha256, broken_fields, write_instant
-from crypto.trust import ARC, Purpose, TrustStore, common_name
+from crypto.package import Instant, Sha256, write_instant
+from crypto.signed_document import DocumentRefusedError, verify_document
+from crypto.trust import ARC, Purpose, TrustStore
 from server.backup_errors import BackupDamagedError, BackupRefusedError
 from server.line_files import WrittenFile
 from server.table_rows import Table
@@ -100,6 +101,16 @@ class Manifest(_Part):
     log_size: Count
     tree_head: str  # signed, base64; empty when no intake had begun a log
 
+    @property
+    def signed_by(self) -> str:
+        """Whose word it is."""
+        return self.intake
+
+    @property
+    def signed_at(self) -> datetime:
+        """When it was signed."""
+        return self.made_at
+
     def to_bytes(self) -> bytes:
         """Canonical JSON: what is signed."""
         times = {"made_at": write_instant(self.made_at), "expires_at": write_instant(self.expires_at)}
@@ -130,18 +141,11 @@ def sign_manifest(manifest: Manifest, signer: Signer) -> bytes:
 
 def read_manifest(data: bytes, trust: TrustStore, name: str) -> Manifest:
     """The manifest of the backup `name`, believed. Raises `BackupDamagedError`."""
+    called = f"manifest of {name}"
     try:
-        verified = verify_content(data, CONTENT_BACKUP, MAX_CONTENT_BYTES, trust, Purpose.INTAKE)
-        manifest = Manifest.model_validate(read_canonical_json(verified.content, MAX_CONTENT_BYTES, "manifest"))
-        intake = common_name(verified.signer)
-    except (SignatureRefusedError, CertificateRefusedError, CanonicalJsonError) as error:
-        raise BackupDamagedError(f"The manifest of {name} is not one of a trusted intake: {error}") from error
-    except ValidationError as error:
-        raise BackupDamagedError(f"The manifest of {name} breaks its schema at {broken_fields(error)}.") from error
-    if manifest.to_bytes() != verified.content:
-        raise BackupDamagedError(f"The manifest of {name} does not say the same thing when it is written again.")
-    if (manifest.made_at, manifest.intake) != (verified.signing_time, intake):
-        raise BackupDamagedError(f"The manifest of {name} names another intake or time than its signature.")
+        manifest = verify_document(data, CONTENT_BACKUP, Purpose.INTAKE, called, Manifest, MAX_CONTENT_BYTES, trust)
+    except DocumentRefusedError as error:
+        raise BackupDamagedError(str(error)) from error
     if manifest.name != name:
         raise BackupDamagedError(f"The manifest in {name} is that of another backup.")
     return manifest
