@@ -185,7 +185,8 @@ class Producer:
         target = self._folder / handed.manifest.packet_id
         partial = self._folder / f".{secrets.token_hex(8)}"
         files = {PACKET_PART: handed.cms, DECISION_PART: handed.decision_cms}
-        files |= {f"parts/{name}": data for name, data in handed.parts.items()}
+        # What is in pad/ was for the officer; it came along because the booth's signature is over all parts.
+        files |= {f"parts/{name}": data for name, data in handed.parts.items() if not name.startswith("pad/")}
         try:
             for name, data in files.items():
                 path = partial / name
