@@ -137,6 +137,13 @@ class OrderBook:
         self.bundle_file(order).unlink(missing_ok=True)
         self._change(order, line=entry.line.model_copy(update={"told": True}), document=None)
 
+    def tell_again(self, order: BoothOrder, document: bytes) -> None:
+        """Its answer was told, and the intake asks for it once more. Raises OSError."""
+        line = self._entry(order.id).line
+        if line.told:
+            kept = base64.b64encode(document).decode()
+            self._change(order.id, line=line.model_copy(update={"told": False}), document=kept)
+
     def interrupted(self) -> tuple[OrderLine, ...]:
         """What was begun and has no outcome."""
         return tuple(entry.line for entry in self._book.entries if entry.line.outcome is None)

@@ -6,7 +6,10 @@ outcome is written down → told to the intake, signed, again and again until it
 
 Rules
   - What is no order of a trusted desk for this booth is not done and not answered; it is told to the technician, and the next good look ends that.
-  - An order that is past its end, or older than the book, is answered as refused. One with a known number is a repetition: nothing happens.
+  - An order that is past its end, or older than the book, is answered as refused. One that was taken before is not done again. When it still waits at an intake
+    that took its answer, that intake lost it (it was restored from an older backup): the answer is told again, without a bundle.
+  - One answer that the intake does not take keeps no other one back. A bundle has BUNDLE_S to arrive, as the intake has it, and goes last;
+    what is not taken is sent again after ever longer times, an hour at most.
   - While somebody is here, or a technician works or looks, nothing is begun; an order waits for that until its end. What an order begins (self-tests) keeps
     visits away as a technician's own work does; he sees it and can cancel it.
   - The booth asks when a heartbeat says that something waits, at its start, and every LOOK_S otherwise. `[fleet] orders = false` ends it: nothing is asked for.
@@ -40,6 +43,7 @@ from crypto.booth_order import (
     BUNDLE_TYPE,
     MAX_ORDER_BYTES,
     BoothOrder,
+    OrderKind,
     Outcome,
     sign_booth_answer,
     verify_booth_order,
@@ -60,6 +64,8 @@ CLOCK_SLACK = timedelta(seconds=300)  # as for requests (crypto/http_signature.p
 MOST_ORDERS = 16
 MAX_LIST_BYTES = MOST_ORDERS * MAX_ORDER_BYTES * 2
 MAX_ANSWER_BYTES = 8_192
+# Five megabytes over a poor line (server/booth_order_routes.py has the same).
+BUNDLE_S = 120.0
 # The intake does not know the order, or has another answer to it, or takes this one never: asking again changes nothing.
 FINAL = frozenset({"booth_order.unknown", "booth_order.answered", "booth_order.answer"})
 
@@ -130,8 +136,10 @@ class RemoteOrders:
             # A defect of ours must not end the listening of months.
             log.exception("remote orders go on after an unexpected error")
             return self._failed(type(error).__name__)
+        if not told:
+            return self._failed("an answer was not taken")
         self._failures = 0
-        if waits or not told:
+        if waits:
             return AGAIN_S
         if self._work.restart_waits and await self._presence.until_idle(PATIENCE_S):
             self._work.restart()
@@ -159,6 +167,7 @@ class RemoteOrders:
         if order.booth != self._booth:
             raise BoothOrderError("An order came that is for another booth.")
         if self._book.is_known(order):
+            self._book.tell_again(order, document)
             return None
         if self._book.is_old(order):
             raise BoothOrderError("An order came whose number is not above that of the last one.")
@@ -215,14 +224,20 @@ class RemoteOrders:
 
     async def _tell_answers(self) -> bool:
         """Tells every outcome that waits, signed anew each time: an intake that has an answer already says so. Whether none is left."""
-        for line in self._book.untold():
-            bundle = await self._on_worker(self._book.bundle, line.id)
-            if bundle is not None and not await self._tell_one("PUT", f"/{line.id}/bundle", bundle, BUNDLE_TYPE):
-                return False
-            answer = await self._on_worker(self._answer, line, bundle)
-            if not await self._tell_one("POST", f"/{line.id}/answer", answer, ANSWER_TYPE):
-                return False
-            await self._on_worker(self._book.told, line.id)
+        settled = True
+        for line in sorted(self._book.untold(), key=lambda one: one.kind is OrderKind.SUPPORT_BUNDLE):
+            settled = await self._settle(line) and settled
+        return settled
+
+    async def _settle(self, line: OrderLine) -> bool:
+        """Tells one outcome; whether it is settled."""
+        bundle = await self._on_worker(self._book.bundle, line.id)
+        if bundle is not None and not await self._tell_one("PUT", f"/{line.id}/bundle", bundle, BUNDLE_TYPE):
+            return False
+        answer = await self._on_worker(self._answer, line, bundle)
+        if not await self._tell_one("POST", f"/{line.id}/answer", answer, ANSWER_TYPE):
+            return False
+        await self._on_worker(self._book.told, line.id)
         return True
 
     def _answer(self, line: OrderLine, bundle: bytes | None) -> bytes:
@@ -253,14 +268,15 @@ class RemoteOrders:
         told = {"Booth-Software": own_version()} | ({} if kind is None else {"Content-Type": kind})
         url = f"{self._url}{path}"
         headers = told | await self._on_worker(lambda: sign_request(method, url, told, body, self._signer()))
-        async with asyncio.timeout(self._timeout_s):
+        async with asyncio.timeout(max(self._timeout_s, BUNDLE_S) if kind == BUNDLE_TYPE else self._timeout_s):
             async with self._client.stream(method, url, content=body, headers=headers) as response:
                 return response.status_code, response.headers, await read_bounded(response, most)
 
     def _failed(self, why: str) -> float:
         log.info("remote orders: %s", why)
+        pause_s = min(LONGEST_S, AGAIN_S * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        return min(LONGEST_S, AGAIN_S * 2.0 ** min(self._failures, 10))
+        return pause_s
 
     async def _on_worker(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)

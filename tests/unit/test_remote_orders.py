@@ -14,7 +14,7 @@ import pytest
 from booth.kiosk import Start
 from booth.order_book import ASIDE, NAME, OrderBook
 from booth.profile_choice import ProfileChoice
-from crypto.booth_order import OrderKind, Outcome, open_bundle, verify_booth_order
+from crypto.booth_order import OrderKind, Outcome, open_bundle, verify_booth_answer, verify_booth_order
 from crypto.errors import BoothOrderError, EnrolmentError
 from crypto.keys import TrustStore, load_recipient_key, open_signer
 from crypto.trust import load_certificates
@@ -171,7 +171,7 @@ async def test_its_answer_is_told_until_the_intake_took_it(staged):
     await staged.orders.turn()
     assert staged.orders.lines[0].told is False
     staged.wire.answers = [handed([]), httpx2.Response(503)]
-    assert await staged.orders.turn() < 60
+    assert await staged.orders.turn() <= 60
     assert staged.orders.lines[0].told is False
     await staged.orders.turn()
     assert staged.orders.lines[0].told is True
@@ -196,6 +196,34 @@ async def test_a_kill_between_a_bundle_and_its_outcome_does_not_end_the_answers(
     assert (line.outcome, line.code, line.told) == (Outcome.FAILED, "interrupted", True)
     assert staged.wire.bundles == {}
     assert list(staged.rooms.config.booth.data_dir.glob("*.bundle")) == []
+
+
+async def test_an_intake_that_lost_an_answer_hears_it_again_and_nothing_is_done_twice(staged):
+    staged.wire.waiting = [staged.order()]
+    await staged.orders.turn()
+    staged.maintenance.switch_on()
+    (first,) = staged.wire.answered.values()
+    staged.wire.answered.clear()  # restored from a backup of before
+    await staged.orders.turn()
+    (again,) = staged.wire.answered.values()
+    before, after = (verify_booth_answer(one, staged.keys.trust) for one in (first, again))
+    assert (after.order_sha256, after.outcome) == (before.order_sha256, Outcome.DONE)
+    assert staged.maintenance.state.switch is None
+    assert (len(staged.orders.lines), staged.orders.lines[0].told) == (1, True)
+
+
+async def test_an_answer_that_is_not_taken_keeps_no_other_one_back(staged):
+    waiting = [staged.order(OrderKind.SUPPORT_BUNDLE), staged.order()]
+    staged.wire.answers = [handed(waiting), httpx2.Response(413), httpx2.Response(413)]
+    await staged.orders.turn()
+    staged.wire.answers = [handed([]), httpx2.Response(200, json={}), httpx2.Response(413)]
+    await staged.orders.turn()
+    assert [(line.kind, line.told) for line in staged.orders.lines] == [
+        (OrderKind.OUT_OF_SERVICE, True),
+        (OrderKind.SUPPORT_BUNDLE, False),
+    ]
+    staged.wire.answers = [handed([]), httpx2.Response(413)]
+    assert await staged.orders.turn() >= 60  # megabytes, not every half minute for ever
 
 
 # --- attacks ---
