@@ -116,7 +116,7 @@ SHA-256 of each file
 
 How to check them
 -----------------
-You need openssl 3, unzip, sha256sum, and the root certificate of the authority (ca.pem), which you must have from the operator by another way than
+You need openssl 3, unzip, find, sha256sum, and the root certificate of the authority (ca.pem), which you must have from the operator by another way than
 this archive. Checks below look at time and chain as they were when something was signed; add -attime SECONDS, the signing time, when certificates have
 ended since.
 
@@ -128,7 +128,7 @@ ended since.
 
    The signer's common name is the booth. The package is a ZIP; its manifest.json names packet id, booth, and size and SHA-256 of every part:
 
-     unzip package.zip -d package && cat package/manifest.json && sha256sum package/*
+     unzip package.zip -d package && cat package/manifest.json && find package -type f -exec sha256sum {{}} +
 
 2. packet.packet: what the booth sent, encrypted. Its SHA-256 is that of the packet above. Its content is package.p7m; only the key of the desk opens it.
 
