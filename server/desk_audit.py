@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from crypto.audit_entry import AuditEntry
 from crypto.keys import TrustStore
 from server.audit import Action, AuditLog
 from server.audit_errors import AuditFilterError
@@ -174,10 +175,16 @@ def entry_line(line: Line, language: Language) -> EntryLine:
         action=action_text(entry.action, language),
         tone="bad" if entry.action in BAD else "care" if entry.action in CARE else "none",
         subject=entry.subject,
-        packet=f"/packets/{entry.subject}" if DIGEST.fullmatch(entry.subject) else "",
+        packet=f"/packets/{entry.subject}" if _is_packet(entry) else "",
         facts=[(_fact_name(name, language), _fact(name, value, language)) for name, value in entry.facts.items()],
         genuine=True,
     )
+
+
+def _is_packet(entry: AuditEntry) -> bool:
+    """A keyed hash of an application has a packet's form; what was done, or asked for, tells them apart."""
+    asked = str(entry.facts.get("asked", entry.action))
+    return asked.startswith("packet.") and DIGEST.fullmatch(entry.subject) is not None
 
 
 def action_text(action: str, language: Language) -> str:
@@ -196,7 +203,13 @@ def _fact(name: str, value: bool | int | str, language: Language) -> str:
         return language("audit.yes" if value else "audit.no")
     if isinstance(value, int):
         return str(value)
-    return action_text(value, language) if name == "asked" else value
+    if name == "asked":
+        return action_text(value, language)
+    if name == "roles":
+        return ", ".join(
+            language(f"role.{role}") if language.has(f"role.{role}") else role for role in value.split("/")
+        )
+    return value
 
 
 def _query(asked: Mapping[str, str], **more: str) -> str:

@@ -22,11 +22,11 @@ from server.alert_rows import Alert, read_open, read_past
 from server.audit import Action
 from server.auth import Session
 from server.authority_records import TOKEN_VALID, open_records
-from server.desk_session import needs, note_failure, read_officers_form
+from server.desk_session import Noted, audit_of, needs, note_failure, read_officers_form
 from server.errors import ServerError
 from server.fleet_errors import FleetEntryError, FleetError, TokensUnavailableError
 from server.fleet_rows import SEEN, LastBeat, read_days, read_last_beat, read_last_beats
-from server.fleet_sites import Booth, Site, Sites
+from server.fleet_sites import ID, Booth, Site, Sites
 from server.fleet_views import LAMP_DAYS, BoothLine, FleetWords
 from server.layout import Pages
 from server.messages import LANGUAGES, Language
@@ -222,6 +222,13 @@ def chosen_language(request: Request) -> str:
     return f"?lang={asked}" if asked in LANGUAGES else ""
 
 
+async def _note(request: Request, session: Session, action: Action, named: str, act: str) -> None:
+    """The entry of a form that names what it changes; what can be no name is not written down."""
+    subject = named.strip() if ID.fullmatch(named.strip()) else "unreadable"
+    number = await audit_of(request).note(session.officer, action, subject, act=act)
+    request.state.noted = Noted(session.officer, action, subject, number)
+
+
 def make_fleet_pages(fleet: FleetPages) -> APIRouter:
     """The addresses."""
     api = APIRouter(prefix="/fleet")
@@ -246,9 +253,10 @@ def make_fleet_pages(fleet: FleetPages) -> APIRouter:
 
     @api.post("/sites")
     async def put_site(
-        request: Request, session: Annotated[Session, needs(Permission.FLEET_ACT, Action.SITE_CHANGED, act="put")]
+        request: Request, session: Annotated[Session, needs(Permission.FLEET_ACT, Action.SITE_CHANGED, later=True)]
     ) -> Response:
         form = await read_officers_form(request, session)
+        await _note(request, session, Action.SITE_CHANGED, form.get("site", ""), "put")
         try:
             await sites.put_site(form.get("site", ""), form.get("name", ""))
         except FleetError as error:
@@ -270,10 +278,11 @@ def make_fleet_pages(fleet: FleetPages) -> APIRouter:
 
     @api.post("/booths")
     async def add_booth(
-        request: Request, session: Annotated[Session, needs(Permission.FLEET_ACT, Action.BOOTH_CHANGED, act="add")]
+        request: Request, session: Annotated[Session, needs(Permission.FLEET_ACT, Action.BOOTH_CHANGED, later=True)]
     ) -> Response:
         form = await read_officers_form(request, session)
         name = form.get("booth", "").strip()
+        await _note(request, session, Action.BOOTH_CHANGED, name, "add")
         try:
             await sites.add_booth(name, form.get("label", ""), form.get("site", ""))
         except FleetError as error:

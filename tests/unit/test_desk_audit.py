@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -193,6 +194,7 @@ async def test_the_auditor_reads_the_log_and_looks_whether_it_is_whole(desk, key
     await desk.client.get("/?lang=en")
     page = await desk.client.get(f"/audit?subject={sha256[:8]}")
     assert (page.text.count("opened a packet</td>"), page.text.count("<tr>")) == (1, 2)
+    assert f'href="/packets/{sha256}"' in page.text
     assert "No entry fits" in (await desk.client.get("/audit?to=2020-01-01")).text
     assert "sign-in" not in (await desk.client.get("/audit?action=denied")).text.split("<tbody>")[1]
     for wrong in ("from=x", "action=x", "actor=%D0%90", "from=2026-02-02&to=2026-01-01"):
@@ -213,6 +215,24 @@ async def test_the_auditor_reads_the_log_and_looks_whether_it_is_whole(desk, key
     assert "entry.columns" in page
 
 
+async def test_only_packets_are_linked_as_packets_and_roles_are_whole(desk):
+    """The keyed hash of an application has a packet's form."""
+    await desk.sign_in_as(Role.AUDITOR)
+    application, packet = "a1" * 32, "b2" * 32
+    await desk.rooms.audit.note("u-00000001", Action.APPLICATION_REGISTERED, application, typed=True, centre="north")
+    await desk.rooms.audit.note("u-00000001", Action.DENIED, packet, asked=str(Action.PACKET_EXPORTED))
+    roles = "/".join(sorted(Role))
+    await desk.rooms.audit.note("u-00000001", Action.USER_CHANGED, "u-00000002", roles=roles)
+    await desk.client.get("/audit?lang=en")
+    page = (await desk.client.get("/audit?actor=u-00000001")).text
+    assert f"/packets/{application}" not in page
+    assert f'href="/audit?subject={application}"' in page
+    assert f'href="/packets/{packet}"' in page
+    assert "Administrator, Auditor, Clerk, Officer, Supervisor, Technician" in page
+    assert "number typed:" in page
+    assert "centre:" in page
+
+
 async def test_long_logs_have_pages(desk, monkeypatch):
     monkeypatch.setattr("server.desk_audit.LENGTH", 5)
     await desk.sign_in_as(Role.AUDITOR)
@@ -226,7 +246,8 @@ async def test_long_logs_have_pages(desk, monkeypatch):
 
 
 async def test_the_export_holds_what_was_signed_and_its_readme_is_true(desk, keys, tmp_path):
-    packet = keys.packet(parts(told=visit(NUMBER)))
+    frame = b"\xff\xd8\xff a frame of the presentation attack check"
+    packet = keys.packet(parts(told=visit(NUMBER)) | {"pad/frame-01.jpg": frame})
     sha256 = await desk.receive(packet)
     await desk.sign_in()
     answer = await desk.client.get(f"/api/packets/{sha256}/records.zip")
@@ -262,6 +283,7 @@ async def test_the_export_holds_what_was_signed_and_its_readme_is_true(desk, key
             assert run.stdout.split()[0] == line.split()[-1], "the hash of the leaf"
     assert f'"packet_id":"{stored.packet_id}"' in told
     assert '"root_hash":' in told
+    assert f"{hashlib.sha256(frame).hexdigest()}  package/pad/frame-01.jpg" in told
     assert sha256 in readme
     async with desk.rooms.store.writing() as connection:
         row = {"number": 1, "packet_sha256": sha256, "decided_at": stored.received_at, "verdict": "accepted"}

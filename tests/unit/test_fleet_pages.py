@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 
@@ -163,6 +164,11 @@ async def test_sites_and_booths_are_made_named_moved_and_retired(desk):
     assert text.count(b"fleet.site") >= 8
     assert text.count(b"act.failed") >= 8
     assert b"Foyer" not in text
+    # Which site or booth a form named stands in the entry.
+    said = [json.loads(line) for line in re.findall(rb'\{"action":"fleet\.[^{]*\{[^}]*\}[^}]*\}', text)]
+    named = {(one["action"], one["facts"]["act"], one["subject"]) for one in said}
+    assert {("fleet.site", "put", "north"), ("fleet.site", "put", "unreadable")} <= named
+    assert ("fleet.booth", "add", "booth-0007") in named
 
 
 async def test_a_token_is_shown_once_and_enrols_that_booth_once(desk, authority):
