@@ -56,9 +56,7 @@ MAY_BE_EMPTY = {
 TIME = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
 
 
-async def table_faults(
-    connection: AsyncConnection, tables: Collection[sa.Table] = TABLES
-) -> list[tuple[str, str]]:
+async def table_faults(connection: AsyncConnection, tables: Collection[sa.Table] = TABLES) -> list[tuple[str, str]]:
     """What is wrong with the tables: code and sentence of each finding."""
     found = await _lost_keys(connection, tables)
     if connection.dialect.name == "sqlite":
