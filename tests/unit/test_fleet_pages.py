@@ -100,7 +100,7 @@ async def test_every_kind_of_alert_and_state_is_told_in_every_language(desk):
     await settle(desk.rooms.store, {"booth-0001": Judged(frozenset(Kind), ())}, NOW)
     after = (await desk.client.get("/fleet/booths/booth-0001?lang=de")).text
     assert "Erledigte Meldungen" in after
-    assert "Dieser Automat braucht jetzt niemanden" in after
+    assert "Diese Kabine braucht jetzt niemanden" in after
 
 
 async def test_a_booth_is_shown_as_it_told_and_a_silent_one_as_the_alert_says(desk):
