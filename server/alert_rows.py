@@ -1,5 +1,7 @@
 """Alerts as rows: opened, changed, over; kept for more than a year after they were over, so that what happened can be looked up.
 
+A level or number that this program never writes is read as the nearest that it does: one row in wrong hands, or of a later version, must not end the alerts of the fleet.
+
 Order of operation (`settle`), in one transaction: what is open for these booths and kinds → what is to be open and is not is put in → what is open and not to
 be is over now → what is open and says something else is changed. Two processes that judge at once open one alert (a unique index over what is open).
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +22,9 @@ from server.fleet_rows import alerts, inserting
 from server.store import Store
 
 log = logging.getLogger(__name__)
+
+LEVELS = frozenset(level.value for level in Level)
+MOST = 1e9  # of any alert's unit: days, hours, percent, gigabytes, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ async def read_open(store: Store, booth: str | None = None) -> list[Alert]:
     if booth is not None:
         query = query.where(alerts.c.booth == booth)
     async with store.reading() as connection:
-        return [Alert(*row) for row in await connection.execute(query)]
+        return [_alert(row) for row in await connection.execute(query)]
 
 
 async def read_past(store: Store, booth: str, limit: int) -> list[Alert]:
@@ -64,7 +69,7 @@ async def read_past(store: Store, booth: str, limit: int) -> list[Alert]:
     query = sa.select(alerts).where(alerts.c.booth == booth, alerts.c.resolved_at.is_not(None))
     async with store.reading() as connection:
         rows = await connection.execute(query.order_by(alerts.c.opened_at.desc(), alerts.c.serial.desc()).limit(limit))
-        return [Alert(*row) for row in rows]
+        return [_alert(row) for row in rows]
 
 
 def known_levels(found: Sequence[Alert]) -> dict[str, dict[tuple[Kind, str], Level]]:
@@ -80,7 +85,7 @@ async def settle(store: Store, judged: Mapping[str, Judged], now: datetime) -> i
     """Make the rows say what was judged; returns how many alerts began or ended."""
     async with store.writing() as connection:
         rows = await connection.execute(sa.select(alerts).where(alerts.c.resolved_at.is_(None)))
-        present = {(row.booth, row.kind, row.name): Alert(*row) for row in rows}
+        present = {(row.booth, row.kind, row.name): _alert(row) for row in rows}
         wanted = {(booth, one.kind.value, one.name): one for booth, its in judged.items() for one in its.standing}
         over = [
             alert
@@ -109,6 +114,16 @@ async def forget_alerts(store: Store, before: datetime) -> int:
     async with store.writing() as connection:
         result = await connection.execute(sa.delete(alerts).where(alerts.c.resolved_at < before))
         return int(result.rowcount)
+
+
+def _alert(row: Any) -> Alert:
+    read = Alert(*row)
+    level = read.level if read.level in LEVELS else Level.WARN.value
+    return replace(read, level=level, value=_number(read.value), bound=_number(read.bound))
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and abs(value) <= MOST else None
 
 
 def _row(booth: str, one: Standing, now: datetime) -> dict[str, Any]:

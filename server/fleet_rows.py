@@ -18,7 +18,7 @@ so that count / total is a share everywhere. A day of a span above 1 stands for 
 that the day which still runs has.
 
 Order of operation of heartbeats, in one transaction for those that came together: the nonces are used up → the booths have rows → the newest heartbeats are replaced,
-unless the one that is here was sent later → days are written anew when they changed since: all rows of the days that the told ones cover go, then those told are put in.
+unless the one that is here was sent later (one from a time to come was taken while the clocks were wrong, and counts no longer) → days are written anew when they changed since: all rows of the days that the told ones cover go, then those told are put in.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.errors import HeartbeatError
 from crypto.heartbeat import Day, Heartbeat, read_heartbeat
+from crypto.http_signature import WINDOW_S
 from server.errors import ReplayedRequestError
 from server.store import Nonce, Store, UtcDateTime, metadata
 
 log = logging.getLogger(__name__)
 
 REPLAYED = "This signature was used before: sign the request anew."
+AHEAD = timedelta(seconds=WINDOW_S)  # so far the clock of a booth may be before the intake's
 HUNDREDTHS = 100  # of a percent
 WHOLE_LAMP = 100 * HUNDREDTHS
 VISITS, PORTRAITS, RULE, LAMP, SEEN, SPAN = "visits", "portraits", "rule", "lamp", "seen", "span"
@@ -183,7 +185,12 @@ async def _write(connection: AsyncConnection, came: Sequence[Told]) -> None:
     known = sa.select(heartbeats.c.booth, heartbeats.c.sent_at, heartbeats.c.days_sha256)
     locked = known.where(heartbeats.c.booth.in_(names)).order_by(heartbeats.c.booth).with_for_update()
     before = {row.booth: row for row in await connection.execute(locked)}
-    later = [one for one in came if one.beat.booth not in before or before[one.beat.booth].sent_at <= one.beat.sent_at]
+    later = [
+        one
+        for one in came
+        if one.beat.booth not in before
+        or not one.beat.sent_at < before[one.beat.booth].sent_at <= one.received_at + AHEAD
+    ]
     if not later:
         return
     digests = {one.beat.booth: _days_digest(one.beat) for one in later}

@@ -118,6 +118,15 @@ async def test_a_signature_counts_once_and_a_stored_body_that_cannot_be_read_is_
     assert (found.beat, found.received_at) == (None, NOW)
 
 
+async def test_a_heartbeat_from_the_time_of_a_wrong_clock_does_not_hold_back_those_after_it(store):
+    for days in (400, 0):  # NTP was wrong for booth and intake, and is right again
+        at = NOW + timedelta(days=days)
+        await note(store, heartbeat(sent_at=at), at)
+    assert (await read_last_beat(store, "booth-0001")).received_at == NOW
+    await note(store, heartbeat(sent_at=NOW - timedelta(seconds=5)), NOW + timedelta(seconds=1))  # an older one
+    assert (await read_last_beat(store, "booth-0001")).received_at == NOW
+
+
 async def test_many_that_come_together_are_kept_in_one_go_each_booths_newest(either_store):
     store = either_store
 
