@@ -53,8 +53,6 @@ from server.store import Store
 log = logging.getLogger(__name__)
 
 ALERTS_S, TRENDS_S, FORGET_S = 60.0, 3600.0, 6 * 3600.0
-# How a visit ends without a portrait; together they are the share "visits" beside those of the rules.
-UNFINISHED = frozenset({"cancelled", "timed_out", "handed_to_staff"})
 
 
 class Watch:
@@ -120,10 +118,9 @@ class Watch:
         rules = await sum_days(self._store, since, until, RULE)
         shares = {(row["booth"], row["name"]): Share(row["count"], row["total"]) for row in rules}
         for row in await sum_days(self._store, since, until, VISITS):
-            if row["name"] in UNFINISHED:
-                key = (row["booth"], VISITS)
-                so_far = shares.get(key, Share(0, row["total"]))
-                shares[key] = Share(so_far.count + row["count"], row["total"])
+            if row["name"] == "finished":  # not the sum of other endings: one that staff released, or gave up, has two
+                unfinished = max(0, row["total"] - row["count"])  # one that began before midnight ends in the next day
+                shares[row["booth"], VISITS] = Share(unfinished, row["total"])
         return shares
 
 
@@ -166,8 +163,10 @@ def tell_fleet(
         for (kind, level), count in counts.items():
             metrics.alerts.labels(kind, level).set(count)
         at, beats = now(), await read_last_beats(store)
+        async with store.reading() as connection:
+            gone = set(await connection.scalars(sa.select(booths.c.booth).where(booths.c.retired_at.is_not(None))))
         states = dict.fromkeys(("in_service", "out_of_service", "silent", "unreadable"), 0)
-        for last in beats.values():
+        for last in (beats[booth] for booth in beats.keys() - gone):
             silent = is_silent(last.received_at, at, interval_s)
             states["silent" if silent else "unreadable" if last.beat is None else last.beat.service.state] += 1
         for state, count in states.items():

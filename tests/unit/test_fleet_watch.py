@@ -12,7 +12,8 @@ from crypto.heartbeat import LampLight, Service
 from server.alert_rows import forget_alerts, read_open, read_past
 from server.config import IntakeSettings
 from server.fleet_jobs import Watch, tell_fleet
-from server.fleet_rows import booths, fleet_days, read_days
+from server.fleet_rows import alerts, booths, fleet_days, read_days
+from server.metrics import Metrics
 from tests.heartbeats import heartbeat
 from tests.intake_rig import BASE, running
 from tests.sealed_packets import Keys
@@ -136,11 +137,28 @@ async def test_a_booth_that_left_the_fleet_has_no_alerts(store, watch, clock):
     clock.now += 30 * MINUTE
     assert await watch.judge_beats() == 0
     assert not await read_open(store)
+    metrics = Metrics()
+    await tell_fleet(store, metrics, 300, clock)()
+    assert 'passbooth_booths{state="silent"} 0.0' in (await metrics.text()).decode()
+
+
+async def test_one_row_that_nobody_writes_does_not_end_the_alerts_of_the_fleet(store, watch, clock):
+    await note(store, heartbeat(sent_at=clock.now, certificate_days=3.0), clock.now)
+    strange = {"booth": "booth-0001", "kind": "disk.low", "name": "", "level": "?", "value": 1e300, "bound": -1e300}
+    strange |= {"opened_at": clock.now, "changed_at": clock.now, "resolved_at": None}
+    async with store.writing() as connection:
+        await connection.execute(sa.insert(alerts).values(**strange))
+    read = (await open_kinds(store))["booth-0001", "disk.low", ""]
+    assert (read.level, read.value, read.bound) == ("warn", None, None)
+    assert await watch.judge_beats() == 2
+    assert await watch.judge_days() == 0
+    assert set(await open_kinds(store)) == {("booth-0001", "certificate.ending", "")}
 
 
 async def test_refusals_that_rise_are_told_by_rule_and_for_visits(store, watch, clock):
     def rows(day, rule, failed, unfinished):
-        told = [("rule", rule, failed, 40), ("visits", "started", 40, 40), ("visits", "cancelled", unfinished, 40)]
+        told = [("rule", rule, failed, 40), ("visits", "started", 40, 40), ("visits", "finished", 40 - unfinished, 40)]
+        told.append(("visits", "handed_to_staff", 39, 40))  # released: they have a portrait
         return [
             dict(zip(("booth", "day", "kind", "name", "count", "total"), ("b1", day, *one), strict=True))
             for one in told
