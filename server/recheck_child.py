@@ -57,7 +57,7 @@ def main() -> int:
             _tell(pipe, {"ready": True, "confined": confined})
             question = _question(sys.stdin.buffer)
             if question is not None:
-                _tell(pipe, second_opinion(model, *question))
+                _tell(pipe, _answer(model, *question))
     except (ImportError, OSError, ValueError, MemoryError) as error:
         _tell(pipe, {"error": "recheck.unavailable", "why": type(error).__name__})
         return 1
@@ -90,6 +90,16 @@ def _question(pipe: BinaryIO) -> tuple[dict[str, Any], bytes, bytes] | None:
     if len(second) != chip:
         return None
     return json.loads(text), first, second
+
+
+def _answer(model: FaceModel, words: dict[str, Any], portrait: bytes, chip: bytes) -> dict[str, Any]:
+    """The second opinion; what goes wrong from here on, with libraries and models there, comes of the picture."""
+    try:
+        answer = second_opinion(model, words, portrait, chip)
+        told(answer)  # a number that JSON does not have
+    except (ImportError, OSError, ValueError, MemoryError) as error:
+        return {"error": "recheck.picture", "why": type(error).__name__}
+    return answer
 
 
 def second_opinion(model: FaceModel, words: dict[str, Any], portrait: bytes, chip: bytes) -> dict[str, Any]:

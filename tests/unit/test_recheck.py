@@ -13,6 +13,7 @@ import pytest
 from booth.attempt import judge_burst
 from capture.frames import Frame
 from capture.portrait import encode_chip
+from server import recheck_child
 from server.audit import Action, audit_log
 from server.confinement import landlock_version
 from server.errors import SettingsError
@@ -170,6 +171,7 @@ def content_of(packet_parts=None, number=[0]) -> PacketContent:  # noqa: B006 (e
         (READY + 'sys.stdout.buffer.write(struct.pack(">I", 3) + b"{,}")', RecheckEndedError),
         (READY + 'tell({"error": "recheck.picture"})', RecheckPictureError),
         (READY + 'tell({"error": "recheck.profile"})', RecheckProfileError),
+        (READY + 'tell({"error": "recheck.unavailable", "why": "ValueError"})', RecheckEndedError),
         (READY + 'tell({"error": ["x"]})', RecheckEndedError),
         ('tell({"error": "recheck.unavailable", "why": "ImportError"})', RecheckUnavailableError),
         ("sys.exit(3)", RecheckUnavailableError),
@@ -249,6 +251,17 @@ async def test_a_booth_that_judges_by_another_offices_profile_needs_a_second_per
     with pytest.raises(SettingsError, match="invented"):
         async with open_rechecker(profiles=["demo", "invented"]):
             pass
+
+
+@pytest.mark.parametrize("trouble", [ValueError("nan"), OSError(5, "x"), MemoryError(), None])
+def test_what_goes_wrong_over_a_picture_is_the_pictures_fault(monkeypatch, trouble):
+    def judge(*_):
+        if trouble is not None:
+            raise trouble
+        return {"chip": {"ssim": float("nan")}}
+
+    monkeypatch.setattr(recheck_child, "second_opinion", judge)
+    assert recheck_child._answer(None, {}, b"", b"")["error"] == RecheckPictureError.code
 
 
 @pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock, or forbids it")
