@@ -1,5 +1,8 @@
 """Alerts as rows: opened, changed, over; kept for more than a year after they were over, so that what happened can be looked up.
 
+Of one booth at most MOST_A_DAY begin within a day: a booth in wrong hands that names other failed tests with each heartbeat would fill the table for a year. What does not begin
+today is judged again tomorrow; by then somebody has seen to the others.
+
 A level or number that this program never writes is read as the nearest that it does: one row in wrong hands, or of a later version, must not end the alerts of the fleet.
 
 Order of operation (`settle`), in one transaction: what is open for these booths and kinds → what is to be open and is not is put in → what is open and not to
@@ -9,9 +12,10 @@ be is over now → what is open and says something else is changed. Two processe
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +27,7 @@ from server.store import Store
 
 log = logging.getLogger(__name__)
 
+MOST_A_DAY = 100  # every lamp, device and check of a booth, and more than anybody reads
 LEVELS = frozenset(level.value for level in Level)
 MOST = 1e9  # of any alert's unit: days, hours, percent, gigabytes, seconds
 
@@ -95,7 +100,7 @@ async def settle(store: Store, judged: Mapping[str, Judged], now: datetime) -> i
         if over:
             done = sa.update(alerts).where(alerts.c.serial == sa.bindparam("its"))
             await connection.execute(done.values(resolved_at=now), [{"its": alert.serial} for alert in over])
-        fresh = [(key, one) for key, one in wanted.items() if key not in present]
+        fresh = await _room(connection, [(key, one) for key, one in wanted.items() if key not in present], now)
         if fresh:
             insert = inserting(connection, alerts).on_conflict_do_nothing()
             await connection.execute(insert, [_row(key[0], one, now) for key, one in fresh])
@@ -114,6 +119,28 @@ async def forget_alerts(store: Store, before: datetime) -> int:
     async with store.writing() as connection:
         result = await connection.execute(sa.delete(alerts).where(alerts.c.resolved_at < before))
         return int(result.rowcount)
+
+
+Fresh = list[tuple[tuple[str, str, str], Standing]]
+
+
+async def _room(connection: AsyncConnection, fresh: Fresh, now: datetime) -> Fresh:
+    """Those that may begin."""
+    booths = {key[0] for key, _ in fresh}
+    if not booths:
+        return []
+    began = sa.select(alerts.c.booth, sa.func.count()).where(alerts.c.booth.in_(booths))
+    newest = began.where(alerts.c.opened_at > now - timedelta(days=1)).group_by(alerts.c.booth)
+    counts = Counter({booth: int(count) for booth, count in await connection.execute(newest)})
+    allowed = []
+    for key, one in fresh:
+        counts[key[0]] += 1
+        if counts[key[0]] <= MOST_A_DAY:
+            allowed.append((key, one))
+    for booth, count in counts.items():
+        if count > MOST_A_DAY:
+            log.info("A booth has had too many alerts today.", extra={"booth": booth, "not_begun": count - MOST_A_DAY})
+    return allowed
 
 
 def _alert(row: Any) -> Alert:

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from crypto.heartbeat import LampLight, Service
-from server.alert_rows import forget_alerts, read_open, read_past
+from server.alert_rows import MOST_A_DAY, Judged, forget_alerts, read_open, read_past, settle
+from server.alerts import Kind, Level, Standing
 from server.config import IntakeSettings
 from server.fleet_jobs import Watch, tell_fleet
 from server.fleet_rows import alerts, booths, fleet_days, read_days
@@ -140,6 +141,22 @@ async def test_a_booth_that_left_the_fleet_has_no_alerts(store, watch, clock):
     metrics = Metrics()
     await tell_fleet(store, metrics, 300, clock)()
     assert 'passbooth_booths{state="silent"} 0.0' in (await metrics.text()).decode()
+
+
+async def test_a_booth_that_names_other_tests_all_the_time_does_not_fill_the_table(store, clock):
+    def judged(turn):
+        wild = [Standing(Kind.TEST, f"test{turn}.n{number}", Level.WARN) for number in range(64)]
+        return {
+            "booth-0001": Judged({Kind.TEST}, wild),
+            "booth-0002": Judged({Kind.DISK}, [Standing(Kind.DISK, "", Level.WARN)]),
+        }
+
+    for turn in range(4):
+        await settle(store, judged(turn), clock.now + turn * MINUTE)
+    assert len(await read_past(store, "booth-0001", 1000)) == MOST_A_DAY
+    assert [alert.booth for alert in await read_open(store)] == ["booth-0002"]
+    await settle(store, judged(5), clock.now + 2 * DAY)
+    assert len(await read_open(store, "booth-0001")) == 64
 
 
 async def test_one_row_that_nobody_writes_does_not_end_the_alerts_of_the_fleet(store, watch, clock):
