@@ -8,6 +8,7 @@ because taking is one statement.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from server.packet_search import Place
 from server.proposals import STANDS, proposals
 from server.queue_reader import states_of
-from server.queue_rows import LOOK, OPEN_STATES, queue_looks
+from server.queue_rows import LOOK, OPEN_STATES, QueueState, queue_looks
 from server.queue_search import Narrowed, QueueLine, queue_page
 from server.store import Store, packets
 
@@ -65,8 +66,10 @@ class Looks:
     ) -> str | None:
         """The first packet behind a place that nobody else looks at, from the beginning again when there is none; None when all are taken or done.
 
-        The officer lets go of what he looked at before.
+        The officer lets go of what he looked at before. Of states in which nothing is to be done nothing is looked through: there may be millions of such packets.
         """
+        if wanted.state not in OPEN_STATES:
+            wanted = replace(wanted, state=QueueState.WAITING)
         async with self._store.writing() as connection:
             await connection.execute(sa.delete(queue_looks).where(queue_looks.c.officer == officer))
         for start in (behind, None) if behind is not None else (None,):

@@ -298,6 +298,22 @@ async def test_the_database_tells_nothing_of_what_was_read(queue):
     assert [row.sha256 for row in by_number] == list(queue.told)[::-1]
 
 
+async def test_next_looks_through_nothing_that_is_done(queue, monkeypatch):
+    """One form with another state in it, and a desk would try each packet that was ever accepted."""
+    await filled(queue)
+    tried, take = [], queue.looks.take
+    waiting = queue.expected(state="waiting")
+
+    async def counted(sha256, officer):
+        tried.append(sha256)
+        return await take(sha256, officer)
+
+    monkeypatch.setattr(queue.looks, "take", counted)
+    for state in (QueueState.ACCEPTED, QueueState.REFUSED, None):
+        assert await queue.looks.take_next(Narrowed(state), "u-1") == waiting[0], state
+    assert set(tried) == {waiting[0]}
+
+
 @ON_BOTH
 async def test_next_gives_every_officer_another_packet_and_nobody_one_that_is_done(queue):
     await filled(queue)
