@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 
 import pytest
@@ -131,6 +132,19 @@ def test_no_cell_is_a_formula(nasty):
     cell = csv_lines([[nasty]]).rstrip("\r\n").strip('"')
     assert cell.startswith("'")
     assert "\n" not in cell
+
+
+@pytest.mark.parametrize(
+    ("nasty", "told"),
+    [
+        ("North;=1+1", "North;'=1+1"),
+        ('North;"=1+1";@x', "North;\"'=1+1\";'@x"),
+        ("a ; ;  -1,+2", "a ; ;  '-1,'+2"),
+        ("Nord; Süd, Ost - West", "Nord; Süd, Ost - West"),
+    ],
+)
+def test_no_part_of_a_cell_is_a_formula_where_something_else_separates_cells(nasty, told):
+    assert next(csv.reader([csv_lines([["x", nasty]])])) == ["x", told]
 
 
 def test_cells_are_quoted_and_numbers_plain():
