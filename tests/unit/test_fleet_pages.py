@@ -137,6 +137,8 @@ async def test_sites_and_booths_are_made_named_moved_and_retired(desk):
         assert "<script>alert" not in page
         assert "&lt;script&gt;alert(1)" in page
     assert "booth-0007" not in visible((await desk.client.get("/fleet?site=south")).text)
+    new = visible((await desk.client.get("/fleet/booths/booth-0007?lang=en")).text)
+    assert ("The booth has not told anything yet." in new, "All well" in new) == (True, False)
     refused = await post(desk, "/fleet/sites/north/remove")
     assert (refused.status_code, "Booths stand at this site" in refused.text) == (409, True)
     assert (await post(desk, "/fleet/booths/booth-0007", label="Foyer", site="south")).status_code == 303
