@@ -144,6 +144,7 @@ async def test_one_booth_and_one_site_are_shown_beside_everybody(desk):
     assert 'class="reference"' not in (await desk.client.get("/statistics")).text
     elsewhere = (await desk.client.get("/statistics?booth=booth-0099&site=%3Cscript%3E")).text
     assert "No booth has told of these days" in elsewhere
+    assert 'name="rule"' not in elsewhere, "a choice of nothing"
     assert "<script>" not in elsewhere
 
 
