@@ -141,8 +141,10 @@ class RemoteOrders:
         self._failures = 0
         if waits:
             return AGAIN_S
-        if self._work.restart_waits and await self._presence.until_idle(PATIENCE_S):
-            self._work.restart()
+        if self._work.restart_waits:
+            await self._presence.until_idle(PATIENCE_S)
+            if self._work.may_begin():  # nor a technician's work is cut off
+                self._work.restart()
         return AGAIN_S if self._work.restart_waits else LOOK_S
 
     async def look(self) -> bool:

@@ -154,6 +154,24 @@ async def test_nothing_begins_while_a_technician_works(staged):
     await staged.maintenance.close()
 
 
+async def test_the_start_that_brings_a_profile_cuts_no_technicians_work_off(staged, monkeypatch):
+    begin = staged.orders._work.do
+
+    async def done_while_he_begins(line):
+        came = await begin(line)
+        staged.maintenance._put(busy="calibration")
+        return came
+
+    monkeypatch.setattr(staged.orders._work, "do", done_while_he_begins)
+    staged.wire.waiting = [staged.order(OrderKind.CHANGE_PROFILE, arguments={"profile": "icao"})]
+    await staged.orders.turn()
+    assert (staged.orders.lines[0].code, staged.restarts) == ("next_start", [])
+    staged.maintenance._put(busy=None)
+    staged.wire.waiting = []
+    await staged.orders.turn()
+    assert staged.restarts == [True]
+
+
 async def test_an_order_is_done_once_though_it_comes_again_and_after_a_restart(staged):
     staged.wire.waiting = [staged.order()]
     for _ in range(3):
