@@ -15,16 +15,20 @@ from server.access_errors import PermissionDeniedError
 from server.addresses import network_of
 from server.audit import NOBODY, ONCE, Action, AuditLog, digests_hash
 from server.auth import Doorkeeper, Session
-from server.errors import CsrfError, LoginLockedError, LoginRequiredError, ServerError
+from server.errors import CsrfError, LoginLockedError, LoginRequiredError, MalformedRequestError, ServerError
 from server.receiving import read_small_body
 from server.roles import Permission
 from server.user_errors import SetUpRequiredError
+from server.users import USER_ID
 
 SESSION_COOKIE = "__Host-desk"
 MAX_FORM_BYTES = 4096
 FORM_S = 10.0
+MOST_FIELDS = 20
 # As the words of an entry (crypto/audit_entry.py); whatever else stands in an address is a stranger's.
 TOKEN = re.compile(r"[A-Za-z0-9._:/\-]{1,128}")
+# What is named by these parts of an address has one form alone: an application's number that somebody typed there is not noted.
+FORMS = {"sha256": re.compile(r"[0-9a-f]{64}"), "user": USER_ID, "form": re.compile(r"[a-z\-]{1,32}")}
 
 
 async def officer(request: Request) -> Session:
@@ -127,7 +131,10 @@ async def note_refused(request: Request, error: ServerError, user: str = "") -> 
 
 def _named(request: Request) -> tuple[str, dict[str, str]]:
     """What a route's address names: its first part is the subject, another one a fact; what no entry can say is told as such."""
-    named = [value if TOKEN.fullmatch(value) else "unreadable" for value in map(str, request.path_params.values())]
+    named = [
+        str(value) if FORMS.get(name, TOKEN).fullmatch(str(value)) else "unreadable"
+        for name, value in request.path_params.items()
+    ]
     return (named[0] if named else ""), ({"name": named[1]} if len(named) > 1 else {})
 
 
@@ -137,7 +144,10 @@ async def read_form(request: Request) -> dict[str, str]:
     if origin is not None and origin != f"{request.url.scheme}://{request.headers.get('host', '')}":
         raise CsrfError("The form comes from another site.")
     body = await read_small_body(request, "application/x-www-form-urlencoded", MAX_FORM_BYTES, FORM_S)
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise MalformedRequestError("No form of this site has so many fields.") from error
     return {name: values[0] for name, values in fields.items()}
 
 

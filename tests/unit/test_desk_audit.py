@@ -125,7 +125,9 @@ async def test_an_officers_day_is_in_the_log_and_nobodys_data_are(desk, keys):
         assert (await client.get(f"/packets/{sha256}{path}")).status_code == 200
     assert (await client.get(f"/api/packets/{sha256}/parts/visit.json")).status_code == 200
     assert (await client.get("/api/packets?limit=1")).status_code == 200
-    assert (await client.get("/packets/Anna%20Schmidt")).status_code == 400
+    for typed in ("Anna%20Schmidt", NUMBER):
+        assert (await client.get(f"/packets/{typed}")).status_code == 400
+    assert (await client.get(f"/users/{NUMBER}")).status_code == 404
     await client.post("/logout", data={"csrf_token": token(page)})
     told = await entries(desk, keys)
     network = told[0][3]["network"]
@@ -139,7 +141,8 @@ async def test_an_officers_day_is_in_the_log_and_nobodys_data_are(desk, keys):
         ("packet.portrait", sha256, {}),
         ("packet.export", sha256, {"part": "part", "name": "visit.json"}),
         ("packets.list", "", {"count": 1, "packets": digests_hash([sha256])}),
-        ("packet.see", "unreadable", {}),
+        *[("packet.see", "unreadable", {})] * 2,
+        ("users.list", "unreadable", {}),
         ("sign_out", "", {}),
     ]
     assert {one[0] for one in told[2:]} == {user}

@@ -176,3 +176,4 @@ async def test_forms_are_small_and_have_a_length(desk):
     await desk.client.get("/login")
     huge = await desk.client.post("/login", data={"password": "x" * 5000})
     assert huge.status_code == 413
+    assert (await desk.client.post("/login", data=dict.fromkeys(map(str, range(30)), "x"))).status_code == 400
