@@ -232,6 +232,11 @@ def test_an_officers_day(office, browser, tmp_path):
     page.click(".packets .row-link")
     page.wait_for_url(f"**/packets/{office.packets[refused]}")
     officer.look("packet-refused")
+    # A group of findings that is unfolded scrolls by itself, also on a telephone.
+    page.set_viewport_size({"width": 400, "height": 844})
+    assert page.locator("details.group[open]").count() > 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.set_viewport_size({"width": 1440, "height": 900})
     # What is another's to do is not offered, and not done.
     assert page.locator('a[href$="/records.zip"]').count() == 0
     assert page.request.get(f"{office.desk.url}/audit").status == 403
