@@ -1,11 +1,13 @@
 """PURE: what a booth tells of itself in a heartbeat (crypto/heartbeat.py), put together from what its rooms say. Numbers, ids and states; nothing of a visit.
 
 Whether somebody is in the booth is not told: a booth at a visit is in service like one that waits. Of an address the kind of port is told, of a device its
-firmware where that has the expected form, of a fault its code. What does not fit the heartbeat's form is left out, not shortened.
+firmware where that has the expected form, of a fault its code. A text that does not fit the heartbeat's form is left out, not shortened; a number beyond what it has
+room for (a packet from the time of a dead clock, a certificate without end) is told as the last that it has: a booth must not fall silent for one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from booth.self_test import CheckFinding
 from booth.service_switch import OutOfService
 from crypto.heartbeat import (
     MAX_FAULTS,
+    MOST_AGE_S,
+    MOST_COUNT,
+    MOST_DAYS,
     Day,
     Device,
     DeviceName,
@@ -37,6 +42,7 @@ from crypto.package import read_instant
 from hardware.link import DeviceState, DeviceStatus
 
 _FIRMWARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+\-]{0,31}")
+_NO_WORD = re.compile(r"[^A-Za-z0-9._\-]")
 _PORTS: Mapping[str, Port] = {
     "v4l2": "v4l2",
     "http": "http",
@@ -74,20 +80,24 @@ class Present:
 def compose(present: Present) -> Heartbeat:
     """The heartbeat of now. Raises pydantic's ValidationError for what a heartbeat has no room for: a defect."""
     outbox, now = present.outbox, present.now
-    age_s = None if outbox.oldest_at is None else max(now.timestamp() - outbox.oldest_at, 0.0)
+    age_s = None if outbox.oldest_at is None else min(max(now.timestamp() - outbox.oldest_at, 0.0), MOST_AGE_S)
+    days = None if present.certificate_days is None else min(max(present.certificate_days, -MOST_DAYS), MOST_DAYS)
     return Heartbeat(
         booth=present.booth,
         software=present.software,
-        profile=Profile(name=present.profile[0], version=present.profile[1]),
+        profile=Profile(name=_word(present.profile[0]), version=_word(present.profile[1])),
         sent_at=now,
         started_at=present.started_at,
         service=_service(present),
         faults=tuple(sorted(present.faults))[:MAX_FAULTS],
         devices=_devices(present),
         outbox=Outbox(
-            waiting=outbox.waiting, oldest_age_s=age_s, bytes=outbox.stored_bytes, quota_bytes=present.quota_bytes
+            waiting=min(outbox.waiting, MOST_COUNT),
+            oldest_age_s=age_s,
+            bytes=outbox.stored_bytes,
+            quota_bytes=present.quota_bytes,
         ),
-        certificate_days=None if present.certificate_days is None else round(present.certificate_days, 2),
+        certificate_days=None if days is None else round(days, 2),
         disk_free_bytes=outbox.free_bytes,
         clock_offset_s=None if present.clock_offset_s is None else round(present.clock_offset_s, 1),
         tests=present.tests,
@@ -96,10 +106,17 @@ def compose(present: Present) -> Heartbeat:
     )
 
 
+def _word(text: str) -> str:
+    """An operator's own profile may be named and numbered as he likes."""
+    return _NO_WORD.sub("-", text)[:48].lstrip("._-") or "unnamed"
+
+
 def _service(present: Present) -> Service:
     if present.switch is not None:
-        switch = present.switch
-        return Service(state="out_of_service", reason=switch.reason, since=read_instant(switch.since))
+        switch, since = present.switch, present.closed_since
+        with contextlib.suppress(ValueError):  # a file that somebody wrote by hand
+            since = read_instant(switch.since)
+        return Service(state="out_of_service", reason=switch.reason, since=since)
     if present.works or present.obstructed:
         reason: OutReason = "work" if present.works else "fault"
         return Service(state="out_of_service", reason=reason, since=present.closed_since)

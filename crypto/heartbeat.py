@@ -34,9 +34,10 @@ LEAST_VISITS = 5
 # A booth that hardly anybody uses: what was counted longer ago than this is dropped.
 MOST_FOLDED_DAYS = 92
 MAX_RULES, MAX_CHECKS, MAX_FAULTS = 96, 64, 32
-_MOST_COUNT = 100_000  # of visits or portraits in `MOST_FOLDED_DAYS`; a booth has a visit a minute at most
+MOST_COUNT = 100_000  # of visits or portraits in `MOST_FOLDED_DAYS`; a booth has a visit a minute at most
 _MOST_BYTES = 2**53 - 1
-_MOST_S = 10 * 366 * 86_400
+MOST_AGE_S = 10 * 366 * 86_400
+MOST_DAYS = 36_500.0
 
 # The lamps and the devices of a booth (hardware/lights.py, booth/health.py), the kinds of port by the scheme of the address.
 Lamp = Literal["key_left", "key_right", "fill_top", "background"]
@@ -59,9 +60,9 @@ Software = Annotated[
 ProfileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,47}\z")]
 Firmware = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+\-]{0,31}\z")]
 Unit = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9%°*/ _.\-]{0,24}\z")]
-Count = Annotated[int, Field(ge=0, le=_MOST_COUNT)]
+Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Bytes = Annotated[int, Field(ge=0, le=_MOST_BYTES)]
-Seconds = Annotated[float, Field(ge=0, le=_MOST_S)]
+Seconds = Annotated[float, Field(ge=0, le=MOST_AGE_S)]
 Number = Annotated[float, Field(ge=-1e12, le=1e12)]
 # Of the light at the baseline; above ten times of it somebody exchanged the lamp, and the reader learns no more from the number.
 Percent = Annotated[float, Field(ge=0, le=1000)]
@@ -178,7 +179,7 @@ class RuleCount(_Value):
     """How often a rule was judged, and how often the portrait failed it."""
 
     failed: Count
-    assessed: Annotated[int, Field(ge=1, le=_MOST_COUNT)]
+    assessed: Annotated[int, Field(ge=1, le=MOST_COUNT)]
 
     @model_validator(mode="after")
     def _is_a_share(self) -> Self:
@@ -192,7 +193,7 @@ class Day(_Value):
 
     day: date
     since: date
-    portraits: Annotated[int, Field(ge=LEAST_VISITS, le=_MOST_COUNT)]  # that were assessed
+    portraits: Annotated[int, Field(ge=LEAST_VISITS, le=MOST_COUNT)]  # that were assessed
     visits: Visits
     rules: Annotated[dict[Id, RuleCount], Field(max_length=MAX_RULES)]
     lamps: dict[Lamp, Percent] = {}
@@ -220,7 +221,7 @@ class Heartbeat(_Value):
     faults: Annotated[tuple[Id, ...], Field(max_length=MAX_FAULTS)] = ()  # codes of booth/faults.py that are present
     devices: Annotated[tuple[Device, ...], Field(max_length=4)] = ()
     outbox: Outbox
-    certificate_days: Annotated[float, Field(ge=-36_500, le=36_500)] | None
+    certificate_days: Annotated[float, Field(ge=-MOST_DAYS, le=MOST_DAYS)] | None
     disk_free_bytes: Bytes | None
     clock_offset_s: Number | None = None
     tests: SelfTests

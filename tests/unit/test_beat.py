@@ -17,8 +17,10 @@ from booth.beat_content import Present, compose
 from booth.day_counts import Counted
 from booth.fleet import FleetRooms
 from booth.kiosk import Accept, Retake, Staff, Start
+from booth.outbox_quota import OutboxStatus
+from booth.service_switch import OutOfService
 from crypto.booth_order import OrderKind, open_bundle
-from crypto.heartbeat import SelfTests
+from crypto.heartbeat import MOST_AGE_S, MOST_COUNT, MOST_DAYS, Profile, SelfTests
 from crypto.keys import load_recipient_key
 from hardware.link import DeviceState, DeviceStatus
 from tests.canaries import hits, text_needles
@@ -111,6 +113,17 @@ async def test_of_devices_names_states_kinds_of_ports_and_firmware_are_told_and_
     ]
     assert (told.service.reason, told.faults) == ("fault", ("camera.lost",))
     assert b"canary" not in told.to_bytes()
+
+
+async def test_no_number_of_a_booth_is_so_odd_that_it_falls_silent(staged):
+    odd = OutboxStatus(waiting=200_000, oldest_at=0.0)  # sealed by a clock that began in 1970
+    switch = OutOfService(reason="other", since="this morning")
+    told = present(staged, outbox=odd, switch=switch, certificate_days=2_900_000.0)  # without an end
+    assert (told.outbox.waiting, told.outbox.oldest_age_s, told.certificate_days) == (MOST_COUNT, MOST_AGE_S, MOST_DAYS)
+    assert told.service.reason == "other"
+    assert present(staged, profile=("Lübeck (neu)", "2026-11 v2")).profile == Profile(
+        name="L-beck--neu-", version="2026-11-v2"
+    )
 
 
 async def test_the_day_that_runs_is_not_told(staged):
