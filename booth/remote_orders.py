@@ -12,7 +12,8 @@ Rules
     what is not taken is sent again after ever longer times, an hour at most.
   - While somebody is here, or a technician works or looks, nothing is begun; an order waits for that until its end. What an order begins (self-tests) keeps
     visits away as a technician's own work does; he sees it and can cancel it.
-  - The booth asks when a heartbeat says that something waits, at its start, and every LOOK_S otherwise. `[fleet] orders = false` ends it: nothing is asked for.
+  - The booth asks when a heartbeat says that something waits, at its start, and every LOOK_S otherwise; a quarter more or
+    less by chance, so that booths that got their power back at once do not all ask at once. `[fleet] orders = false` ends it: nothing is asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import binascii
 import contextlib
 import json
 import logging
+import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
@@ -57,6 +59,7 @@ T = TypeVar("T")
 
 SOURCE = "remote orders"
 LOOK_S, FIRST_S, LONGEST_S = 3600.0, 60.0, 3600.0
+JITTER = 0.25
 # An order waits for its answer, or for an empty booth.
 AGAIN_S = 30.0
 PATIENCE_S = 600.0
@@ -88,11 +91,13 @@ class RemoteOrders:
         tell: Tell,
         note: Callable[[str], None],
         now: Callable[[], datetime],
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings, self._url, self._timeout_s = settings, f"{intake.url}/v1/booth-orders", intake.timeout_s
         self._booth, self._book, self._work, self._presence = booth, book, work, presence
         self._client, self._worker, self._signer, self._trust = client, worker, signer, trust
         self._tell, self._note, self._now = tell, note, now
+        self._chance = chance
         self._wake = asyncio.Event()
         self._failures = 0
 
@@ -117,7 +122,7 @@ class RemoteOrders:
         wait_s = FIRST_S
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(wait_s * (1 - JITTER + 2 * JITTER * self._chance())):
                     await self._wake.wait()
             self._wake.clear()
             wait_s = await self.turn()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import httpx2
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from booth.kiosk import Start
 from booth.order_book import ASIDE, NAME, OrderBook
 from booth.profile_choice import ProfileChoice
+from booth.remote_orders import LOOK_S
 from crypto.booth_order import OrderKind, Outcome, open_bundle, verify_booth_answer, verify_booth_order
 from crypto.errors import BoothOrderError, EnrolmentError
 from crypto.keys import TrustStore, load_recipient_key, open_signer
@@ -306,6 +310,24 @@ async def test_an_answer_that_is_none_of_an_intake_changes_nothing(staged):
         await staged.orders.turn()
         assert staged.orders.lines == ()
     assert {kind for kind, _ in staged.wire.sent} == {"GET /v1/booth-orders"}
+
+
+async def test_booths_that_start_at_once_do_not_all_ask_at_once(staged, monkeypatch):
+    waits: list[float] = []
+
+    def at_once(wait_s: float) -> asyncio.Timeout:
+        waits.append(wait_s)
+        if len(waits) > 4:
+            raise asyncio.CancelledError
+        return asyncio.timeout(0)
+
+    chances = iter((0.0, 1.0, 0.5, 0.0, 0.0))
+    staged.orders._chance = lambda: next(chances)
+    monkeypatch.setattr("booth.remote_orders.asyncio", SimpleNamespace(**vars(asyncio) | {"timeout": at_once}))
+    monkeypatch.setattr(staged.orders, "turn", AsyncMock(return_value=LOOK_S))
+    with pytest.raises(asyncio.CancelledError):
+        await staged.orders.run()
+    assert waits == [45.0, 4500.0, 3600.0, 2700.0, 2700.0]
 
 
 async def test_orders_that_are_switched_off_are_not_asked_for(keys, tmp_path):
