@@ -5,7 +5,7 @@ signed and sent as the body of one request → the answer says when the next is 
 
 Rules
   - The first goes within FIRST_S of the start at a random time, each next after the interval, a tenth more or less: booths that got their power back at once
-    do not all tell at once. What fails is tried again after the doubled time, an hour at most; a heartbeat is never kept for later, the next one tells how it is then.
+    do not all tell at once. What fails is tried again after the doubled time, LONGEST_S or the interval at most; a heartbeat is never kept for later, the next one tells how it is then.
   - The intake's wish counts between LEAST_S and MOST_S. An answer that is none of an intake changes nothing.
   - `[fleet] heartbeat = false` ends it: nothing is sent, and the technician's page says so. It shows the very bytes that were sent last.
   - Nothing here stops or delays a visit: it signs on the worker thread, and its failures are a line in the log.
@@ -37,7 +37,9 @@ from crypto.keys import Signer
 log = logging.getLogger(__name__)
 
 FIRST_S = 30.0
-LEAST_S, MOST_S, LONGEST_S = 60.0, 3600.0, 3600.0
+LEAST_S, MOST_S = 60.0, 3600.0
+# With PATIENCE_S below the time that an intake which was away gives every booth before it calls it silent (server/alerts.py).
+LONGEST_S = 600.0
 JITTER = 0.1
 # A visit takes three minutes; longer than this the booth is not silent for it.
 PATIENCE_S = 120.0
@@ -129,7 +131,7 @@ class Beat:
         if self.published.value.error != text:
             log.info("no heartbeat: %s", text)
         self._put(error=text)
-        pause_s = min(LONGEST_S, self._interval_s * 2.0 ** min(self._failures, 10))
+        pause_s = min(max(LONGEST_S, self._interval_s), self._interval_s * 2.0 ** min(self._failures, 10))
         self._failures += 1
         return pause_s * (0.5 + self._chance() / 2)
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from booth.beat import FIRST_S, LEAST_S, LONGEST_S, MOST_S
+from booth.beat import FIRST_S, LEAST_S, LONGEST_S, MOST_S, PATIENCE_S
 from booth.beat_content import Present, compose
 from booth.day_counts import Counted
 from booth.fleet import FleetRooms
@@ -23,6 +23,7 @@ from crypto.booth_order import OrderKind, open_bundle
 from crypto.heartbeat import MOST_AGE_S, MOST_COUNT, MOST_DAYS, Profile, SelfTests
 from crypto.keys import load_recipient_key
 from hardware.link import DeviceState, DeviceStatus
+from server.alerts import LIMITS, Kind
 from tests.canaries import hits, text_needles
 from tests.fleet_stage import FleetStage, fleet_stage
 from tests.runner_rig import NUMBER, STAFF_CODE, STATUS_TOKEN, attempt, report
@@ -229,6 +230,10 @@ async def test_failures_are_tried_again_ever_later_told_and_forgotten_with_the_f
     ):
         staged.wire.answers = [answer]
         assert await beat.beat() >= 150
+
+
+def test_an_intake_that_was_away_hears_every_booth_before_it_calls_one_silent():
+    assert LIMITS[Kind.SILENT].warn * 60 > LONGEST_S + PATIENCE_S
 
 
 async def test_it_waits_for_an_empty_booth_and_never_goes_while_the_booth_judges(staged, monkeypatch):
