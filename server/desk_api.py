@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -27,6 +28,7 @@ from server.store import Store, StoredPacket, check_digest
 
 # Types by name; whatever else a packet holds is bytes.
 TYPES = {".jpg": "image/jpeg", ".jp2": "image/jp2", ".json": "application/json"}
+UNNAMEABLE = re.compile(r"[^A-Za-z0-9._\-]")
 
 
 async def find_packet(store: Store, sha256: str) -> StoredPacket:
@@ -110,8 +112,9 @@ def make_api(store: Store, opener: Opener, list_length: int) -> APIRouter:
 
 
 def attachment(data: bytes, name: str, media_type: str) -> Response:
-    """Bytes to be saved, not shown. `name` holds letters, digits, dot, dash and underscore only (crypto.package)."""
-    return Response(data, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    """Bytes to be saved, not shown. `name` holds letters, digits, dot, dash and underscore only (crypto.package); what a row made of it by hand is no header."""
+    plain = UNNAMEABLE.sub("_", name)
+    return Response(data, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})
 
 
 def _row(stored: StoredPacket) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from server.access_errors import PermissionDeniedError
 from server.addresses import network_of
 from server.audit import NOBODY, ONCE, Action, AuditLog, digests_hash
 from server.auth import Doorkeeper, Session
-from server.errors import CsrfError, LoginLockedError, LoginRequiredError, MalformedRequestError, ServerError
+from server.errors import (
+    CsrfError,
+    LoginLockedError,
+    LoginRequiredError,
+    MalformedRequestError,
+    ServerError,
+    UnknownRouteError,
+)
 from server.receiving import read_small_body
 from server.roles import Permission
 from server.user_errors import SetUpRequiredError
@@ -32,11 +39,13 @@ FORMS = {"sha256": re.compile(r"[0-9a-f]{64}"), "user": USER_ID, "form": re.comp
 
 
 async def officer(request: Request) -> Session:
-    """The session of a request. Raises `LoginRequiredError`."""
+    """The session of a request. Raises `LoginRequiredError`, `UnknownRouteError`."""
     door: Doorkeeper = request.app.state.door
     session = await door.admit(request.cookies.get(SESSION_COOKIE))
     if session is None:
         raise LoginRequiredError("Sign in first.")
+    if any("\0" in str(value) for value in request.path_params.values()):  # PostgreSQL takes no text with a zero in it
+        raise UnknownRouteError("There is nothing at this address.")
     return session
 
 
@@ -77,8 +86,9 @@ def needs(permission: Permission, action: Action | None = None, *, later: bool =
             raise SetUpRequiredError("Set your own password and authenticator first.")
         audit, (subject, name) = audit_of(request), _named(request)
         if not session.may(permission):
-            asked = {} if action is None else {"asked": str(action)}
-            await audit.note(session.officer, Action.DENIED, subject, permission=str(permission), **asked)
+            if request.url.path != "/":  # what somebody types who wants the desk; it leads him to his own first page
+                asked = {} if action is None else {"asked": str(action)}
+                await audit.note(session.officer, Action.DENIED, subject, permission=str(permission), **asked)
             raise PermissionDeniedError("Your role does not allow this.")
         if action is None or later:
             return session

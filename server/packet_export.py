@@ -58,12 +58,13 @@ def make_export(stored: StoredPacket, content: PacketContent, sealed: bytes, dec
     if decided.decision is not None and decided.link is not None:
         files |= {"decision.p7m": decided.decision, "decision-link.p7m": decided.link}
     files |= {f"proposal-{number}.p7m": data for number, data in enumerate(decided.proposals, start=1)}
-    files = {"README.txt": _readme(stored, files).encode(), **files}
+    packet_id = content.opened.manifest.packet_id  # as it was signed: a row's may be anything
+    files = {"README.txt": _readme(stored, packet_id, files).encode(), **files}
     at = stored.received_at.astimezone(UTC).timetuple()[:6]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():
-            entry = zipfile.ZipInfo(f"{stored.packet_id}/{name}", at)
+            entry = zipfile.ZipInfo(f"{packet_id}/{name}", at)
             entry.external_attr = 0o600 << 16
             archive.writestr(entry, data)
     return packed.getvalue()
@@ -78,7 +79,7 @@ def _receipt_files(receipt: bytes) -> dict[str, bytes]:
     return {"receipt.json": receipt, "log-entry.json": read.entry.to_bytes(), "log-head.p7m": head}
 
 
-def _readme(stored: StoredPacket, files: Mapping[str, bytes]) -> str:
+def _readme(stored: StoredPacket, packet_id: str, files: Mapping[str, bytes]) -> str:
     receipt = read_receipt(files["receipt.json"])
     sums = "\n".join(f"  {hashlib.sha256(data).hexdigest()}  {name}" for name, data in files.items())
     proposals = [name for name in files if name.startswith("proposal-")]
@@ -88,7 +89,7 @@ def _readme(stored: StoredPacket, files: Mapping[str, bytes]) -> str:
     if proposals:
         decided += _PROPOSALS.format(names=", ".join(proposals))
     return _README.format(
-        packet_id=stored.packet_id,
+        packet_id=packet_id,
         sha256=stored.sha256,
         booth=stored.booth,
         received=stored.received_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),

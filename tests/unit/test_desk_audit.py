@@ -30,6 +30,7 @@ from server.handover_rows import decisions
 from server.messages import LANGUAGES, load_messages
 from server.queue_reader import QueueReader
 from server.roles import Role
+from server.store import packets
 from tests.desk_rig import Desk, opened_desk, parts
 from tests.sealed_packets import Keys, visit
 
@@ -167,6 +168,20 @@ async def test_what_is_denied_and_what_came_to_nothing_is_noted(desk, keys):
     assert told[4] == (supervisor, "act.failed", sha256, {"entry": 4, "asked": "packet.hold", "code": "login.form"})
 
 
+async def test_the_desk_s_bare_address_leads_everybody_to_his_own_first_page(desk):
+    """Nothing that was not theirs was asked for, so nothing is noted as denied."""
+    homes = {Role.CLERK: "/counter", Role.TECHNICIAN: "/fleet", Role.ADMINISTRATOR: "/fleet"}
+    for role, home in homes.items():
+        await desk.sign_in_as(role)
+        led = await desk.client.get("/")
+        assert (led.status_code, led.headers["location"]) == (303, home), role
+        assert (await desk.client.get(home)).status_code == 200
+    await desk.sign_in_as(Role.AUDITOR)
+    await desk.client.get("/audit?lang=en")
+    page = await desk.client.get("/audit?action=denied")
+    assert "No entry fits" in page.text
+
+
 async def test_what_cannot_be_noted_is_not_shown(desk, keys):
     sha256 = await desk.receive(keys.packet(parts(told=visit(NUMBER))))
     await desk.sign_in()
@@ -296,6 +311,14 @@ async def test_the_export_holds_what_was_signed_and_its_readme_is_true(desk, key
         told = {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}
     assert (told["decision.p7m"], told["decision-link.p7m"]) == (b"the signed decision", b"its link")
     assert b"openssl cms -verify -inform DER -in decision-link.p7m" in told["README.txt"]
+    # Whoever changes the row makes neither a header nor a path of it.
+    async with desk.rooms.store.writing() as connection:
+        await connection.execute(sa.update(packets).values(packet_id='../"\r\nX-Made: 1\u00e4'))
+    for path in ("packet", "records.zip"):
+        answer = await desk.client.get(f"/api/packets/{sha256}/{path}")
+        assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+"', answer.headers["content-disposition"])
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert {name.rpartition("/")[0] for name in archive.namelist()} == {stored.packet_id}
 
 
 async def test_other_packets_with_the_same_file_or_application_are_told(desk, keys):

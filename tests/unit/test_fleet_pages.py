@@ -117,6 +117,9 @@ async def test_a_booth_is_shown_as_it_told_and_a_silent_one_as_the_alert_says(de
     assert "No self-test was run yet." in page
     assert "icao 2026-11" in page
     assert (await desk.client.get("/fleet/booths/booth-9999")).status_code == 404
+    nowhere = await desk.client.get("/fleet/booths/%00?lang=en")
+    told = load_messages().languages["en"]("error.request.unknown_path")
+    assert (nowhere.status_code, told in nowhere.text) == (404, True), "PostgreSQL would take no such question"
     # Who may only look sees no forms.
     await desk.sign_in_as(Role.AUDITOR)
     for path in ("/fleet", "/fleet/booths/booth-0001"):
