@@ -174,7 +174,7 @@ def _out(beat: Heartbeat) -> Values:
 def _devices(beat: Heartbeat) -> Values:
     """Minutes that a device is away; below zero the minutes that it is back."""
     for device in beat.devices:
-        minutes = (beat.sent_at - device.since).total_seconds() / 60
+        minutes = max(0.0, (beat.sent_at - device.since).total_seconds() / 60)
         yield device.device, -minutes if device.state == "ready" else minutes
 
 

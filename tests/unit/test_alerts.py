@@ -115,6 +115,11 @@ def test_a_device_that_comes_and_goes_keeps_its_alert_until_it_stays():
     assert judge_beat(beat("lost", 1), before)
 
 
+def test_a_device_that_is_ready_since_tomorrow_is_ready():
+    device = Device(device="camera", state="ready", since=NOW + timedelta(days=1), port="v4l2")
+    assert judge_beat(heartbeat(devices=(device,)), {}) == ()
+
+
 def test_silence_begins_after_three_heartbeats_and_ends_with_the_next_one():
     def silent(minutes, before=None, interval_s=300, listening=LONG_AGO):
         known = {} if before is None else {(Kind.SILENT, ""): before}
