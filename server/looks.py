@@ -1,7 +1,7 @@
 """Who has which packet open: "next" gives an officer one that nobody else looks at, and lists say so.
 
 Rules: a look is taken by a form, never by a page that is shown; it ends `LOOK` after its last sign of life, with the decision, or when its officer takes another one. It
-forbids nothing: two officers may open one packet, and its decision is made once whoever is faster. Nobody is given what he proposed himself. Of several who want the same packet at once one gets it,
+forbids nothing: two officers may open one packet, and its decision is made once whoever is faster. Nobody is given what he proposed himself, nor keeps more than `MOST_LOOKS`. Of several who want the same packet at once one gets it,
 because taking is one statement.
 """
 
@@ -22,6 +22,8 @@ from server.store import Store, packets
 
 # Looked through at once for one that is free.
 CANDIDATES = 50
+# Of one officer: somebody with more pages open than these keeps no packet from others.
+MOST_LOOKS = 10
 
 
 class Looks:
@@ -55,7 +57,10 @@ class Looks:
                 return False
             if (await states_of(connection, [sha256]))[sha256] not in OPEN_STATES:
                 return False
-            return (await connection.execute(mine)).first() is not None
+            if (await connection.execute(mine)).first() is None:
+                return False
+            await connection.execute(_beyond_most(officer))
+            return True
 
     async def take_next(
         self,
@@ -97,3 +102,10 @@ class Looks:
             if line.stored.sha256 not in taken and await self.take(line.stored.sha256, officer):
                 return line.stored.sha256
         return None
+
+
+def _beyond_most(officer: str) -> sa.Delete:
+    """Lets go of an officer's oldest looks."""
+    own = sa.select(queue_looks.c.packet_sha256).where(queue_looks.c.officer == officer)
+    newest = own.order_by(queue_looks.c.until.desc(), queue_looks.c.packet_sha256).limit(MOST_LOOKS)
+    return sa.delete(queue_looks).where(queue_looks.c.officer == officer, queue_looks.c.packet_sha256.not_in(newest))

@@ -315,6 +315,21 @@ async def test_next_looks_through_nothing_that_is_done(queue, monkeypatch):
 
 
 @ON_BOTH
+async def test_nobody_keeps_the_whole_queue_from_others(queue, monkeypatch):
+    await filled(queue)
+    monkeypatch.setattr("server.looks.MOST_LOOKS", 2)
+    waiting = queue.expected(state="waiting")
+    assert await queue.looks.take(waiting[3], "u-other")
+    for sha256 in waiting[:3]:
+        assert await queue.looks.take(sha256, "u-1")
+        queue.now += timedelta(seconds=1)
+    assert await queue.looks.others(waiting, "u-2") == {
+        **dict.fromkeys(waiting[1:3], "u-1"),
+        waiting[3]: "u-other",
+    }, "of his own the newest two"
+
+
+@ON_BOTH
 async def test_next_gives_every_officer_another_packet_and_nobody_one_that_is_done(queue):
     await filled(queue)
     waiting = queue.expected(state="waiting")
