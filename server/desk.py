@@ -29,6 +29,7 @@ from crypto.desk_secret import DeskSecret, load_desk_secret
 from crypto.errors import CryptoError
 from crypto.keys import Purpose, SignerSource, load_recipient_key
 from server import views
+from server.access_errors import PermissionDeniedError
 from server.audit import Action, AuditLog
 from server.auth import Doorkeeper, Session
 from server.booth_orders import BoothOrders
@@ -66,7 +67,7 @@ from server.errors import (
     StorageCorruptError,
 )
 from server.holds import Holds
-from server.layout import Pages, SafeHeaders, next_page
+from server.layout import Pages, SafeHeaders, home_of, next_page
 from server.listener import listen
 from server.local_users import LocalUsers
 from server.looks import Looks
@@ -236,6 +237,8 @@ def make_desk(rooms: DeskRooms) -> ASGIApp:
         if isinstance(told, SetUpRequiredError):
             return RedirectResponse("/account", 303)
         session = door.session(request.cookies.get(SESSION_COOKIE))
+        if isinstance(told, PermissionDeniedError) and request.url.path == "/" and session is not None:
+            return RedirectResponse(home_of(session), 303)
         return pages.page(request, "problem.html", told.status, session=session, error=told.code)
 
     for kind in (ServerError, HTTPException, RequestValidationError, Exception):
