@@ -202,12 +202,18 @@ def make_booth_order_pages(work: BoothOrderPages, fleet: FleetPages) -> APIRoute
 
 
 def _read(stored: StoredOrder, trust: TrustStore) -> tuple[BoothOrder | None, BoothAnswer | None]:
-    """What a desk and the booth signed; None for what does not verify, or is not there. Blocks."""
+    """What a desk and the booth signed of this order; None for what does not verify, is of another one, or is not there. Blocks."""
     order = answer = None
     try:
-        order = verify_booth_order(stored.document, trust)
+        read = verify_booth_order(stored.document, trust)
+        if (read.id, read.booth) != (stored.id, stored.booth):
+            raise BoothOrderError("The row holds another order.")
+        order = read
         if stored.answer is not None:
-            answer = verify_booth_answer(stored.answer, trust)
+            said = verify_booth_answer(stored.answer, trust)
+            if (said.order, said.booth) != (stored.id, stored.booth):
+                raise BoothOrderError("The row holds the answer to another order.")
+            answer = said
     except BoothOrderError as error:
         log.warning("An order for a booth, or its answer, is not genuine.", exc_info=error)
     return order, answer

@@ -86,6 +86,13 @@ async def test_what_cannot_be_ordered_is_told_a_get_does_nothing_and_what_is_not
     assert (await post(desk, f"/withdraw-order/{waiting.id}")).status_code == 303
     assert "Taken back" in (await desk.client.get(PAGE)).text
     await post(desk, "/orders/rotate_key")  # and rows that somebody changed are told
+    (rotating, _) = await desk.rooms.booth_orders.orders.listed("booth-0001", 5)
+    assert "Not genuine" not in (await desk.client.get(PAGE)).text
+    async with desk.rooms.store.writing() as connection:  # a genuine one, of another order
+        await connection.execute(
+            sa.update(booth_orders).where(booth_orders.c.id == rotating.id).values(document=waiting.document)
+        )
+    assert (await desk.client.get(PAGE)).text.count("Not genuine") == 1
     async with desk.rooms.store.writing() as connection:
         await connection.execute(sa.update(booth_orders).values(document=b"\x30\x00"))
     assert "Not genuine" in (await desk.client.get(PAGE)).text
