@@ -28,6 +28,7 @@ from booth.errors import HistoryUnusableError, MaintenanceRefusedError
 from booth.events import Event
 from booth.faults import Severity
 from booth.health import Health
+from booth.heartbeat import summarise
 from booth.maintenance import Maintenance
 from booth.order_book import OrderBook, OrderLine
 from booth.order_work import Means, OrderWork
@@ -93,6 +94,7 @@ class Fleet:
         # Since when nobody is served; the visit tells when that changes.
         self._closed_at = self._started_at if rooms.performer.visit.state is State.OUT_OF_SERVICE else None
         self._tests: tuple[float, str | None, SelfTests] | None = None
+        self._findings: dict[str, CheckFinding] = {}
         performer = rooms.performer
         presence = Presence(
             performer.published.values,
@@ -167,17 +169,25 @@ class Fleet:
         self._rooms.health.note("info", "technician: the profile that an order chose was taken back")
 
     async def _known_tests(self) -> tuple[SelfTests, tuple[CheckFinding, ...]]:
-        """The newest self-tests; none where they cannot be read."""
-        maintenance = self._rooms.maintenance
+        """What the self-tests found last, each check's newest; none where they cannot be read.
+
+        A run that is under way, or of a few checks alone, says nothing of the others: what was wrong with them would seem to be over.
+        """
+        maintenance, known = self._rooms.maintenance, self._tests
+        run = maintenance.state.tests
+        if run is not None and run.finished_at is None and known is not None:
+            return known[2], tuple(self._findings.values())
         try:
             tested_at, findings = await maintenance.newest_tests()
-            known = self._tests
             if known is None or known[1] != tested_at or time.monotonic() - known[0] > TRENDS_S:
-                known = self._tests = time.monotonic(), tested_at, await maintenance.summary()
+                self._findings |= {one.id: one for one in findings}
+                told, trends = tuple(self._findings.values()), await maintenance.trends()
+                summary = summarise(tested_at=tested_at, findings=told, trends=trends)
+                known = self._tests = time.monotonic(), tested_at, summary
         except (HistoryUnusableError, MaintenanceRefusedError) as error:
             log.info("no self-tests for the heartbeat: %s", error)
             return SelfTests(tested_at=None), ()
-        return known[2], findings
+        return known[2], tuple(self._findings.values())
 
     def _turned(self, before: Visit, event: Event, after: Visit) -> None:
         if after.state is State.OUT_OF_SERVICE:

@@ -17,6 +17,7 @@ from booth.beat_content import Present, compose
 from booth.day_counts import Counted
 from booth.fleet import FleetRooms
 from booth.kiosk import Accept, Retake, Staff, Start
+from booth.maintenance import TestRun
 from booth.outbox_quota import OutboxStatus
 from booth.service_switch import OutOfService
 from crypto.booth_order import OrderKind, open_bundle
@@ -85,6 +86,22 @@ async def test_tests_lamps_and_the_switch_are_told_and_what_was_tested_before_th
     assert (told.tests.passed, told.tests.warned, told.tests.failed) == (1, 1, 1)
     assert [one.id for one in told.tests.poor] == ["lamp.key_right", "disk.free"]
     assert {lamp: light.response_pct for lamp, light in told.lamps.items()} == {"key_left": 93.5}
+
+
+async def test_a_run_under_way_or_of_one_check_does_not_end_what_the_others_found(staged):
+    found = (finding(60.0, "fail"), finding(12.0, "warn", "disk.free"))
+    staged.maintenance._history.add(datetime.now(UTC).timestamp() - 3600, "night", found)
+    before = await staged.fleet.facts()
+    assert [one.id for one in before.tests.poor] == ["lamp.key_left", "disk.free"]
+    run = TestRun(started_at="2026-11-23T11:00:00Z", total=40, findings=(finding(99.0, "pass", "camera.fps"),))
+    staged.maintenance._put(busy="tests", tests=run)
+    assert (await staged.fleet.facts()).tests == before.tests
+    good = (finding(99.0, "pass", "disk.free"),)
+    ended = run.model_copy(update={"finished_at": "2026-11-23T11:01:00Z", "findings": good})
+    staged.maintenance._put(busy=None, tests=ended)
+    after = await staged.fleet.facts()
+    assert (after.tests.passed, [one.id for one in after.tests.poor]) == (1, ["lamp.key_left"])
+    assert (after.lamps["key_left"].response_pct, str(after.tests.tested_at)) == (60.0, "2026-11-23 11:01:00+00:00")
 
 
 def present(staged: FleetStage, **changes):
