@@ -123,6 +123,8 @@ class OrderBook:
         )
         entries = (*self._book.entries, _Entry(line=line, document=base64.b64encode(document).decode()))
         self._write(self._book.model_copy(update={"last": order.number, "entries": entries[-KEPT:]}))
+        for gone in entries[:-KEPT]:  # one that no intake took in all that time
+            self.bundle_file(gone.line.id).unlink(missing_ok=True)
         return line
 
     def finish(self, line: OrderLine) -> None:

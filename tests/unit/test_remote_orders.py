@@ -248,6 +248,19 @@ async def test_an_answer_that_is_not_taken_keeps_no_other_one_back(staged):
     assert await staged.orders.turn() >= 60  # megabytes, not every half minute for ever
 
 
+async def test_a_bundle_that_no_intake_takes_goes_with_its_order(staged, monkeypatch):
+    monkeypatch.setattr("booth.order_book.KEPT", 2)
+    book = staged.orders._book
+    for kind in (OrderKind.SUPPORT_BUNDLE, OrderKind.IN_SERVICE, OrderKind.IN_SERVICE):
+        document = staged.order(kind)
+        line = book.take(staged.orders._verified(document), document)
+        if kind is OrderKind.SUPPORT_BUNDLE:
+            book.keep_bundle(line.id, b"sealed")
+            first = line.id
+        assert book.bundle_file(first).exists() == (len(book.lines) < 2 or book.lines[-1].id == first)
+    assert list(staged.rooms.config.booth.data_dir.glob("*.bundle")) == []
+
+
 # --- attacks ---
 
 
