@@ -97,7 +97,9 @@ class Watch:
         base = await self._shares(begin - timedelta(days=BASE_DAYS), begin - timedelta(days=1))
         retired, before = await self._retired(), await read_open(self._store)
         judged = await asyncio.to_thread(_judge_days, seen, recent, base, before)
-        return await settle(self._store, {booth: its for booth, its in judged.items() if booth not in retired}, now)
+        # A silent booth tells no days: what was wrong with it is not over for that (server/alerts.py).
+        apart = retired | {alert.booth for alert in before if alert.kind == Kind.SILENT}
+        return await settle(self._store, {booth: its for booth, its in judged.items() if booth not in apart}, now)
 
     async def forget(self) -> int:
         """Removes counts and alerts that are old; returns how many rows."""

@@ -194,5 +194,9 @@ async def test_refusals_that_rise_are_told_by_rule_and_for_visits(store, watch, 
     )
     assert found["b1", "refusals.rising", "visits"].level == "grave"
     clock.now += 60 * DAY
+    silent = Judged({Kind.SILENT}, [Standing(Kind.SILENT, "", Level.GRAVE)])
+    await settle(store, {"b1": silent}, clock.now)
+    assert await watch.judge_days() == 0
+    await settle(store, {"b1": Judged({Kind.SILENT}, ())}, clock.now)
     assert await watch.judge_days() == 2
     assert not await read_open(store)
