@@ -30,6 +30,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crypto.decision import Decision, sign_decision, sign_link, verify_decision
+from crypto.errors import DecisionError
 from crypto.issuance import check_identity
 from crypto.keys import Signer
 from crypto.seal import Opened
@@ -123,8 +124,11 @@ class HandOver:
             return await _decision(connection, packet_sha256)
 
     async def read(self, stored: StoredDecision) -> Decision:
-        """What a decision says. Raises `DecisionError` when its signature does not count."""
-        return verify_decision(stored.decision, await self._rooms.opener.trust())
+        """What a decision says. Raises `DecisionError` when its signature does not count, or the row says something else."""
+        said = verify_decision(stored.decision, await self._rooms.opener.trust())
+        if (said.packet_sha256, said.verdict) != (stored.packet_sha256, stored.verdict):
+            raise DecisionError("The decision is of another packet, or another one than its row says.")
+        return said
 
     async def standing(self, digests: Collection[str]) -> dict[str, QueueState]:
         """How far each of these packets is."""
@@ -284,6 +288,7 @@ class HandOver:
         stored = await self._rooms.store.find(order.packet_sha256)
         if decision is None or stored is None:
             raise StorageCorruptError("An order has no packet or no decision: look with `intake log verify`.")
+        await self._check_accepted(decision)
         opened = (await self._rooms.opener.content(stored)).opened
         made = await self._maker.make(stored, opened, decision.decision, order.producer, self._at(), order.id)
         async with self._rooms.store.writing() as connection:
@@ -368,6 +373,15 @@ class HandOver:
         if await asyncio.to_thread(lambda: list(proposal_faults(proposal, before, trust))):
             log.error("A proposal is not one that a desk signed.", extra={"packet": proposal.packet_sha256[:16]})
             raise ProposalGoneError("The proposal is not one that a desk signed: look with `intake log verify`.")
+
+    async def _check_accepted(self, decision: StoredDecision) -> None:
+        """That a desk signed that this packet goes to a producer: who can write rows sends nothing. Raises `StorageCorruptError`."""
+        try:
+            said = await self.read(decision)
+        except DecisionError as error:
+            raise StorageCorruptError("An order has no genuine decision: look with `intake log verify`.") from error
+        if said.verdict != ACCEPTED:
+            raise StorageCorruptError("An order is of a packet that was not accepted: look with `intake log verify`.")
 
     async def _check_producer(self, producer: str) -> None:
         if producer not in await self.producers():

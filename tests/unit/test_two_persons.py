@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from crypto.application import application_digest, check_character
 from crypto.decision import verify_decision, verify_link, verify_proposal
+from crypto.errors import DecisionError
 from crypto.status_token import make_status_token, status_digest
 from server.application_rows import Links, Registry, Status, note_captures
 from server.applications import NewApplication, Outcome, State
@@ -26,7 +27,7 @@ from server.decision_errors import (
 )
 from server.decisions import HandOver
 from server.desk_decide import proposal_lines
-from server.errors import UnknownPacketError
+from server.errors import StorageCorruptError, UnknownPacketError
 from server.handover_errors import AcceptRefusedError
 from server.handover_rows import decisions, stored_decision
 from server.log_audit import Audit, audit_log
@@ -345,6 +346,24 @@ async def test_nobody_is_the_second_person_to_a_row_that_no_desk_signed(counter)
             await desk.approve(stored, made.number, SECOND)
         assert await desk.decision(stored.sha256) is None
     assert (await desk.approve(other, genuine.number, SECOND)).verdict == "accepted"
+
+
+async def test_a_decision_of_another_packet_sends_nothing_and_is_nobodys_word(counter):
+    desk, store = counter.hand_over, counter.intake.rooms.store
+    one, other = await counter.receive(), await counter.receive()
+    await desk.accept(one, PRODUCER, FIRST)
+    await desk.refuse(other, ("eyes",), FIRST)
+    (order,) = await counter.orders.of_packet(one.sha256)
+    wrong = await desk.decision(other.sha256)
+    for change in ({"decision": wrong.decision}, {"decision": wrong.decision, "verdict": "refused"}):
+        async with store.writing() as connection:
+            mine = decisions.c.packet_sha256 == one.sha256
+            await connection.execute(sa.update(decisions).where(mine).values(change))
+        with pytest.raises(DecisionError):
+            await desk.read(await desk.decision(one.sha256))
+        with pytest.raises(StorageCorruptError):
+            await desk.resend(order)
+    assert len(await counter.orders.of_packet(one.sha256)) == 1
 
 
 async def test_a_row_with_words_that_nobody_knows_is_a_cause_and_ends_no_page(counter):
