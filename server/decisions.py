@@ -100,6 +100,8 @@ class HandOverRooms:
     now: Callable[[], datetime]
     # Whether the desk's own check objects to the portrait (server/own_check.py); None checks nothing.
     check_objects: Callable[[PacketContent], Awaitable[bool]] | None = None
+    # Whether its portrait came for another application, too (server/duplicates.py); None looks for none.
+    is_copy: Callable[[PacketContent], Awaitable[bool]] | None = None
 
 
 class HandOver:
@@ -150,7 +152,8 @@ class HandOver:
 
         What was a cause once stays one: the desk's own check may not be there the next time. It is made only where nothing else asks for a second person.
         """
-        if told := causes_of(content.report, content.visit, content.pad):
+        copied = self._rooms.is_copy is not None and await self._rooms.is_copy(content)
+        if told := (*causes_of(content.report, content.visit, content.pad), *((Cause.COPY,) if copied else ())):
             return told
         for row in reversed(await self.proposals(content.stored.sha256)):
             if row.causes:  # a row that says what no desk says is a cause all the same

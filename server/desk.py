@@ -57,7 +57,7 @@ from server.desk_session import (
 from server.desk_statistics import StatisticsRooms, make_statistics_pages
 from server.desk_terms import DeskTerms
 from server.desk_users import make_user_pages
-from server.duplicates import duplicates_card
+from server.duplicates import duplicates_card, is_copy
 from server.errors import (
     LoginRequiredError,
     PacketNotOpenedError,
@@ -295,6 +295,7 @@ async def run_desk(settings: DeskSettings, on_ready: Callable[[str], None], wait
                 answer_within=timedelta(hours=settings.answer_within_h),
                 now=lambda: datetime.now(UTC),
                 check_objects=partial(check_objects, rechecker),
+                is_copy=partial(is_copy, store, DeskTerms(secret)),
             )
         )
         holds = Holds(store, decider.current, Purpose.DESK, lambda: datetime.now(UTC)) if decider else None

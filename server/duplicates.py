@@ -64,19 +64,32 @@ async def duplicates_card(
         return None
 
     def told(line: QueueLine) -> DuplicateLine:
-        summary = terms.summary(line.stored.sha256, line.summary)
-        other = summary is not None and summary.opened and _same(summary.application_number) != _same(number)
         return DuplicateLine(
             line.stored.sha256,
             views.reference(line.stored),
             line.stored.booth,
             language.time(line.stored.received_at),
             language(f"queue.tab.{line.state}"),
-            other,
+            _is_for_another(terms, line, number),
         )
 
     more = len(portraits) > MOST or len(filed) > MOST
     return DuplicatesCard([told(one) for one in portraits[:MOST]], [told(one) for one in filed[:MOST]], more)
+
+
+async def is_copy(store: Store, terms: DeskTerms, content: PacketContent) -> bool:
+    """Whether the very same portrait file came for another application, as far as the desks have read what came."""
+    digest = portrait_digest(content)
+    if digest is None:
+        return False
+    number = content.visit.application_number if content.visit else ""
+    others = await _others(store, terms.term("portrait", digest), content.stored.sha256)
+    return any(_is_for_another(terms, line, number) for line in others)
+
+
+def _is_for_another(terms: DeskTerms, line: QueueLine, number: str) -> bool:
+    summary = terms.summary(line.stored.sha256, line.summary)
+    return summary is not None and summary.opened and _same(summary.application_number) != _same(number)
 
 
 async def _of_application(store: Store, terms: DeskTerms, number: str, own: str) -> Sequence[QueueLine]:

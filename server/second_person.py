@@ -3,6 +3,7 @@
     override    a member of staff let the portrait pass at the booth although a rule does not hold
     finding     a rule that must hold does not, by the booth's report, or there is no report that says so
     attack      the presentation attack check warns
+    copy        the very same portrait file came for another application, too (server/duplicates.py)
     recheck     the desk's own check objects to the portrait (server/own_check.py)
 
 Rules: a refusal needs one person, whatever the packet; it harms nobody, since any booth takes another portrait. The table says no more than what a packet
@@ -25,6 +26,7 @@ class Cause(StrEnum):
     OVERRIDE = "override"
     FINDING = "finding"
     ATTACK = "attack"
+    COPY = "copy"
     RECHECK = "recheck"
 
 

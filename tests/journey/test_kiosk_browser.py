@@ -158,6 +158,7 @@ def test_a_typed_number_with_a_mistake_is_told_and_corrected(page, booth_address
     shows(page, "attract")
     settle(page)
     page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement !== document.body")
     page.keyboard.press("Enter")
     shows(page, "language")
     settle(page)

@@ -26,7 +26,8 @@ from tests.sealed_packets import Keys, digest, report, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Chromium")]
 PACKETS = 2
-WAIT_MS = 30_000
+WAIT_MS = 60_000
+HEARS = ".shortcuts-open:not([hidden])"  # the page's script shows it when it listens
 
 
 async def fill(keys: Keys, settings: DeskSettings) -> list[str]:
@@ -77,6 +78,7 @@ def test_keys_are_not_heard_while_somebody_writes_and_can_be_switched_off(tmp_pa
             page.fill("input[name=password]", officer.password)
             page.click("main button[type=submit]")
             page.wait_for_selector("table.packets", timeout=WAIT_MS)
+            page.wait_for_selector(HEARS, timeout=WAIT_MS)
 
             for key, expected in (("j", packets[0]), ("j", packets[1]), ("k", packets[0])):
                 page.keyboard.press(key)
@@ -92,11 +94,13 @@ def test_keys_are_not_heard_while_somebody_writes_and_can_be_switched_off(tmp_pa
             assert run(looked_at(settings)) == {packets[1]}
             page.evaluate("dispatchEvent.call(document, new KeyboardEvent('keydown', {key: 'й', code: 'KeyQ'}))")
             page.wait_for_selector("table.packets", timeout=WAIT_MS)
+            page.wait_for_selector(HEARS, timeout=WAIT_MS)
 
             page.click(".shortcuts-open")
             page.uncheck("input[name=shortcuts]")
             page.click(".shortcuts-close")
             page.reload()
+            page.wait_for_selector(HEARS, timeout=WAIT_MS)
             page.evaluate("document.activeElement.blur()")
             for key in "jnq/":
                 page.keyboard.press(key)

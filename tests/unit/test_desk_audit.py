@@ -11,6 +11,7 @@ import subprocess
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -26,10 +27,12 @@ from server.decisions import HandOver, HandOverRooms
 from server.desk import make_desk
 from server.desk_session import need_of
 from server.desk_terms import DeskTerms
+from server.duplicates import is_copy
 from server.handover_rows import decisions
 from server.messages import LANGUAGES, load_messages
 from server.queue_reader import QueueReader
 from server.roles import Role
+from server.second_person import Cause
 from server.store import packets
 from tests.desk_rig import Desk, opened_desk, parts
 from tests.sealed_packets import Keys, visit
@@ -344,3 +347,11 @@ async def test_other_packets_with_the_same_file_or_application_are_told(desk, ke
     told = await card(stolen)
     assert ("another application" in told, first in told, retake in told) == (True, True, False)
     assert "look into it before you decide" in await card(first)
+    # Then one person is not enough; a portrait that only its own applicant sent again needs no second one.
+    given = (rooms.store, desk.objects.orders, rooms.opener, None, None, timedelta(hours=72), rooms.now)
+    hand_over = HandOver(HandOverRooms(*given, is_copy=partial(is_copy, rooms.store, DeskTerms(rooms.secret))))
+    causes = {}
+    for sha256 in (first, stolen, retake, alone):
+        stored = await rooms.store.find(sha256)
+        causes[sha256] = set(await hand_over.causes(await rooms.opener.content(stored)))
+    assert causes == {first: {Cause.COPY}, stolen: {Cause.COPY}, retake: set(), alone: set()}
