@@ -195,6 +195,9 @@ def gauge(value: float | None, limit: LimitRecord) -> Gauge | None:
             return None
         start, unit = edge - reach, GAUGE_WIDTH / (2 * reach)
 
+    if not math.isfinite(unit):
+        return None
+
     def place(at: float) -> float:
         return round(min(max((at - start) * unit, 2.0), GAUGE_WIDTH - 2.0), 1)
 

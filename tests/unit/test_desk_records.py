@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server import auth
@@ -164,6 +164,8 @@ def test_cleaned_text_is_one_short_line_without_controls(text):
 
 
 @given(st.floats(allow_nan=False), st.floats() | st.none(), st.floats() | st.none())
+@example(0.0, 0.0, 5e-324)
+@example(0.0, 5e-324, None)
 def test_a_gauge_always_stays_in_its_frame(value, low, high):
     limit = LimitRecord(low=low, high=high)
     drawn = gauge(value, limit)
