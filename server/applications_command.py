@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from server.command_options import AsJson, Data, DatabaseUrl
 from server.typed_number import read_number
 
 if TYPE_CHECKING:
@@ -47,12 +48,6 @@ applications_app = typer.Typer(
     """,
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Number = Annotated[
     str, typer.Argument(metavar="NUMBER", help="The application number; - reads it from standard input.")
 ]

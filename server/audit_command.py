@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.command_options import AsJson, DatabaseUrl, Trust
 from server.terminal import failing, progress
 
 if TYPE_CHECKING:
@@ -33,16 +34,10 @@ Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of
 Pki = Annotated[
     Path | None, typer.Option("--pki", help="Folder of the keys; its ca.pem is trusted, its desk.secret is used.")
 ]
-Trust = Annotated[Path | None, typer.Option("--trust", help="Root certificates instead of --pki (PEM).")]
 Secret = Annotated[
     Path | None,
     typer.Option("--secret", help="The desk's secret: without it, entries of desks that sign nothing stay unchecked."),
 ]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @audit_app.command()

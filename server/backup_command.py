@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from server.command_options import AsJson, Data, DatabaseUrl
 from server.terminal import failing, progress
 
 if TYPE_CHECKING:
@@ -61,14 +62,8 @@ backup_app = typer.Typer(
 )
 
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="Folder of the backups, on another disk.")]
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
 Pki = Annotated[Path, typer.Option("--pki", help="Folder of the intake's keys; its ca.pem is trusted.")]
 Roots = Annotated[Path, typer.Option("--pki", help="Folder of keys; its ca.pem is trusted.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Named = Annotated[str | None, typer.Option("--backup", help="Name of the backup; the newest if none.")]
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from server.command_options import AsJson
+
 if TYPE_CHECKING:
     from server.authority import Authority
 
@@ -73,7 +75,6 @@ PassphraseFile = Annotated[
         envvar="INTAKE_CA_PASSPHRASE_FILE",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")]
 Copy = Annotated[Path | None, typer.Option("--out", "-o", help="Write the list to this file too.")]
 

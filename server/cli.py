@@ -22,6 +22,7 @@ from server.applications_command import applications_app
 from server.audit_command import audit_app
 from server.backup_command import backup_app, restore
 from server.ca_command import app as ca_app
+from server.command_options import Data
 from server.log_command import log_app
 from server.orders_command import orders_app
 from server.queue_command import queue_app
@@ -76,7 +77,6 @@ app.add_typer(slip_app, name="slip")
 app.add_typer(staff_app, name="staff")
 app.add_typer(users_app, name="users")
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
 Pki = Annotated[Path, typer.Option("--pki", help="Folder of the keys, as `intake pki init` makes it.")]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")]

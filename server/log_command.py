@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from server.command_options import AsJson, Data, DatabaseUrl, Trust
 from server.terminal import failing, progress
 
 if TYPE_CHECKING:
@@ -30,14 +31,7 @@ T = TypeVar("T")
 
 log_app = typer.Typer(no_args_is_help=True, help="The receipt log: everything that was ever receipted, append-only.")
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
 Pki = Annotated[Path | None, typer.Option("--pki", help="Folder of the keys; its ca.pem is trusted.")]
-Trust = Annotated[Path | None, typer.Option("--trust", help="Root certificates instead of --pki (PEM).")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @log_app.command()

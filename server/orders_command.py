@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from server.command_options import AsJson, Data, DatabaseUrl
 from server.terminal import failing
 
 if TYPE_CHECKING:
@@ -43,12 +44,6 @@ orders_app = typer.Typer(
     """,
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Producer = Annotated[str | None, typer.Option("--producer", help="Orders for this producer alone.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many orders.")]
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="Id of the order, or its beginning (8 digits).")]

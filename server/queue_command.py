@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.command_options import AsJson, Data, DatabaseUrl
 from server.terminal import failing, progress
 
 if TYPE_CHECKING:
@@ -34,12 +35,6 @@ queue_app = typer.Typer(
     """,
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 WORDS = {
     "missing": "packets were read and have no row",
     "strangers": "rows are of no packet",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from server.command_options import AsJson, Data, DatabaseUrl
 from server.terminal import failing, progress
 
 if TYPE_CHECKING:
@@ -45,13 +46,7 @@ retention_app = typer.Typer(
     """,
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
 Pki = Annotated[Path, typer.Option("--pki", help="Folder of the keys: the intake's key signs, its ca.pem is trusted.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Packet = Annotated[str, typer.Argument(metavar="PACKET", help="Digest of the packet, or its beginning (8 digits).")]
 By = Annotated[str, typer.Option("--by", help="Who does this, as an opaque id: no name.")]
 Reason = Annotated[str, typer.Option("--reason", help="complaint, court, fraud, restriction or other.")]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.command_options import AsJson, Data, DatabaseUrl
 from server.terminal import failing, progress
 
 if TYPE_CHECKING:
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from server.objects import Objects
     from server.scrub import Fault, ScrubState
     from server.store import Store
-
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @dataclass(slots=True)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from server.command_options import AsJson, Data, DatabaseUrl
+
 if TYPE_CHECKING:
     from server.staff import StaffRegistry, StaffRow
 
@@ -38,13 +40,6 @@ staff_app = typer.Typer(
     intake staff list --data ./data
     """,
 )
-
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database-url", envvar="INTAKE_DATABASE_URL", help="SQLAlchemy URL; SQLite inside --data if none."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @staff_app.command()

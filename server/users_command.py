@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from server.command_options import AsJson, Data
 from server.roles import Role
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ users_app = typer.Typer(
     """,
 )
 
-Data = Annotated[Path, typer.Option("--data", help="Folder of the packets and of the database.")]
 Pki = Annotated[Path, typer.Option("--pki", help="Folder of the desk's keys, with desk.secret in it.")]
 DatabaseUrl = Annotated[
     str | None,
@@ -59,7 +59,6 @@ DatabaseUrl = Annotated[
         help="SQLAlchemy URL; SQLite inside --data if none.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Roles = Annotated[list[Role], typer.Option("--role", help="What the user is; more than one when it is given again.")]
 UserId = Annotated[str, typer.Argument(metavar="USER", help="The user's id, as `intake users list` shows it.")]
 NoTotp = Annotated[
