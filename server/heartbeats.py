@@ -9,11 +9,11 @@ What is told is believed as far as the certificate goes: a booth can speak of it
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
@@ -23,6 +23,7 @@ from crypto.http_signature import WINDOW_S, check_content
 from server.errors import DigestMismatchError, ReplayedRequestError
 from server.fleet_errors import HeartbeatBoothError, HeartbeatRefusedError, HeartbeatsAtOnceError
 from server.fleet_rows import REPLAYED, Told, note_heartbeats
+from server.gathering import Gathering
 from server.rates import Rate, Rates
 from server.receiving import read_small_body
 from server.signed_requests import SignedRequests
@@ -42,41 +43,6 @@ async def nothing_waits(booth: str) -> int:  # noqa: ARG001 (the form of what te
     return 0
 
 
-class _Gathering:
-    """Heartbeats on their way into the rows: those that come while one transaction runs go into the next one together.
-
-    On SQLite one writes at a time, and many that wait for their turn do not all get it within its time-out.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._waiting: list[tuple[Told, asyncio.Future[bool]]] = []
-        self._writing: asyncio.Task[None] | None = None
-
-    async def note(self, told: Told) -> None:
-        """Keep it. Raises `ReplayedRequestError`, `StorageError`."""
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((told, done))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(), name="heartbeats")
-        if not await done:
-            raise ReplayedRequestError(REPLAYED)
-
-    async def _write(self) -> None:
-        while self._waiting:
-            taken, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-            try:
-                fresh = await note_heartbeats(self._store, [told for told, _ in taken])
-            except Exception as error:  # noqa: BLE001 - each that waits is told; the next ones are served
-                for _, done in taken:
-                    if not done.done():
-                        done.set_exception(error)
-            else:
-                for (_, done), is_new in zip(taken, fresh, strict=True):
-                    if not done.done():  # given up meanwhile
-                        done.set_result(is_new)
-
-
 class Heartbeats:
     """The work behind the route."""
 
@@ -90,7 +56,9 @@ class Heartbeats:
         waiting: Waiting = nothing_waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._signed, self._now, self._gathering = signed, now, _Gathering(store)
+        self._signed, self._now = signed, now
+        # On SQLite one writes at a time, and many that wait for their turn do not all get it within its time-out.
+        self._told = Gathering(partial(note_heartbeats, store), MOST_TOGETHER, "heartbeats")
         self._interval_s, self._waiting = interval_s, waiting
         self._rates = Rates(TELLING, clock)
 
@@ -112,7 +80,8 @@ class Heartbeats:
             raise HeartbeatBoothError("The heartbeat names another booth than the certificate of its request.")
         if abs(beat.sent_at - verified.created) > APART:
             raise HeartbeatRefusedError("The heartbeat's time is not that of its request: set the clock.")
-        await self._gathering.note(Told(beat, self._now(), self._signed.nonce(verified)))
+        if not await self._told.ask(Told(beat, self._now(), self._signed.nonce(verified))):
+            raise ReplayedRequestError(REPLAYED)
         return HeartbeatAnswer(actions=await self._waiting(beat.booth), next_s=self._interval_s)
 
 

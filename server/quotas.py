@@ -13,7 +13,6 @@ Uploads that ask at the same moment are answered by one transaction: while the d
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ import sqlalchemy as sa
 
 from server.deletions import find_deletions
 from server.errors import QuotaError
+from server.gathering import Gathering
 from server.late_packets import find_taken
 from server.store import Store, StoredPacket, packets, padded, stored_packet
 
@@ -44,7 +44,6 @@ class Standing:
 class _Question:
     sha256: str
     booth: str
-    answer: asyncio.Future[Standing]
 
 
 class Reception:
@@ -52,30 +51,11 @@ class Reception:
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store, self._now = store, now
-        self._waiting: list[_Question] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._questions = Gathering(self._look_up, MAX_ASKED, "reception")
 
     async def ask(self, sha256: str, booth: str) -> Standing:
         """What is known of this packet and of the booth's day. Raises `StorageError`."""
-        question = _Question(sha256, booth, asyncio.get_running_loop().create_future())
-        self._waiting.append(question)
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._serve(), name="reception")
-        return await question.answer
-
-    async def _serve(self) -> None:
-        while self._waiting:
-            asked, self._waiting = self._waiting[:MAX_ASKED], self._waiting[MAX_ASKED:]
-            try:
-                answers = await self._look_up(asked)
-            except Exception as error:  # noqa: BLE001 - each that asked is told; the next ones are served
-                for question in asked:
-                    if not question.answer.done():
-                        question.answer.set_exception(error)
-            else:
-                for question, answer in zip(asked, answers, strict=True):
-                    if not question.answer.done():  # given up meanwhile
-                        question.answer.set_result(answer)
+        return await self._questions.ask(_Question(sha256, booth))
 
     async def _look_up(self, asked: Sequence[_Question]) -> list[Standing]:
         midnight = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
